@@ -1,0 +1,1 @@
+//! Beside each proxy: starts and watches Envoy, relays ADS, runs the telemetry pipeline.

@@ -1,0 +1,1 @@
+//! The control plane: REST API, ADS, certificates, recent telemetry, live view.

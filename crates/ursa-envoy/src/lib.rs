@@ -1,0 +1,1 @@
+//! One proxy as a small typed picture, and its translation to Envoy configuration.

@@ -1,0 +1,1 @@
+//! The resources that are not policies: parsing, violations with places, schemas.

@@ -1,0 +1,1 @@
+//! Telemetry: receivers, processors, queue, exporters, on OTLP's wire form.

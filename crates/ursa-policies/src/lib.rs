@@ -1,0 +1,1 @@
+//! Policies: schema, validation, merging, explaining, and what each does to a proxy.

@@ -1,0 +1,2 @@
+//! Observability for Envoy meshes.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The developers own tasks.
+fn main() {}
