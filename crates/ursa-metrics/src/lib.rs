@@ -1,1 +1,31 @@
-//! The catalogue of every metric that a part of Ursa emits or a dashboard reads.
+//! The catalogue of every metric that a part of Ursa emits, and the registry that emits them.
+//!
+//! A metric is a constant: its name, kind, labels, help and buckets stand once, here, in final
+//! Prometheus form (`[a-z0-9_]`, counters end in `_total`, the unit is in the name). Emitters take
+//! it from here, and so do dashboards and rules, so that a renamed metric fails to compile instead
+//! of emptying a panel.
+//!
+//! ```
+//! use ursa_metrics::{Registry, control};
+//!
+//! let registry = Registry::new(&[("zone", "east")]);
+//! let failures = registry.counter(&control::AUTH_FAILURES);
+//! failures.with(&["expired"]).inc();
+//! assert!(registry.encode().contains(r#"ursa_cp_auth_failures_total{kind="expired",zone="east"} 1"#));
+//! ```
+//!
+//! Not here: where values come from, and the endpoint that shows them.
+
+pub mod agent;
+pub mod control;
+mod metric;
+pub mod pipeline;
+mod registry;
+
+pub use metric::{BYTES_BUCKETS, Kind, Metric, SECONDS_BUCKETS};
+pub use registry::{
+    CONTENT_TYPE, Counter, FOLDED, Family, Gauge, Histogram, MAX_SERIES, Registry, SecondsCounter,
+};
+
+/// Every metric, in the order of the rooms that emit them.
+pub const CATALOGUE: &[&[&Metric]] = &[control::METRICS, agent::METRICS, pipeline::METRICS];

@@ -1,0 +1,69 @@
+//! What the agent emits about itself and its Envoy. Its registry carries `mesh`, `zone`,
+//! `dataplane`.
+
+use crate::Metric;
+
+/// Who this is; always 1.
+pub const INFO: Metric = Metric::gauge(
+    "ursa_dp_info",
+    &["version", "envoy_version"],
+    "The agent and the Envoy that run; always 1.",
+);
+/// CPU time. `process` is `envoy` or `agent`.
+pub const PROCESS_CPU_SECONDS: Metric = Metric::counter(
+    "ursa_dp_process_cpu_seconds_total",
+    &["process"],
+    "User and system CPU time of the proxy's processes.",
+);
+/// Resident memory. `process` is `envoy` or `agent`.
+pub const PROCESS_RESIDENT_MEMORY_BYTES: Metric = Metric::gauge(
+    "ursa_dp_process_resident_memory_bytes",
+    &["process"],
+    "Resident memory of the proxy's processes.",
+);
+/// Open file descriptors. `process` is `envoy` or `agent`.
+pub const PROCESS_OPEN_FDS: Metric = Metric::gauge(
+    "ursa_dp_process_open_fds",
+    &["process"],
+    "Open file descriptors of the proxy's processes.",
+);
+/// Times that Envoy ended unasked and was started again.
+pub const ENVOY_RESTARTS: Metric = Metric::counter(
+    "ursa_dp_envoy_restarts_total",
+    &[],
+    "Times that Envoy ended unasked and was started again.",
+);
+/// 1 while Envoy says that it is live.
+pub const ENVOY_READY: Metric =
+    Metric::gauge("ursa_dp_envoy_ready", &[], "1 while Envoy says that it is live.");
+/// 1 while the stream to the control plane is open.
+pub const CONTROL_PLANE_CONNECTED: Metric = Metric::gauge(
+    "ursa_dp_control_plane_connected",
+    &[],
+    "1 while the stream to the control plane is open.",
+);
+/// Attempts to open a stream. `result` is `connected`, `refused` (credentials) or `unavailable`.
+pub const CONTROL_PLANE_CONNECTS: Metric = Metric::counter(
+    "ursa_dp_control_plane_connects_total",
+    &["result"],
+    "Attempts to open a stream to the control plane.",
+);
+/// Answers to configurations. `confirmation` is `ACK` or `NACK`.
+pub const CONFIGURATIONS: Metric = Metric::counter(
+    "ursa_dp_configurations_total",
+    &["type_url", "confirmation"],
+    "Configurations that were acknowledged or refused.",
+);
+
+/// All of this module.
+pub const METRICS: &[&Metric] = &[
+    &INFO,
+    &PROCESS_CPU_SECONDS,
+    &PROCESS_RESIDENT_MEMORY_BYTES,
+    &PROCESS_OPEN_FDS,
+    &ENVOY_RESTARTS,
+    &ENVOY_READY,
+    &CONTROL_PLANE_CONNECTED,
+    &CONTROL_PLANE_CONNECTS,
+    &CONFIGURATIONS,
+];

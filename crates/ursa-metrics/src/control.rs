@@ -1,0 +1,182 @@
+//! What the control plane emits. Names are Kuma's where it has one, in final Prometheus form.
+
+use crate::Metric;
+
+/// Who this is; always 1.
+pub const INFO: Metric = Metric::gauge(
+    "cp_info",
+    &["product", "version", "mode"],
+    "The control plane that runs; always 1.",
+);
+/// 1 on the instance that leads.
+pub const LEADER: Metric = Metric::gauge("leader", &[], "1 on the instance that leads.");
+
+/// Open ADS streams. `protocol` is `delta`, `version` is `v3`.
+pub const XDS_STREAMS_ACTIVE: Metric =
+    Metric::gauge("xds_streams_active", &["protocol", "version"], "Open ADS streams.");
+/// Discovery responses sent.
+pub const XDS_RESPONSES_SENT: Metric = Metric::counter(
+    "xds_responses_sent_total",
+    &["type_url", "protocol"],
+    "Discovery responses sent.",
+);
+/// Sizes of discovery responses.
+pub const XDS_RESPONSES_SENT_BYTES: Metric = Metric::bytes(
+    "xds_responses_sent_bytes",
+    &["type_url", "protocol"],
+    "Sizes of discovery responses sent.",
+);
+/// Discovery requests received. `confirmation` is `ACK`, `NACK` or empty for a subscription;
+/// `error_type` is empty unless refused.
+pub const XDS_REQUESTS_RECEIVED: Metric = Metric::counter(
+    "xds_requests_received_total",
+    &["type_url", "protocol", "confirmation", "error_type"],
+    "Discovery requests received.",
+);
+/// Making one proxy's configuration. `result` is `changed`, `generated` (but as before) or `skip`.
+pub const XDS_GENERATION_SECONDS: Metric = Metric::seconds(
+    "xds_generation_seconds",
+    &["proxy_type", "result"],
+    "Time to make one proxy's configuration.",
+);
+/// Configurations that could not be made.
+pub const XDS_GENERATION_ERRORS: Metric =
+    Metric::counter("xds_generation_errors_total", &[], "Configurations that could not be made.");
+/// From sending a response to its ACK.
+pub const XDS_DELIVERY_SECONDS: Metric = Metric::seconds(
+    "xds_delivery_seconds",
+    &["protocol"],
+    "Time from sending a discovery response to its acknowledgement.",
+);
+/// Connected proxies by the version that the node reports.
+pub const XDS_CLIENT_VERSIONS: Metric = Metric::gauge(
+    "xds_client_versions",
+    &["client_version"],
+    "Connected proxies by their Envoy's version.",
+);
+/// Proxies that have not acknowledged their newest configuration.
+pub const XDS_PROXIES_STALE: Metric = Metric::gauge(
+    "xds_proxies_stale",
+    &[],
+    "Connected proxies that have not acknowledged their newest configuration.",
+);
+/// Resources in the connected proxies' configurations.
+pub const XDS_SNAPSHOT_RESOURCES: Metric = Metric::gauge(
+    "xds_snapshot_resources",
+    &["resource_type"],
+    "Envoy resources in the connected proxies' configurations.",
+);
+/// Making the next snapshot of a mesh.
+pub const SNAPSHOT_SECONDS: Metric = Metric::seconds(
+    "ursa_cp_snapshot_seconds",
+    &["mesh"],
+    "Time to make the next snapshot of a mesh.",
+);
+
+/// Store calls. `operation` is `get`, `list` or `write`; `resource_type` is empty for several.
+pub const STORE_OPERATION_SECONDS: Metric = Metric::seconds(
+    "store_operation_seconds",
+    &["operation", "resource_type"],
+    "Time that operations on the store took.",
+);
+/// Writes refused because somebody else had changed the resource.
+pub const STORE_CONFLICTS: Metric = Metric::counter(
+    "store_conflicts_total",
+    &["resource_type"],
+    "Writes refused because the resource had changed meanwhile.",
+);
+/// Times that the watcher of the store fell behind and listed again.
+pub const EVENTS_DROPPED: Metric = Metric::counter(
+    "events_dropped_total",
+    &[],
+    "Times that a consumer of store events fell behind and listed again.",
+);
+/// Resources in the store.
+pub const RESOURCES_COUNT: Metric =
+    Metric::gauge("resources_count", &["resource_type"], "Resources in the store.");
+
+/// REST requests. `handler` is the route's pattern, never the path.
+pub const API_REQUEST_SECONDS: Metric = Metric::seconds(
+    "api_server_http_request_duration_seconds",
+    &["code", "handler", "method"],
+    "Time that API requests took.",
+);
+/// Sizes of REST responses.
+pub const API_RESPONSE_BYTES: Metric = Metric::bytes(
+    "api_server_http_response_size_bytes",
+    &["code", "handler", "method"],
+    "Sizes of API responses.",
+);
+/// Refused credentials. `kind` is `missing`, `malformed`, `signature`, `expired` or `identity`.
+pub const AUTH_FAILURES: Metric = Metric::counter(
+    "ursa_cp_auth_failures_total",
+    &["kind"],
+    "Callers refused for their credentials.",
+);
+
+/// Spans taken into the window of recent telemetry.
+pub const TELEMETRY_SPANS: Metric = Metric::counter(
+    "ursa_cp_telemetry_spans_total",
+    &[],
+    "Spans taken into the window of recent telemetry.",
+);
+/// Traces in the window.
+pub const TELEMETRY_TRACES: Metric =
+    Metric::gauge("ursa_cp_telemetry_traces", &[], "Traces in the window of recent telemetry.");
+/// Traces that left the window to make room.
+pub const TELEMETRY_EVICTED_TRACES: Metric = Metric::counter(
+    "ursa_cp_telemetry_evicted_traces_total",
+    &[],
+    "Traces that left the window of recent telemetry to make room.",
+);
+/// Bytes that the window holds.
+pub const TELEMETRY_BYTES: Metric =
+    Metric::gauge("ursa_cp_telemetry_bytes", &[], "Bytes held by the window of recent telemetry.");
+/// Bytes that the window may hold.
+pub const TELEMETRY_CAPACITY_BYTES: Metric = Metric::gauge(
+    "ursa_cp_telemetry_capacity_bytes",
+    &[],
+    "Bytes that the window of recent telemetry may hold.",
+);
+
+/// CPU time of this process.
+pub const PROCESS_CPU_SECONDS: Metric =
+    Metric::counter("process_cpu_seconds_total", &[], "User and system CPU time of this process.");
+/// Resident memory of this process.
+pub const PROCESS_RESIDENT_MEMORY_BYTES: Metric =
+    Metric::gauge("process_resident_memory_bytes", &[], "Resident memory of this process.");
+/// Open file descriptors of this process.
+pub const PROCESS_OPEN_FDS: Metric =
+    Metric::gauge("process_open_fds", &[], "Open file descriptors of this process.");
+
+/// All of this module.
+pub const METRICS: &[&Metric] = &[
+    &INFO,
+    &LEADER,
+    &XDS_STREAMS_ACTIVE,
+    &XDS_RESPONSES_SENT,
+    &XDS_RESPONSES_SENT_BYTES,
+    &XDS_REQUESTS_RECEIVED,
+    &XDS_GENERATION_SECONDS,
+    &XDS_GENERATION_ERRORS,
+    &XDS_DELIVERY_SECONDS,
+    &XDS_CLIENT_VERSIONS,
+    &XDS_PROXIES_STALE,
+    &XDS_SNAPSHOT_RESOURCES,
+    &SNAPSHOT_SECONDS,
+    &STORE_OPERATION_SECONDS,
+    &STORE_CONFLICTS,
+    &EVENTS_DROPPED,
+    &RESOURCES_COUNT,
+    &API_REQUEST_SECONDS,
+    &API_RESPONSE_BYTES,
+    &AUTH_FAILURES,
+    &TELEMETRY_SPANS,
+    &TELEMETRY_TRACES,
+    &TELEMETRY_EVICTED_TRACES,
+    &TELEMETRY_BYTES,
+    &TELEMETRY_CAPACITY_BYTES,
+    &PROCESS_CPU_SECONDS,
+    &PROCESS_RESIDENT_MEMORY_BYTES,
+    &PROCESS_OPEN_FDS,
+];

@@ -1,0 +1,119 @@
+//! What a telemetry pipeline emits. An agent's registry carries `mesh`, `zone`, `dataplane`.
+//!
+//! They obey conservation at every quiet moment. Per signal, accepted = enqueued, for each backend;
+//! per backend, enqueued = sent + dropped + queued. An item is counted in `sent` or `dropped` once,
+//! at its final outcome; `send_failed` counts attempts.
+
+use crate::Metric;
+
+/// Items taken. `signal` is `traces`, `metrics` or `logs`.
+pub const ACCEPTED_ITEMS: Metric = Metric::counter(
+    "ursa_pipeline_accepted_items_total",
+    &["signal", "receiver"],
+    "Items taken by a receiver.",
+);
+/// Items turned away; the sender keeps them.
+pub const REFUSED_ITEMS: Metric = Metric::counter(
+    "ursa_pipeline_refused_items_total",
+    &["signal", "receiver"],
+    "Items that a receiver turned away.",
+);
+/// What the processors let through, per backend.
+pub const ENQUEUED_ITEMS: Metric = Metric::counter(
+    "ursa_pipeline_enqueued_items_total",
+    &["signal", "backend"],
+    "Items put into a backend's queue.",
+);
+/// Items acknowledged by the backend.
+pub const SENT_ITEMS: Metric = Metric::counter(
+    "ursa_pipeline_sent_items_total",
+    &["signal", "backend", "protocol"],
+    "Items acknowledged by the backend.",
+);
+/// Bytes acknowledged by the backend, before compression.
+pub const SENT_BYTES: Metric = Metric::counter(
+    "ursa_pipeline_sent_bytes_total",
+    &["signal", "backend", "protocol"],
+    "Bytes acknowledged by the backend, before compression.",
+);
+/// Items of failed attempts, retried or not. `reason` is `timeout`, `unavailable`, `unauthorized`,
+/// `rejected`, `tls` or `too_large`.
+pub const SEND_FAILED_ITEMS: Metric = Metric::counter(
+    "ursa_pipeline_send_failed_items_total",
+    &["signal", "backend", "protocol", "reason"],
+    "Items of failed attempts, retried or not.",
+);
+/// Items lost for good. `reason` is `queue_full`, `expired`, `retry_exhausted`, `rejected` or
+/// `disk`.
+pub const DROPPED_ITEMS: Metric = Metric::counter(
+    "ursa_pipeline_dropped_items_total",
+    &["signal", "backend", "protocol", "reason"],
+    "Items lost for good.",
+);
+/// Attempts. `code` is the HTTP status or the gRPC code's number; empty without an answer.
+pub const REQUESTS: Metric = Metric::counter(
+    "ursa_pipeline_requests_total",
+    &["signal", "backend", "protocol", "code"],
+    "Attempts to send to the backend.",
+);
+/// How long attempts took.
+pub const REQUEST_SECONDS: Metric = Metric::seconds(
+    "ursa_pipeline_request_duration_seconds",
+    &["signal", "backend", "protocol"],
+    "Time that attempts to send to the backend took.",
+);
+/// Attempts after the first.
+pub const RETRIES: Metric = Metric::counter(
+    "ursa_pipeline_retries_total",
+    &["signal", "backend", "protocol"],
+    "Attempts to send again.",
+);
+/// Items waiting.
+pub const QUEUE_ITEMS: Metric = Metric::gauge(
+    "ursa_pipeline_queue_items",
+    &["signal", "backend"],
+    "Items waiting in the backend's queue.",
+);
+/// Bytes waiting.
+pub const QUEUE_BYTES: Metric = Metric::gauge(
+    "ursa_pipeline_queue_bytes",
+    &["signal", "backend"],
+    "Bytes waiting in the backend's queue.",
+);
+/// Bytes that may wait.
+pub const QUEUE_CAPACITY_BYTES: Metric = Metric::gauge(
+    "ursa_pipeline_queue_capacity_bytes",
+    &["signal", "backend"],
+    "Bytes that may wait in the backend's queue.",
+);
+/// Age of the item that waits longest; 0 when none does.
+pub const QUEUE_OLDEST_SECONDS: Metric = Metric::gauge(
+    "ursa_pipeline_queue_oldest_seconds",
+    &["signal", "backend"],
+    "Age of the item that waits longest in the backend's queue.",
+);
+/// 1 when the last request succeeded.
+pub const EXPORTER_UP: Metric = Metric::gauge(
+    "ursa_pipeline_exporter_up",
+    &["signal", "backend"],
+    "1 when the last request to the backend succeeded.",
+);
+
+/// All of this module.
+pub const METRICS: &[&Metric] = &[
+    &ACCEPTED_ITEMS,
+    &REFUSED_ITEMS,
+    &ENQUEUED_ITEMS,
+    &SENT_ITEMS,
+    &SENT_BYTES,
+    &SEND_FAILED_ITEMS,
+    &DROPPED_ITEMS,
+    &REQUESTS,
+    &REQUEST_SECONDS,
+    &RETRIES,
+    &QUEUE_ITEMS,
+    &QUEUE_BYTES,
+    &QUEUE_CAPACITY_BYTES,
+    &QUEUE_OLDEST_SECONDS,
+    &EXPORTER_UP,
+];

@@ -1,0 +1,89 @@
+//! The catalogue keeps its own rules, and what is counted is what is shown.
+
+use std::collections::BTreeSet;
+
+use ursa_metrics::{CATALOGUE, FOLDED, Kind, MAX_SERIES, Metric, Registry, control, pipeline};
+
+fn all() -> impl Iterator<Item = &'static Metric> {
+    CATALOGUE.iter().flat_map(|room| room.iter().copied())
+}
+
+#[test]
+fn names_are_final_and_unique() {
+    let word = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let mut names = BTreeSet::new();
+    for metric in all() {
+        assert!(names.insert(metric.name), "{} stands twice", metric.name);
+        assert!(word(metric.name) && metric.labels.iter().all(|label| word(label)), "{metric:?}");
+        assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{metric:?}");
+        assert_eq!(metric.kind == Kind::Histogram, !metric.buckets.is_empty(), "{metric:?}");
+        assert!(metric.buckets.is_sorted(), "{metric:?}");
+        assert!(metric.help.ends_with('.'), "{metric:?}");
+    }
+}
+
+#[test]
+fn every_metric_is_emitted_under_its_name_with_its_labels() {
+    let registry = Registry::new(&[("instance_id", "one")]);
+    for metric in all() {
+        let values = vec!["x"; metric.labels.len()];
+        match metric.kind {
+            Kind::Counter => registry.counter(metric).with(&values).inc(),
+            Kind::Gauge => registry.gauge(metric).with(&values).set(1.0),
+            Kind::Histogram => registry.histogram(metric).with(&values).observe(1.0),
+        }
+    }
+    let text = registry.encode();
+    for metric in all() {
+        let kind = format!("{:?}", metric.kind).to_lowercase();
+        assert!(text.contains(&format!("# TYPE {} {kind}\n", metric.name)), "{metric:?}\n{text}");
+        let mut labels: Vec<_> = metric.labels.iter().map(|l| format!("{l}=\"x\"")).collect();
+        labels.push("instance_id=\"one\"".to_owned());
+        labels.sort();
+        let suffix = if metric.kind == Kind::Histogram { "_sum" } else { "" };
+        let line = format!("{}{suffix}{{{}}} 1\n", metric.name, labels.join(","));
+        assert!(text.contains(&line), "{line}{text}");
+    }
+}
+
+#[test]
+fn label_values_that_join_to_the_same_text_stay_apart() {
+    let registry = Registry::new(&[]);
+    let sent = registry.counter(&pipeline::ENQUEUED_ITEMS);
+    sent.with(&["a", "bc"]).inc_by(2);
+    sent.with(&["ab", "c"]).inc_by(3);
+    assert_eq!((sent.with(&["a", "bc"]).get(), sent.with(&["ab", "c"]).get()), (2, 3));
+}
+
+#[test]
+fn a_registry_asked_twice_gives_the_same_series_and_forgets_removed_ones() {
+    let registry = Registry::new(&[]);
+    registry.counter(&control::AUTH_FAILURES).with(&["expired"]).inc();
+    let again = registry.clone().counter(&control::AUTH_FAILURES);
+    assert_eq!(again.with(&["expired"]).get(), 1);
+    again.remove(&["expired"]);
+    assert!(!registry.encode().contains("expired"));
+    assert_eq!(again.with(&["expired"]).get(), 0);
+}
+
+#[test]
+fn metrics_without_labels_are_there_at_zero() {
+    let registry = Registry::new(&[]);
+    registry.counter(&control::EVENTS_DROPPED);
+    assert!(registry.encode().contains("\nevents_dropped_total 0\n"));
+}
+
+#[test]
+fn series_are_bounded() {
+    let registry = Registry::new(&[]);
+    let resources = registry.gauge(&control::RESOURCES_COUNT);
+    for number in 0..MAX_SERIES + 10 {
+        resources.with(&[&number.to_string()]).inc();
+    }
+    let text = registry.encode();
+    assert!(text.contains(&format!("resources_count{{resource_type=\"{FOLDED}\"}} 10\n")));
+    assert_eq!(text.lines().filter(|l| l.starts_with("resources_count{")).count(), MAX_SERIES + 1);
+}
