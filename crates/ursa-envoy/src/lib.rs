@@ -1,1 +1,14 @@
 //! One proxy as a small typed picture, and its translation to Envoy configuration.
+//!
+//! - [`proxy`]: the picture that policies change.
+//! - [`mod@resources`]: the picture as Envoy resources (xDS), each with a version made of its content.
+//! - [`mod@bootstrap`]: what Envoy is started with.
+//! - [`json`]: any of these as JSON, for people and for Envoy's command line.
+//! - [`mod@check`]: a second look at the result.
+//!
+//! Pure: nothing here opens a file, a socket or a clock, and the same input gives the same bytes.
+//! What is *not* here: policies, stores, and how resources travel.
+
+pub mod bootstrap;
+pub mod proxy;
+pub mod resources;

@@ -1,0 +1,235 @@
+//! One proxy as policies see it: its listeners, routes, clusters and what its agent is told.
+//!
+//! Small on purpose: only what some policy reads or changes. What is the same for every proxy
+//! (timeouts, statistics, the router filter) is decided where the picture becomes Envoy's
+//! configuration, in [`mod@crate::resources`].
+//!
+//! Names here are identities: they become Envoy resource names and may contain dots. The names
+//! under which Envoy counts are derived from them by [`stat_name`].
+
+use ursa_model::key::ProxyId;
+use ursa_model::percent::Percent;
+use ursa_model::pipeline::PipelineConfig;
+
+/// Everything that one proxy and the agent beside it are told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProxyConfig {
+    /// Which proxy this is.
+    pub id: ProxyId,
+    /// The service it speaks for (`kuma.io/service`); `service.name` of its spans unless a policy
+    /// says otherwise.
+    pub service: String,
+    /// What it listens on. Names are unique.
+    pub listeners: Vec<Listener>,
+    /// Where it sends to. Names are unique.
+    pub clusters: Vec<Cluster>,
+    /// What the agent does with telemetry. Never reaches Envoy.
+    pub pipeline: PipelineConfig,
+}
+
+impl ProxyConfig {
+    /// The listeners that speak HTTP, in order.
+    pub fn http_listeners(&self) -> impl Iterator<Item = &HttpListener> {
+        self.listeners.iter().filter_map(|listener| match &listener.kind {
+            ListenerKind::Http(http) => Some(http),
+            ListenerKind::Tcp { .. } => None,
+        })
+    }
+
+    /// The listeners that speak HTTP, in order, to be changed by a policy.
+    pub fn http_listeners_mut(&mut self) -> impl Iterator<Item = &mut HttpListener> {
+        self.listeners.iter_mut().filter_map(|listener| match &mut listener.kind {
+            ListenerKind::Http(http) => Some(http),
+            ListenerKind::Tcp { .. } => None,
+        })
+    }
+}
+
+/// One address the proxy accepts connections on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Unique within the proxy, for example `inbound:127.0.0.1:80`.
+    pub name: String,
+    /// Whether it takes requests for the service or from it.
+    pub direction: Direction,
+    /// IP address to bind, v4 or v6.
+    pub address: String,
+    /// Port to bind; 0 lets the system choose.
+    pub port: u16,
+    /// What it speaks.
+    pub kind: ListenerKind,
+}
+
+/// Which way traffic of a listener goes, seen from the service. Envoy: `traffic_direction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// To the service beside the proxy; spans are of kind server.
+    Inbound,
+    /// From the service beside the proxy; spans are of kind client.
+    Outbound,
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ListenerKind {
+    /// HTTP/1.1 and HTTP/2, told apart by what the client sends.
+    Http(HttpListener),
+    /// Bytes, passed on as they are.
+    Tcp {
+        /// Name of the cluster they go to.
+        cluster: String,
+    },
+}
+
+/// The HTTP side of a listener. Changing it drains open connections, so what changes often is in
+/// [`RouteConfig`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpListener {
+    /// Under which name Envoy counts requests; made legal by [`stat_name`].
+    pub stat_prefix: String,
+    /// The tracer, if any. When it is taken away, set [`RouteTracing::off`] on the routes too:
+    /// connections that still live on the old listener then stop tracing at once.
+    pub tracing: Option<Tracing>,
+    /// The routes, delivered apart from the listener (RDS).
+    pub routes: RouteConfig,
+}
+
+/// A tracer: OpenTelemetry, to the agent's socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tracing {
+    /// Resource attribute `service.name` of the spans.
+    pub service_name: String,
+}
+
+/// The routes of one listener.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteConfig {
+    /// Unique within the proxy; the RDS resource's name.
+    pub name: String,
+    /// Tried in order; the first match wins.
+    pub routes: Vec<Route>,
+}
+
+/// Where matching requests go, and how they are traced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Beginning of the path; `/` matches all.
+    pub prefix: String,
+    /// Name of the cluster requests go to.
+    pub cluster: String,
+    /// Sampling and tags. On the route, so that changing them drains no connection.
+    pub tracing: RouteTracing,
+}
+
+/// How requests of a route are traced, if the listener has a tracer. Default: [`RouteTracing::off`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RouteTracing {
+    /// Which share of requests.
+    pub sampling: Sampling,
+    /// What is written on each span, names unique.
+    pub tags: Vec<Tag>,
+}
+
+impl RouteTracing {
+    /// No request is traced, on whatever listener the connection lives.
+    pub fn off() -> Self {
+        Self::default()
+    }
+}
+
+/// Shares of requests that are traced. Default: none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// Bounds the others. Envoy: `overall_sampling`.
+    pub overall: Percent,
+    /// Of requests with `x-client-trace-id`. Envoy: `client_sampling`.
+    pub client: Percent,
+    /// Of all other requests. Envoy: `random_sampling`.
+    pub random: Percent,
+}
+
+impl Sampling {
+    /// Every request is traced: Envoy's own default.
+    pub const ALL: Self =
+        Self { overall: Percent::HUNDRED, client: Percent::HUNDRED, random: Percent::HUNDRED };
+
+    /// No request is traced.
+    pub const NONE: Self =
+        Self { overall: Percent::ZERO, client: Percent::ZERO, random: Percent::ZERO };
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// One attribute on every span.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag {
+    /// Key of the attribute.
+    pub name: String,
+    /// Where its value comes from.
+    pub source: TagSource,
+}
+
+/// Where the value of a [`Tag`] comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagSource {
+    /// Always this text, which is not empty.
+    Literal(String),
+    /// A request header.
+    Header {
+        /// Name of the header.
+        name: String,
+        /// Value when the request has no such header. Unset: no attribute then.
+        default: Option<String>,
+    },
+}
+
+/// Somewhere to send to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Unique within the proxy.
+    pub name: String,
+    /// How its endpoints are known.
+    pub kind: ClusterKind,
+    /// Whether endpoints speak HTTP/2 (also gRPC) rather than HTTP/1.1. No effect on TCP.
+    pub http2: bool,
+}
+
+/// How the endpoints of a cluster are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterKind {
+    /// The application beside the proxy; part of the cluster itself.
+    Local {
+        /// IP address of the application.
+        address: String,
+        /// Its port.
+        port: u16,
+    },
+    /// Other proxies, delivered apart from the cluster (EDS) since they come and go. None is legal:
+    /// requests are then answered with 503.
+    Eds {
+        /// In any order; the translation sorts them.
+        endpoints: Vec<Endpoint>,
+    },
+}
+
+/// One place where a service is reached.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Zone it is in. Envoy counts cross-zone traffic if both sides have one.
+    pub zone: Option<String>,
+    /// IP address, v4 or v6.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// A name as Envoy may count under it. Envoy cuts statistics names at dots and its tag rules
+/// would take parts of `shop.example.com` for something else, so everything but letters,
+/// digits, `-` and `_` becomes `_`.
+pub fn stat_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+}
