@@ -1,0 +1,121 @@
+//! OTLP/HTTP: protobuf and JSON by POST.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use hyper::body::Incoming;
+use prost::Message;
+
+use super::body::{self, Encoding};
+use super::intake::Intake;
+use super::json;
+use super::problem::Problem;
+use super::reply::Reply;
+use super::server::Answer;
+use crate::Signal;
+
+/// The encoding of a request, and so of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Protobuf,
+    Json,
+}
+
+impl Format {
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let media = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        match media {
+            _ if media.eq_ignore_ascii_case(b"application/x-protobuf") => Ok(Self::Protobuf),
+            _ if media.eq_ignore_ascii_case(b"application/json") => Ok(Self::Json),
+            other => Err(Problem::ContentType(
+                String::from_utf8_lossy(other).into_owned(),
+                "application/x-protobuf or application/json",
+            )),
+        }
+    }
+
+    fn media(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        })
+    }
+}
+
+/// Answers HTTP requests.
+#[derive(Debug, Clone)]
+pub(super) struct Http {
+    intake: Intake,
+}
+
+impl Http {
+    pub(super) fn new(intake: Intake) -> Self {
+        Self { intake }
+    }
+
+    async fn post(&self, request: Request<Incoming>) -> Result<(), Problem> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path();
+        let signal = Signal::ALL.into_iter().find(|signal| signal.http_path() == path);
+        let signal = signal.ok_or_else(|| Problem::Path(path.to_owned()))?;
+        if head.method != Method::POST {
+            return Err(Problem::Method(head.method));
+        }
+        let format = Format::of(&head.headers)?;
+        let encoding = Encoding::of(&head.headers, CONTENT_ENCODING)?;
+        let mut held = self.intake.hold();
+        let limits = &self.intake.limits;
+        let read = body::read(&head.headers, body, limits.message, &mut held);
+        let read = tokio::time::timeout(limits.read, read);
+        let mut message = read.await.map_err(|_| Problem::Slow)??;
+        if encoding == Encoding::Gzip {
+            message = self.intake.gunzip(&message, &mut held)?;
+        }
+        if format == Format::Json {
+            held.grow(json::cost(&message))?;
+            let protobuf = json::to_protobuf(signal, &message);
+            message = protobuf.map_err(|error| Problem::Malformed(error.to_string()))?.into();
+        }
+        self.intake.take(signal, message).await
+    }
+}
+
+impl Answer for Http {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Reply> {
+        let format = Format::of(request.headers()).unwrap_or(Format::Json);
+        let outcome = self.post(request).await;
+        let mut response = Response::new(Reply::default());
+        response.headers_mut().insert(CONTENT_TYPE, format.media());
+        // An export response without partial success has no field.
+        let data = match outcome {
+            Ok(()) if format == Format::Json => Bytes::from_static(b"{}"),
+            Ok(()) => Bytes::new(),
+            Err(problem) => {
+                *response.status_mut() = problem.http();
+                refuse(&problem, response.headers_mut());
+                let status = problem.status();
+                match format {
+                    Format::Protobuf => status.encode_to_vec().into(),
+                    Format::Json => {
+                        let (code, message) = (status.code, status.message);
+                        let status = serde_json::json!({ "code": code, "message": message });
+                        status.to_string().into()
+                    }
+                }
+            }
+        };
+        response.body_mut().data = Some(data).filter(|data| !data.is_empty());
+        response
+    }
+}
+
+fn refuse(problem: &Problem, headers: &mut HeaderMap) {
+    if let Some(after) = problem.retry_after() {
+        let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if matches!(problem, Problem::Method(_)) {
+        headers.insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+}

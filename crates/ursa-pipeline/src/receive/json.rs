@@ -1,0 +1,34 @@
+//! OTLP/JSON, which is rare: it is decoded and written anew as protobuf.
+//!
+//! Not canonical protobuf JSON: ids are hex, enumerations are integers (OTLP 1.10, "JSON Protobuf
+//! Encoding").
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+
+use crate::Signal;
+
+/// What one JSON object may take once decoded: the largest message of OTLP.
+const OBJECT_BYTES: usize = 512;
+
+/// Memory that decoding `text` may take: `[{},{},…]` grows a lot.
+pub(super) fn cost(text: &[u8]) -> usize {
+    let objects = text.iter().filter(|byte| **byte == b'{').count();
+    objects.saturating_mul(OBJECT_BYTES).saturating_add(text.len().saturating_mul(2))
+}
+
+/// The request in protobuf.
+pub(super) fn to_protobuf(signal: Signal, text: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+    fn through<M: Message + serde::de::DeserializeOwned>(
+        text: &[u8],
+    ) -> Result<Vec<u8>, serde_json::Error> {
+        Ok(serde_json::from_slice::<M>(text)?.encode_to_vec())
+    }
+    match signal {
+        Signal::Traces => through::<ExportTraceServiceRequest>(text),
+        Signal::Metrics => through::<ExportMetricsServiceRequest>(text),
+        Signal::Logs => through::<ExportLogsServiceRequest>(text),
+    }
+}

@@ -1,0 +1,70 @@
+//! A bound on the bytes of all requests in hand.
+//!
+//! Room is never waited for: senders that trickle could otherwise keep the others out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The bytes that requests may hold together. Clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Memory {
+    used: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+/// No room.
+#[derive(Debug)]
+pub(super) struct NoRoom;
+
+/// Bytes held by one request, given back on drop.
+#[derive(Debug)]
+pub(super) struct Held {
+    memory: Memory,
+    bytes: usize,
+}
+
+impl Memory {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { used: Arc::default(), limit }
+    }
+
+    pub(super) fn hold(&self) -> Held {
+        Held { memory: self.clone(), bytes: 0 }
+    }
+}
+
+impl Held {
+    /// Holds `bytes` more.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        let limit = self.memory.limit;
+        let grown = |used: usize| used.checked_add(bytes).filter(|used| *used <= limit);
+        let order = Ordering::Relaxed;
+        self.memory.used.fetch_update(order, order, grown).map_err(|_| NoRoom)?;
+        self.bytes = self.bytes.saturating_add(bytes);
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.memory.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_bounded_and_given_back() {
+        let memory = Memory::new(10);
+        let mut one = memory.hold();
+        one.grow(6).unwrap();
+        let mut two = memory.hold();
+        two.grow(5).unwrap_err();
+        two.grow(4).unwrap();
+        two.grow(usize::MAX).unwrap_err();
+        drop(one);
+        two.grow(6).unwrap();
+    }
+}

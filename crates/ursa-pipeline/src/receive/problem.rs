@@ -1,0 +1,99 @@
+//! Everything that can be wrong with a request, and what the sender is told.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use thiserror::Error;
+
+use super::memory::NoRoom;
+use crate::Refusal;
+use crate::compression::GunzipError;
+use crate::rpc::{Code, Status};
+
+/// What a sender is told to wait when the receiver itself has no room.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a request was not taken.
+#[derive(Debug, Error)]
+pub(super) enum Problem {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the request is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("too many requests at once; try again later")]
+    Busy,
+    #[error("the request did not arrive in time")]
+    Slow,
+    #[error("{0}")]
+    Malformed(String),
+    #[error("content encoding {0:?} is not understood; use gzip or identity")]
+    Encoding(String),
+    #[error("content type {0:?} is not understood; use {1}")]
+    ContentType(String, &'static str),
+    #[error("method {0} is not allowed; use POST")]
+    Method(http::Method),
+    #[error("nothing is served at {0}")]
+    Path(String),
+}
+
+impl From<NoRoom> for Problem {
+    fn from(_: NoRoom) -> Self {
+        Self::Busy
+    }
+}
+
+impl Problem {
+    pub(super) fn gunzip(error: &GunzipError) -> Self {
+        match error {
+            GunzipError::Malformed(cause) => Self::Malformed(format!("{error}: {cause}")),
+            GunzipError::TooLarge { limit } => Self::TooLarge { limit: *limit },
+        }
+    }
+
+    /// The gRPC code. RESOURCE_EXHAUSTED is final without `RetryInfo`.
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Self::Refused(Refusal::Full { .. }) | Self::TooLarge { .. } | Self::Busy => {
+                Code::RESOURCE_EXHAUSTED
+            }
+            Self::Refused(Refusal::Unavailable { .. }) => Code::UNAVAILABLE,
+            Self::Refused(Refusal::Unsupported { .. }) | Self::Path(_) | Self::Encoding(_) => {
+                Code::UNIMPLEMENTED
+            }
+            Self::Slow => Code::DEADLINE_EXCEEDED,
+            Self::Refused(Refusal::Invalid { .. })
+            | Self::Malformed(_)
+            | Self::ContentType(..)
+            | Self::Method(_) => Code::INVALID_ARGUMENT,
+        }
+    }
+
+    /// The HTTP status. OTLP lets senders repeat only 429, 502, 503 and 504.
+    pub(super) fn http(&self) -> StatusCode {
+        match self {
+            Self::Refused(Refusal::Full { .. }) | Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::Refused(Refusal::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Refused(Refusal::Unsupported { .. }) | Self::Path(_) => StatusCode::NOT_FOUND,
+            Self::Refused(Refusal::Invalid { .. }) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Encoding(_) | Self::ContentType(..) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+
+    /// How long the sender should wait; none when it should not try again.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(Refusal::Full { retry_after } | Refusal::Unavailable { retry_after }) => {
+                Some(*retry_after)
+            }
+            Self::Busy => Some(RETRY_AFTER),
+            _ => None,
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        Status::new(self.code(), self.to_string(), self.retry_after())
+    }
+}

@@ -1,0 +1,116 @@
+//! OTLP on its wire form: checking, counting and editing protobuf bytes without decoding them.
+//!
+//! An export request is a sequence of fields, and holds one repeated field (number 1: the
+//! `ResourceSpans`, `ResourceMetrics` or `ResourceLogs`). So requests concatenated byte by byte
+//! are one valid request ([`crate::queue`] makes batches that way), and an edit copies the ranges
+//! that stay and writes the lengths of the messages around what changed.
+//!
+//! [`check`] is the boundary of trust. It accepts what a protobuf decoder would accept for the
+//! messages of OTLP 1.10, less groups and nesting beyond [`MAX_DEPTH`]. Unknown fields and any
+//! order of fields are kept.
+//!
+//! Followed: protobuf's "Encoding" (fields that occur twice: the last scalar wins, messages merge,
+//! which for bytes is to concatenate them).
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod fields;
+mod resource;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use thiserror::Error;
+
+pub use fields::{Field, Fields, Value};
+pub use resource::ResourceAttributes;
+
+use crate::Signal;
+use schema::{Kind, Message};
+
+/// Messages inside one another that a request may have. Decoders commonly stop at 100.
+pub const MAX_DEPTH: usize = 64;
+
+/// Why bytes are not the message that they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum WireError {
+    /// A field ends after its message.
+    #[error("a field is cut off")]
+    Truncated,
+    /// More than 10 bytes, or more than 64 bits.
+    #[error("a number is too long")]
+    Number,
+    /// Field number 0 or beyond 2²⁹ − 1, or a wire type that does not exist.
+    #[error("a field has no valid tag")]
+    Tag,
+    /// Wire types 3 and 4, which OTLP never used.
+    #[error("field {number} is a group")]
+    Group {
+        /// The field's number.
+        number: u32,
+    },
+    /// The wire type is not the one of that field.
+    #[error("field {number} of {message} has the wrong type")]
+    Type {
+        /// Name of the message.
+        message: &'static str,
+        /// The field's number.
+        number: u32,
+    },
+    /// Text that is not UTF-8.
+    #[error("field {number} of {message} is not UTF-8")]
+    Text {
+        /// Name of the message.
+        message: &'static str,
+        /// The field's number.
+        number: u32,
+    },
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("messages are nested deeper than {MAX_DEPTH}")]
+    Depth,
+}
+
+/// Walks a whole export request and counts its spans, data points or log records.
+///
+/// # Errors
+/// The bytes are not a valid request of that signal.
+pub fn check(signal: Signal, request: &[u8]) -> Result<usize, WireError> {
+    walk(request, schema::request(signal), 0)
+}
+
+fn walk(bytes: &[u8], message: &'static Message, depth: usize) -> Result<usize, WireError> {
+    if depth > MAX_DEPTH {
+        return Err(WireError::Depth);
+    }
+    let mut items = 0_usize;
+    for field in Fields::new(bytes) {
+        let Field { number, value, .. } = field?;
+        match (message.kind(number), value) {
+            (Kind::Unknown, _)
+            | (Kind::Varint, Value::Varint(_))
+            | (Kind::Fixed32, Value::Fixed32(_))
+            | (Kind::Fixed64 | Kind::Fixed64s, Value::Fixed64(_))
+            | (Kind::Varints, Value::Varint(_))
+            | (Kind::Bytes, Value::Bytes(_)) => {}
+            (Kind::Text, Value::Bytes(text)) => {
+                let text = std::str::from_utf8(text);
+                text.map_err(|_| WireError::Text { message: message.name, number })?;
+            }
+            (Kind::Fixed64s, Value::Bytes(packed)) => {
+                if !packed.len().is_multiple_of(8) {
+                    return Err(WireError::Truncated);
+                }
+            }
+            (Kind::Varints, Value::Bytes(packed)) => fields::check_varints(packed)?,
+            (Kind::Message(inner), Value::Bytes(body)) => {
+                items = items.saturating_add(walk(body, inner, depth.saturating_add(1))?);
+            }
+            (Kind::Item(inner), Value::Bytes(body)) => {
+                walk(body, inner, depth.saturating_add(1))?;
+                items = items.saturating_add(1);
+            }
+            _ => return Err(WireError::Type { message: message.name, number }),
+        }
+    }
+    Ok(items)
+}
