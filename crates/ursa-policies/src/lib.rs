@@ -1,1 +1,34 @@
 //! Policies: schema, validation, merging, explaining, and what each does to a proxy.
+//!
+//! The way of a policy: a document is checked by its [`kind`](kind::Policy) and becomes a [`PolicyResource`](policy::PolicyResource); [`select`]
+//! finds those that mean a proxy and puts them in [`order`]; [`merge`] joins them; [`effective::apply`] makes them hold in a `ProxyConfig`, and
+//! [`explain`] says why they do.
+//!
+//! A kind is one folder, and two lines here: its `pub mod` and its place in [`KINDS`]. Matching, order, merging, explaining, REST, schemas and
+//! completion follow from the table.
+//!
+//! What is *not* here: where policies are stored, how they travel, and when they are applied. All is pure: values in, values out.
+
+pub mod backends;
+pub mod effective;
+pub mod explain;
+pub mod kind;
+pub mod merge;
+pub mod mesh_trace;
+pub mod order;
+pub mod policy;
+pub mod select;
+pub mod subject;
+#[cfg(test)]
+mod testing;
+
+use kind::PolicyKind;
+use ursa_model::kind::Kinds;
+
+/// Every kind of policy, in the order in which they are applied.
+pub static KINDS: [PolicyKind; 1] = [PolicyKind::of::<mesh_trace::MeshTrace>()];
+
+/// Every kind of resource: the model's and the policies'.
+pub fn kinds() -> Kinds {
+    ursa_model::kinds().and(KINDS.iter().map(|policy| &policy.kind))
+}

@@ -1,0 +1,59 @@
+//! MeshTrace: which requests are traced, what is written on their spans, and where the spans go.
+//!
+//! Envoy has one tracer per listener, so there is one backend per proxy. Spans go from Envoy to the agent beside it whatever the backend is; the
+//! tracer therefore never changes, and backends and resource attributes are the agent's business (`pipeline.traces`). Sampling and tags are put on
+//! routes, so that changing them drains no connection; only switching tracing on or off changes listeners.
+//!
+//! TCP listeners are left alone: they have no requests.
+
+mod apply;
+pub mod schema;
+mod spellings;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use serde_json::{Value as Json, json};
+use ursa_envoy::proxy::ProxyConfig;
+use ursa_model::report::Cursor;
+use ursa_model::target_ref::TargetRef;
+use ursa_model::tree::Node;
+
+use crate::backends::{Applied, Backends};
+use crate::kind::{Merged, Names, Policy};
+
+/// The policy kind MeshTrace.
+#[derive(Debug)]
+pub struct MeshTrace;
+
+impl Policy for MeshTrace {
+    const NAMES: Names = Names { name: "MeshTrace", plural: "meshtraces", short: &["mt"] };
+    type Conf = schema::Conf;
+
+    fn rewrite(settings: &mut Node, report: &Cursor<'_>) {
+        spellings::rewrite(settings, report);
+    }
+
+    fn validate(settings: &Node, target: &TargetRef, report: &Cursor<'_>) {
+        validate::conf(settings, target, report);
+    }
+
+    fn defaults() -> Json {
+        json!({
+            "backends": [],
+            "sampling": {"overall": 100, "client": 100, "random": 100},
+            "propagators": ["w3c_tracecontext", "w3c_baggage"],
+            "resourceAttributes": {},
+            "tags": [],
+        })
+    }
+
+    fn apply(
+        merged: &Merged<'_, Self::Conf>,
+        backends: &dyn Backends,
+        proxy: &mut ProxyConfig,
+        applied: &mut Applied,
+    ) {
+        apply::conf(merged, backends, proxy, applied);
+    }
+}

@@ -1,0 +1,217 @@
+//! What users write below `spec.default` of a MeshTrace.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use ursa_model::backend::BackendRef;
+use ursa_model::mesh_trace_backend::MeshTraceBackend;
+use ursa_model::percent::Percent;
+
+/// How a proxy's requests are traced.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Conf {
+    /// Where spans go; required, at most one. `[]` switches tracing off. Also written `backend: {…}`.
+    pub backends: Option<Vec<Backend>>,
+    /// Which requests are traced.
+    pub sampling: Sampling,
+    /// Formats of the trace context in requests. On the way in the first that is there counts, on the way out all are written.
+    /// Unset: `w3c_tracecontext, w3c_baggage`.
+    pub propagators: Option<Vec<Propagator>>,
+    /// Attributes of the resource that spans come from; they win over those of the backend. Values may hold `{{…}}`.
+    pub resource_attributes: BTreeMap<String, String>,
+    /// What is written on each span besides what the tracer writes. Unset: nothing.
+    pub tags: Option<Vec<Tag>>,
+    /// Further backends that get the same spans, delivered by the agent.
+    pub additional_backends: Option<Vec<Backend>>,
+    /// How spans name what they say. Unset: `openTelemetry`.
+    pub semantic_conventions: Option<SemanticConventions>,
+}
+
+/// A place that spans go to: exactly one of `openTelemetry`, `zipkin`, `datadog`, `reference`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Backend {
+    /// A MeshTraceBackend; a MeshOpenTelemetryBackend is the same as `openTelemetry.backendRef`.
+    pub reference: Option<BackendRef>,
+    /// The backend, written here as a MeshTraceBackend writes it.
+    #[serde(flatten)]
+    pub inline: MeshTraceBackend,
+}
+
+/// Shares of requests.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Sampling {
+    /// Bounds the others. Percent, 0 to 100, four decimals. Unset: 100. Envoy: `overall_sampling`.
+    pub overall: Option<Percent>,
+    /// Of requests whose caller asks for a trace by `x-client-trace-id`. Percent. Unset: 100. Envoy: `client_sampling`.
+    pub client: Option<Percent>,
+    /// Of all other requests. Percent. Unset: 100. Envoy: `random_sampling`.
+    pub random: Option<Percent>,
+    /// Keeping the decision of the caller, whatever the shares say.
+    pub parent: Option<ParentBased>,
+    /// Shares that follow the traffic.
+    pub adaptive: Option<Adaptive>,
+    /// What decides before the shares, the first that matches.
+    pub rules: Option<Vec<Rule>>,
+    /// Whether health probes and requests for `/metrics` are traced. Unset: false.
+    pub trace_probes: Option<bool>,
+}
+
+/// Sampling that keeps the decision of the caller.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentBased {
+    /// Whether it does. Unset: false, Envoy's own rule.
+    pub enabled: Option<bool>,
+    /// The share of requests without a caller's decision; instead of `random`. Percent. Unset: `random`.
+    pub fallback: Option<Percent>,
+}
+
+/// Sampling with a target.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Adaptive {
+    /// How many traces a second are wanted of each service where requests enter. More than 0.
+    pub traces_per_second: f64,
+}
+
+/// A decision for some requests: exactly one of `random` and `off`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    /// Which requests. All that is given must match.
+    pub r#match: RequestMatch,
+    /// The share of these requests that is traced. Percent.
+    pub random: Option<Percent>,
+    /// `true`: none of these requests gets a span, though its context travels on.
+    pub off: Option<bool>,
+}
+
+/// Requests.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestMatch {
+    /// The path.
+    pub path: Option<PathMatch>,
+    /// The method, like `GET`.
+    pub method: Option<String>,
+    /// Headers, all of them.
+    pub headers: Option<Vec<HeaderMatch>>,
+}
+
+/// A path of requests.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PathMatch {
+    /// How `value` is compared.
+    #[serde(rename = "type")]
+    pub kind: PathMatchType,
+    /// What the path is compared with.
+    pub value: String,
+}
+
+impl PathMatch {
+    /// Whether `value` is a path, and not an expression.
+    pub fn is_written_out(&self) -> bool {
+        matches!(self.kind, PathMatchType::Exact | PathMatchType::PathPrefix)
+    }
+}
+
+/// How a path is compared.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+pub enum PathMatchType {
+    /// The whole path.
+    Exact,
+    /// Its first segments.
+    PathPrefix,
+    /// RE2, on the whole path.
+    RegularExpression,
+}
+
+/// A header of requests.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeaderMatch {
+    /// How `value` is compared. Unset: `Exact`.
+    #[serde(rename = "type")]
+    pub kind: Option<HeaderMatchType>,
+    /// The header's name.
+    pub name: String,
+    /// What its value is compared with.
+    pub value: Option<String>,
+}
+
+impl HeaderMatch {
+    /// Whether it is compared with a `value`.
+    pub fn needs_value(&self) -> bool {
+        !matches!(self.kind, Some(HeaderMatchType::Present | HeaderMatchType::Absent))
+    }
+}
+
+/// How a header is compared.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+pub enum HeaderMatchType {
+    /// The whole value.
+    Exact,
+    /// It is there.
+    Present,
+    /// RE2, on the whole value.
+    RegularExpression,
+    /// It is not there.
+    Absent,
+    /// Its beginning.
+    Prefix,
+}
+
+/// A format in which trace context travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Propagator {
+    /// W3C Trace Context: `traceparent`, `tracestate`. Also written `tracecontext`.
+    W3cTracecontext,
+    /// W3C Baggage: `baggage`. Also written `baggage`.
+    W3cBaggage,
+    /// B3, the single header.
+    B3,
+    /// B3, a header for each part.
+    B3multi,
+    /// Datadog's headers.
+    Datadog,
+}
+
+/// A span attribute: exactly one of `literal`, `header`, `baggage`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tag {
+    /// The attribute's key. Not empty.
+    pub name: String,
+    /// Always this value. Not empty.
+    pub literal: Option<String>,
+    /// The value of a request header.
+    pub header: Option<Lookup>,
+    /// The value of an entry of W3C Baggage.
+    pub baggage: Option<Lookup>,
+}
+
+/// A value that requests carry.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Lookup {
+    /// Its name. Not empty.
+    pub name: String,
+    /// The value when a request has none. Unset or empty: no tag then.
+    pub default: Option<String>,
+}
+
+/// How spans name what they say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SemanticConventions {
+    /// OpenTelemetry's stable names, like `http.request.method`.
+    OpenTelemetry,
+    /// Envoy's own, like `http.method`.
+    Envoy,
+}

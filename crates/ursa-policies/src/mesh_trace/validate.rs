@@ -1,0 +1,165 @@
+//! What is refused in a MeshTrace, and which of its settings do nothing yet.
+
+use std::collections::BTreeSet;
+
+use ursa_model::backend;
+use ursa_model::report::Cursor;
+use ursa_model::target_ref::TargetRef;
+use ursa_model::tree::Node;
+
+use super::schema::{Backend, Conf, Propagator, Rule, Sampling, Tag};
+
+/// Settings that belong to a listener or to the agent, so that a route cannot have its own.
+const NOT_OF_ROUTES: [&str; 4] = ["propagators", "resourceAttributes", "additionalBackends", "semanticConventions"];
+
+/// The node and the cursor are `spec.default`'s.
+pub(super) fn conf(settings: &Node, target: &TargetRef, report: &Cursor<'_>) {
+    let Some(conf) = report.decode::<Conf>(settings) else { return };
+    if target.is_route() {
+        for field in NOT_OF_ROUTES.into_iter().filter(|field| settings.get(field).is_some()) {
+            report.at(field).refuse_with_hint(
+                "a route has `sampling` and `tags` of its own; all else is its proxy's",
+                "set it in a MeshTrace for the proxy",
+            );
+        }
+    }
+    backends(&conf, target, report);
+    for field in ["additionalBackends", "semanticConventions"] {
+        report.at(field).warn_if_without_effect();
+    }
+    sampling(&conf.sampling, &report.at("sampling"));
+    propagators(conf.propagators.as_deref(), &report.at("propagators"));
+    backend::validate_attributes(&conf.resource_attributes, &report.at("resourceAttributes"));
+    tags(conf.tags.as_deref().unwrap_or_default(), &report.at("tags"));
+}
+
+fn backends(conf: &Conf, target: &TargetRef, report: &Cursor<'_>) {
+    let cursor = report.at("backends");
+    match &conf.backends {
+        None if !target.is_route() && !cursor.is_refused() => {
+            cursor.refuse_with_hint("is required", "name a backend, or switch tracing off with `backends: []`");
+        }
+        _ => {}
+    }
+    for (index, backend) in conf.backends.iter().flatten().enumerate() {
+        if index > 0 {
+            cursor.index(index).refuse_with_hint(
+                "a proxy has one tracer; keep one backend",
+                "what else shall receive the spans goes into `additionalBackends`",
+            );
+        }
+        validate_backend(backend, &cursor.index(index));
+    }
+    for (index, backend) in conf.additional_backends.iter().flatten().enumerate() {
+        validate_backend(backend, &report.at("additionalBackends").index(index));
+    }
+}
+
+fn validate_backend(backend: &Backend, cursor: &Cursor<'_>) {
+    if cursor.is_refused() && backend.reference.is_none() && backend.inline == Default::default() {
+        return; // a misspelt or misplaced field, which was said
+    }
+    match &backend.reference {
+        None => {
+            backend.inline.validate(cursor);
+            for form in ["zipkin", "datadog"] {
+                cursor.at(form).warn_if_without_effect();
+            }
+        }
+        Some(reference) => {
+            reference.validate(&cursor.at("reference"));
+            if backend.inline != Default::default() {
+                cursor.refuse_with_hint("`reference` stands alone; the backend it names says the rest", "keep one of them");
+            }
+        }
+    }
+}
+
+fn sampling(sampling: &Sampling, cursor: &Cursor<'_>) {
+    for field in ["parent", "adaptive", "rules", "traceProbes"] {
+        cursor.at(field).warn_if_without_effect();
+    }
+    if sampling.random.is_some() && sampling.parent.as_ref().is_some_and(|parent| parent.fallback.is_some()) {
+        cursor.at("parent.fallback").refuse("`fallback` and `random` mean the same requests; keep one");
+    }
+    if sampling.adaptive.as_ref().is_some_and(|adaptive| adaptive.traces_per_second <= 0.0) {
+        cursor.at("adaptive.tracesPerSecond").refuse_with_hint("must be more than 0", "`overall: 0` traces nothing");
+    }
+    for (index, rule) in sampling.rules.iter().flatten().enumerate() {
+        validate_rule(rule, &cursor.at("rules").index(index));
+    }
+}
+
+fn validate_rule(rule: &Rule, cursor: &Cursor<'_>) {
+    if rule.random.is_some() == (rule.off == Some(true)) {
+        cursor.refuse("needs exactly one of `random` and `off: true`");
+    }
+    let matched = &rule.r#match;
+    let headers = matched.headers.as_deref().unwrap_or_default();
+    if matched.path.is_none() && matched.method.is_none() && headers.is_empty() {
+        cursor.at("match").refuse("needs a `path`, a `method` or `headers`");
+    }
+    if matched.path.as_ref().is_some_and(|path| path.is_written_out() && !path.value.starts_with('/')) {
+        cursor.at("match.path.value").refuse("must begin with `/`");
+    }
+    if matched.method.as_ref().is_some_and(|method| !is_token(method)) {
+        cursor.at("match.method").refuse("is not a method");
+    }
+    for (index, header) in headers.iter().enumerate() {
+        let cursor = cursor.at("match.headers").index(index);
+        if !is_token(&header.name) {
+            cursor.at("name").refuse("is not the name of a header");
+        }
+        if header.needs_value() && header.value.is_none() {
+            cursor.refuse_with_hint("needs a `value`", "`type: Present` asks only whether the header is there");
+        }
+    }
+}
+
+fn propagators(propagators: Option<&[Propagator]>, cursor: &Cursor<'_>) {
+    let Some(propagators) = propagators else { return };
+    let mut seen = BTreeSet::new();
+    for (index, propagator) in propagators.iter().enumerate() {
+        let cursor = cursor.index(index);
+        if !seen.insert(propagator) {
+            cursor.refuse("is listed twice");
+        }
+        if !matches!(propagator, Propagator::W3cTracecontext | Propagator::W3cBaggage) {
+            cursor.warn("has no effect yet");
+        }
+    }
+    if !seen.contains(&Propagator::W3cTracecontext) && !cursor.is_refused() {
+        cursor.warn("`w3c_tracecontext` is read and written nevertheless, so far");
+    }
+}
+
+fn tags(tags: &[Tag], cursor: &Cursor<'_>) {
+    let mut names = BTreeSet::new();
+    for (index, tag) in tags.iter().enumerate() {
+        let cursor = cursor.index(index);
+        if tag.name.is_empty() {
+            cursor.at("name").refuse("must not be empty");
+        } else if !names.insert(&tag.name) {
+            cursor.at("name").warn(format!("`{}` has its value from a tag before this one", tag.name));
+        }
+        let sources = [tag.literal.is_some(), tag.header.is_some(), tag.baggage.is_some()];
+        if sources.iter().filter(|set| **set).count() != 1 && !cursor.is_refused() {
+            cursor.refuse("needs exactly one of `literal`, `header` and `baggage`");
+        }
+        if tag.literal.as_ref().is_some_and(String::is_empty) {
+            cursor.at("literal").refuse("must not be empty");
+        }
+        if tag.header.as_ref().is_some_and(|header| !is_token(&header.name)) {
+            cursor.at("header.name").refuse("is not the name of a header");
+        }
+        if tag.baggage.as_ref().is_some_and(|baggage| !is_token(&baggage.name)) {
+            cursor.at("baggage.name").refuse("is not a key of baggage");
+        }
+        cursor.at("baggage").warn_if_without_effect();
+    }
+}
+
+/// Whether `text` is a token of HTTP (RFC 9110, section 5.6.2): what headers, methods and keys of baggage are named by.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
+}

@@ -1,0 +1,69 @@
+//! One policy, read and ready to be selected and merged.
+
+use std::collections::BTreeMap;
+
+use ursa_model::document::Document;
+use ursa_model::key::ResourceKey;
+use ursa_model::path::Path;
+use ursa_model::target_ref::TargetRef;
+
+use crate::kind::{self, PolicyKind};
+use crate::merge::{Origin, Tree};
+
+/// A policy resource that was accepted.
+#[derive(Clone, Debug)]
+pub struct PolicyResource {
+    /// Its name.
+    pub key: ResourceKey,
+    /// Its labels; `kuma.io/origin`, `kuma.io/zone`, `kuma.io/policy-role` and `kuma.io/display-name` have a meaning here.
+    pub labels: BTreeMap<String, String>,
+    /// What it selects.
+    pub target: TargetRef,
+    kind: &'static PolicyKind,
+    settings: Tree,
+}
+
+impl PolicyResource {
+    /// Reads an accepted document, which came from `file` if it came from one. `None` if its kind is not a policy.
+    pub fn from_document(document: &Document, file: Option<&str>) -> Option<Self> {
+        let kind = PolicyKind::by_name(&document.key.kind)?;
+        let spec = &document.spec;
+        let target = kind::target(spec)?;
+        let origin = |place| Origin {
+            policy: document.key.clone(),
+            file: file.map(str::to_owned),
+            place,
+            path: Path::root().key("spec").key("default"),
+        };
+        let settings = spec.get("default").map(|node| Tree::of(node, origin(node.place))).unwrap_or_default();
+        Some(Self { key: document.key.clone(), labels: document.meta.labels.clone(), target, kind, settings })
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> &'static PolicyKind {
+        self.kind
+    }
+
+    /// What its `default` says.
+    pub fn settings(&self) -> &Tree {
+        &self.settings
+    }
+
+    /// The value of a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.get(key).map(String::as_str)
+    }
+
+    /// The name that people gave it: in Kubernetes and across zones a label keeps it.
+    pub fn display_name(&self) -> &str {
+        self.label("kuma.io/display-name").unwrap_or(&self.key.name)
+    }
+
+    /// Whether it does the same as `other`, wherever in its file each value stands.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.key == other.key
+            && self.labels == other.labels
+            && self.target == other.target
+            && self.settings.to_json() == other.settings.to_json()
+    }
+}

@@ -1,0 +1,196 @@
+//! Cases: resources and a proxy in, all that policies make of them out, as text that is read in review.
+//!
+//! A case is a file of resources as users write it. Its first line names the proxy, `# proxy: frontend`, one of `proxies/`; it is in zone `east`.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use ursa_envoy::proxy::{
+    Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, ProxyConfig, Route, RouteConfig, RouteTracing,
+    TagSource,
+};
+use ursa_model::backend::{BackendRef, OpenTelemetryBackend};
+use ursa_model::dataplane::Dataplane;
+use ursa_model::document::{self, Document};
+use ursa_model::key::{ProxyId, ResourceKey};
+use ursa_model::mesh_trace_backend::MeshTraceBackend;
+use ursa_model::pipeline::PipelineConfig;
+use ursa_model::report::Violation;
+
+use crate::backends::{Applied, Backends};
+use crate::effective::{self, Effective};
+use crate::explain::{Explained, ExplainedValue};
+use crate::merge::Origin;
+use crate::policy::PolicyResource;
+use crate::subject::Subject;
+
+const ZONE: &str = "east";
+
+/// All that comes of `case`.
+pub(crate) fn outcome(case: &str) -> String {
+    let header = case.lines().next().unwrap_or_default();
+    let proxy = TestProxy::named(header.strip_prefix("# proxy: ").expect("a case begins with `# proxy: NAME`"));
+    let parsed = document::parse(case, &crate::kinds());
+    let policies: Vec<_> =
+        parsed.documents.iter().filter_map(|document| PolicyResource::from_document(document, None)).map(Arc::new).collect();
+    let effective = effective::effective(&policies, &proxy.subject());
+    let mut config = proxy.config();
+    let applied = effective::apply(&effective, &Resources(parsed.documents), &mut config);
+    assert_eq!(ursa_envoy::check::check(&ursa_envoy::resources::resources(&config)), [], "the configuration is sound");
+
+    let mut text = String::new();
+    section(&mut text, "violations", parsed.violations.iter().map(violation));
+    for effective in &effective {
+        let Explained { kind, policies, values } = effective.explain();
+        let title = format!("{kind} of {}, weakest first", proxy.id);
+        section(&mut text, &title, policies.iter().map(ToString::to_string));
+        section(&mut text, "explained", values.iter().map(explained));
+    }
+    let Applied { warnings, uses, uses_by_labels } = applied;
+    section(&mut text, "warnings", warnings);
+    let by_labels = uses_by_labels.iter().map(|kind| format!("{} by labels", kind.name()));
+    section(&mut text, "uses", uses.iter().map(ToString::to_string).chain(by_labels));
+    section(&mut text, "listeners", config.listeners.iter().map(listener));
+    let traces = &config.pipeline.traces;
+    section(&mut text, "backends", traces.backends.iter().map(|backend| {
+        format!("{}\n{}", backend.name, document::to_yaml(&serde_json::to_value(&backend.spec).expect("backends are JSON")))
+    }));
+    section(&mut text, "resource attributes", traces.resource_attributes.iter().map(|(name, value)| format!("{name}: {value}")));
+    text
+}
+
+fn section(text: &mut String, title: &str, lines: impl IntoIterator<Item = String>) {
+    let lines: Vec<_> = lines.into_iter().map(|line| line.trim_end().replace('\n', "\n      ")).collect();
+    if !lines.is_empty() {
+        writeln!(text, "{title}:\n  {}", lines.join("\n  ")).expect("writing to a string");
+    }
+}
+
+fn violation(violation: &Violation) -> String {
+    let severity = if violation.is_refusal() { "refused" } else { "warning" };
+    let hint = violation.hint.as_ref().map(|hint| format!("\n({hint})")).unwrap_or_default();
+    format!("{severity} {violation}{hint}")
+}
+
+fn origin(Origin { policy, place, path, .. }: &Origin) -> String {
+    format!("{policy} {place} {path}")
+}
+
+fn explained(ExplainedValue { path, value, origin: own, overridden }: &ExplainedValue) -> String {
+    let mut text = format!("{path} = {value}  [{}]", own.as_ref().map_or_else(|| "default".to_owned(), origin));
+    for weaker in overridden {
+        write!(text, "\nnot {}  [{}]", weaker.value, origin(&weaker.origin)).expect("writing to a string");
+    }
+    text
+}
+
+fn listener(listener: &Listener) -> String {
+    let ListenerKind::Http(http) = &listener.kind else { return format!("{}: tcp", listener.name) };
+    let tracer = http.tracing.as_ref().map_or("no tracer", |tracing| &tracing.service_name);
+    let mut text = format!("{}: {tracer}", listener.name);
+    for Route { prefix, tracing: RouteTracing { sampling, tags }, .. } in &http.routes.routes {
+        let (overall, client, random) = (sampling.overall, sampling.client, sampling.random);
+        write!(text, "\n{prefix}: overall {overall}, client {client}, random {random}").expect("writing to a string");
+        for tag in tags {
+            let source = match &tag.source {
+                TagSource::Literal(text) => format!("{text:?}"),
+                TagSource::Header { name, default: Some(default) } => format!("header {name}, else {default:?}"),
+                TagSource::Header { name, default: None } => format!("header {name}"),
+            };
+            write!(text, "\n   {}: {source}", tag.name).expect("writing to a string");
+        }
+    }
+    text
+}
+
+/// A proxy of `proxies/`.
+pub(crate) struct TestProxy {
+    id: ProxyId,
+    dataplane: Dataplane,
+    document: Document,
+}
+
+impl TestProxy {
+    /// The proxy in `proxies/{name}.yaml`.
+    pub(crate) fn named(name: &str) -> Self {
+        let path = format!("{}/src/testing/proxies/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let parsed = document::parse(&text, &crate::kinds());
+        let document = parsed.documents.into_iter().next().unwrap_or_else(|| panic!("{path}: {:?}", parsed.violations));
+        let dataplane = decode(&document);
+        Self { id: ProxyId::new("default", &document.key.name), dataplane, document }
+    }
+
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        let labels = &self.document.meta.labels;
+        Subject { id: &self.id, dataplane: &self.dataplane, labels, zone: Some(ZONE) }
+    }
+
+    /// Its configuration before any policy.
+    fn config(&self) -> ProxyConfig {
+        let networking = &self.dataplane.networking;
+        let service = self.dataplane.service(&self.id.name).to_owned();
+        let mut facts = networking.inbound.first().map(|inbound| inbound.tags.clone()).unwrap_or_default();
+        facts.extend([("mesh", "default"), ("zone", ZONE)].map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let inbound = networking.inbound.iter().map(|inbound| {
+            let address = self.dataplane.inbound_address(inbound);
+            listener_of(Direction::Inbound, address, inbound.port, inbound.protocol().is_http())
+        });
+        let outbound = networking
+            .outbound
+            .iter()
+            .map(|outbound| listener_of(Direction::Outbound, outbound.address(), outbound.port, true));
+        let listeners: Vec<_> = inbound.chain(outbound).collect();
+        let cluster = |listener: &Listener| {
+            let kind = ClusterKind::Local { address: "127.0.0.1".to_owned(), port: listener.port + 1 };
+            Cluster { name: listener.name.clone(), kind, http2: false }
+        };
+        let clusters = listeners.iter().map(cluster).collect();
+        let pipeline = PipelineConfig { facts, ..PipelineConfig::default() };
+        ProxyConfig { id: self.id.clone(), service, listeners, clusters, pipeline }
+    }
+}
+
+fn listener_of(direction: Direction, address: &str, port: u16, http: bool) -> Listener {
+    let name = format!("{direction:?} {address}:{port}").to_lowercase();
+    let route = Route { prefix: "/".to_owned(), cluster: name.clone(), tracing: RouteTracing::off() };
+    let routes = RouteConfig { name: name.clone(), routes: vec![route] };
+    let kind = if http {
+        ListenerKind::Http(HttpListener { stat_prefix: name.clone(), tracing: None, routes })
+    } else {
+        ListenerKind::Tcp { cluster: name.clone() }
+    };
+    Listener { name, direction, address: address.to_owned(), port, kind }
+}
+
+fn decode<T: DeserializeOwned>(document: &Document) -> T {
+    serde_json::from_value(document.spec.to_json()).expect("what was accepted is of its type")
+}
+
+/// The backends among a case's resources, and the built-in one.
+#[derive(Debug)]
+struct Resources(Vec<Document>);
+
+impl Resources {
+    fn find<T: DeserializeOwned>(&self, mesh: &str, reference: &BackendRef) -> Option<(ResourceKey, T)> {
+        let meant = |document: &&Document| {
+            let labels = &document.meta.labels;
+            document.key.kind == reference.kind.name()
+                && document.key.mesh.as_deref() == Some(mesh)
+                && reference.name.as_ref().is_none_or(|name| document.key.name == *name)
+                && reference.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+        };
+        self.0.iter().find(meant).map(|document| (document.key.clone(), decode(document)))
+    }
+}
+
+impl Backends for Resources {
+    fn open_telemetry(&self, mesh: &str, reference: &BackendRef) -> Option<(ResourceKey, OpenTelemetryBackend)> {
+        self.find(mesh, reference)
+    }
+
+    fn trace(&self, mesh: &str, reference: &BackendRef) -> Option<(ResourceKey, MeshTraceBackend)> {
+        self.find(mesh, reference)
+    }
+}
