@@ -3,6 +3,7 @@
 //! - [`proxy`]: the picture that policies change.
 //! - [`mod@resources`]: the picture as Envoy resources (xDS), each with a version made of its content.
 //! - [`mod@bootstrap`]: what Envoy is started with.
+//! - [`mod@offline`]: both in one, for Envoy's own `--mode validate`.
 //! - [`json`]: any of these as JSON, for people and for Envoy's command line.
 //! - [`mod@check`]: a second look at the result.
 //!
@@ -10,5 +11,14 @@
 //! What is *not* here: policies, stores, and how resources travel.
 
 pub mod bootstrap;
+pub mod check;
+pub mod json;
+pub mod offline;
 pub mod proxy;
 pub mod resources;
+
+mod cluster;
+mod credentials;
+mod listener;
+mod parts;
+mod route;

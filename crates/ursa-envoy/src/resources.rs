@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use envoy_types::pb::google::protobuf::Any;
 
+use crate::proxy::{ClusterKind, ProxyConfig};
+use crate::{cluster, listener, parts, route};
+
 /// Type URL of clusters (CDS).
 pub const CDS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 /// Type URL of endpoints (EDS).
@@ -36,4 +39,45 @@ pub struct Resource {
     pub version: String,
     /// The message and its type.
     pub body: Any,
+}
+
+impl Resource {
+    /// A resource whose version is a hash of its content.
+    pub fn new(body: Any) -> Self {
+        Self { version: content_hash(&body.value), body }
+    }
+}
+
+/// Everything `proxy` is sent, except secrets. Pure: the same picture gives the same bytes and
+/// versions, in whatever order endpoints were learned.
+pub fn resources(proxy: &ProxyConfig) -> Resources {
+    let mut resources = Resources::new();
+    let mut add = |kind: &'static str, name: &str, body: Any| {
+        resources.entry(kind).or_default().insert(name.to_owned(), Resource::new(body));
+    };
+    for cluster in &proxy.clusters {
+        add(CDS, &cluster.name, parts::any(&cluster::cluster(cluster)));
+        if let ClusterKind::Eds { endpoints } = &cluster.kind {
+            let assignment = cluster::load_assignment(&cluster.name, endpoints);
+            add(EDS, &cluster.name, parts::any(&assignment));
+        }
+    }
+    for listener in &proxy.listeners {
+        add(LDS, &listener.name, parts::any(&listener::listener(listener)));
+    }
+    for http in proxy.http_listeners() {
+        add(RDS, &http.routes.name, parts::any(&route::route_configuration(&http.routes)));
+    }
+    let pipeline = serde_json::to_vec(&proxy.pipeline).expect("strings, numbers, lists and maps");
+    add(PIPELINE, PIPELINE_NAME, Any { type_url: PIPELINE.to_owned(), value: pipeline });
+    resources
+}
+
+/// FNV-1a, 128 bit. Tells contents apart and says the same in every build, which is all a version
+/// must; it hides nothing, so a secret's version must not be made with it.
+fn content_hash(bytes: &[u8]) -> String {
+    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let hash = bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME));
+    format!("{hash:032x}")
 }

@@ -1,0 +1,97 @@
+//! Listeners: HTTP with routes by RDS, and TCP.
+
+use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
+use envoy_types::pb::envoy::config::listener::v3::{self as envoy, Filter, FilterChain, filter};
+use envoy_types::pb::envoy::config::trace::v3::{OpenTelemetryConfig, tracing};
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, Rds, http_connection_manager as hcm, http_filter,
+};
+use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
+use envoy_types::pb::envoy::r#type::v3::Percent;
+use envoy_types::pb::google::protobuf::{Any, BoolValue};
+
+use crate::bootstrap::OTLP_CLUSTER;
+use crate::parts;
+use crate::proxy::{Direction, HttpListener, Listener, ListenerKind, Tracing, stat_name};
+
+/// How many spans one worker keeps while the agent does not take them; what comes then is dropped.
+/// Well over [`crate::bootstrap::MIN_FLUSH_SPANS`], so that a flush is never what fills it.
+/// Envoy: `OpenTelemetryConfig.max_cache_size`, default 1024.
+const MAX_WAITING_SPANS: u32 = 8_192;
+
+/// A listener as Envoy reads it.
+pub(crate) fn listener(listener: &Listener) -> envoy::Listener {
+    let stat_prefix = stat_name(&listener.name);
+    let filter = match &listener.kind {
+        ListenerKind::Http(http) => {
+            network_filter("envoy.filters.network.http_connection_manager", parts::any(&connection_manager(http)))
+        }
+        ListenerKind::Tcp { cluster } => network_filter(
+            "envoy.filters.network.tcp_proxy",
+            parts::any(&TcpProxy {
+                stat_prefix: stat_prefix.clone(),
+                cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.clone())),
+                ..TcpProxy::default()
+            }),
+        ),
+    };
+    envoy::Listener {
+        name: listener.name.clone(),
+        address: Some(parts::socket_address(&listener.address, listener.port)),
+        stat_prefix,
+        traffic_direction: match listener.direction {
+            Direction::Inbound => TrafficDirection::Inbound as i32,
+            Direction::Outbound => TrafficDirection::Outbound as i32,
+        },
+        filter_chains: vec![FilterChain { filters: vec![filter], ..FilterChain::default() }],
+        ..envoy::Listener::default()
+    }
+}
+
+fn network_filter(name: &str, config: Any) -> Filter {
+    Filter { name: name.to_owned(), config_type: Some(filter::ConfigType::TypedConfig(config)) }
+}
+
+fn connection_manager(http: &HttpListener) -> HttpConnectionManager {
+    HttpConnectionManager {
+        stat_prefix: stat_name(&http.stat_prefix),
+        route_specifier: Some(hcm::RouteSpecifier::Rds(Rds {
+            config_source: Some(parts::ads()),
+            route_config_name: http.routes.name.clone(),
+        })),
+        http_filters: vec![HttpFilter {
+            name: "envoy.filters.http.router".to_owned(),
+            config_type: Some(http_filter::ConfigType::TypedConfig(parts::any(&Router::default()))),
+            ..HttpFilter::default()
+        }],
+        tracing: http.tracing.as_ref().map(tracer),
+        // What the application says of itself is not replaced by "envoy".
+        server_header_transformation: hcm::ServerHeaderTransformation::PassThrough as i32,
+        upgrade_configs: vec![hcm::UpgradeConfig {
+            upgrade_type: "websocket".to_owned(),
+            ..hcm::UpgradeConfig::default()
+        }],
+        ..HttpConnectionManager::default()
+    }
+}
+
+fn tracer(tracing: &Tracing) -> hcm::Tracing {
+    let config = OpenTelemetryConfig {
+        grpc_service: Some(parts::grpc_service(OTLP_CLUSTER)),
+        service_name: tracing.service_name.clone(),
+        max_cache_size: Some(parts::uint32(MAX_WAITING_SPANS)),
+        ..OpenTelemetryConfig::default()
+    };
+    hcm::Tracing {
+        provider: Some(tracing::Http {
+            name: "envoy.tracers.opentelemetry".to_owned(),
+            config_type: Some(tracing::http::ConfigType::TypedConfig(parts::any(&config))),
+        }),
+        // Routes say what is sampled; what matches none of them (`OPTIONS *`) is not traced.
+        overall_sampling: Some(Percent { value: 0.0 }),
+        // Sidecar and application are one hop; its two spans are the inbound's and the outbound's.
+        spawn_upstream_span: Some(BoolValue { value: false }),
+        ..hcm::Tracing::default()
+    }
+}

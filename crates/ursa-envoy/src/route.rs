@@ -1,0 +1,77 @@
+//! Routes: where requests go, which share of them is traced, and the tags of their spans.
+
+use envoy_types::pb::envoy::config::route::v3::{
+    self as envoy, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route, route_action,
+    route_match,
+};
+use envoy_types::pb::envoy::r#type::tracing::v3::{CustomTag, custom_tag};
+use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, fractional_percent::DenominatorType};
+use ursa_model::percent::Percent;
+
+use crate::parts;
+use crate::proxy::{Route, RouteConfig, RouteTracing, Tag, TagSource, stat_name};
+
+/// The routes of one listener as Envoy reads them: one virtual host that takes every host name.
+pub(crate) fn route_configuration(config: &RouteConfig) -> RouteConfiguration {
+    RouteConfiguration {
+        name: config.name.clone(),
+        virtual_hosts: vec![VirtualHost {
+            name: stat_name(&config.name),
+            domains: vec!["*".to_owned()],
+            routes: config.routes.iter().map(route).collect(),
+            ..VirtualHost::default()
+        }],
+        ..RouteConfiguration::default()
+    }
+}
+
+fn route(route: &Route) -> envoy::Route {
+    envoy::Route {
+        r#match: Some(RouteMatch {
+            path_specifier: Some(route_match::PathSpecifier::Prefix(route.prefix.clone())),
+            ..RouteMatch::default()
+        }),
+        stat_prefix: stat_name(&route.cluster),
+        tracing: Some(tracing(&route.tracing)),
+        action: Some(route::Action::Route(RouteAction {
+            cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(route.cluster.clone())),
+            // Envoy would cut every answer after 15 s, streams too; how long is for the caller.
+            timeout: Some(parts::seconds(0)),
+            ..RouteAction::default()
+        })),
+        ..envoy::Route::default()
+    }
+}
+
+fn tracing(tracing: &RouteTracing) -> envoy::Tracing {
+    envoy::Tracing {
+        client_sampling: Some(fraction(tracing.sampling.client)),
+        random_sampling: Some(fraction(tracing.sampling.random)),
+        overall_sampling: Some(fraction(tracing.sampling.overall)),
+        custom_tags: tracing.tags.iter().map(custom_tag).collect(),
+        ..envoy::Tracing::default()
+    }
+}
+
+fn fraction(percent: Percent) -> FractionalPercent {
+    FractionalPercent {
+        numerator: percent.millionths(),
+        denominator: DenominatorType::Million as i32,
+    }
+}
+
+fn custom_tag(tag: &Tag) -> CustomTag {
+    let value = match &tag.source {
+        TagSource::Literal(value) => {
+            custom_tag::Type::Literal(custom_tag::Literal { value: value.clone() })
+        }
+        // Envoy reads an empty default as none.
+        TagSource::Header { name, default } => {
+            custom_tag::Type::RequestHeader(custom_tag::Header {
+                name: name.clone(),
+                default_value: default.clone().unwrap_or_default(),
+            })
+        }
+    };
+    CustomTag { tag: tag.name.clone(), r#type: Some(value) }
+}

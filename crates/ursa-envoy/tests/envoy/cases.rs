@@ -1,0 +1,184 @@
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use ursa_envoy::bootstrap::to_json as bootstrap_json;
+use ursa_envoy::check::check;
+use ursa_envoy::json::{from_json, to_json};
+use ursa_envoy::offline::offline;
+use ursa_envoy::proxy::{ClusterKind, ListenerKind, ProxyConfig};
+use ursa_envoy::resources::{PIPELINE, RDS, Resources, SECRET, resources};
+use ursa_model::pipeline::Backend;
+
+use crate::{peers, proxies};
+
+fn snapshot(name: &str, value: &Value) {
+    insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true}, {
+        insta::assert_snapshot!(name, serde_json::to_string_pretty(value).unwrap());
+    });
+}
+
+/// Short type → name → body, without the agent's own.
+fn readable(resources: &Resources) -> Value {
+    let bodies = |kind: &str, resources: &BTreeMap<String, _>| -> Value {
+        resources
+            .iter()
+            .map(|(name, resource): (_, &ursa_envoy::resources::Resource)| {
+                (name.clone(), to_json(kind, &resource.body.value))
+            })
+            .collect()
+    };
+    resources
+        .iter()
+        .filter(|(kind, _)| **kind != PIPELINE)
+        .map(|(kind, of_kind)| {
+            (kind.rsplit('.').next().unwrap().to_owned(), bodies(kind, of_kind))
+        })
+        .collect()
+}
+
+#[test]
+fn cases_read_as_reviewed() {
+    for (name, proxy) in proxies::all() {
+        snapshot(name, &readable(&resources(&proxy)));
+    }
+}
+
+#[test]
+fn bootstrap_reads_as_reviewed() {
+    let bootstrap = peers::bootstrap_in("/run/ursa".as_ref());
+    snapshot("bootstrap", &bootstrap_json(&bootstrap));
+}
+
+#[test]
+fn cases_have_no_findings() {
+    for (name, proxy) in proxies::all() {
+        assert_eq!(check(&resources(&proxy)), [], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn every_supported_envoy_accepts_every_case() {
+    let folder = tempfile::tempdir().unwrap();
+    for envoy in peers::envoys() {
+        for (name, proxy) in proxies::all() {
+            let bootstrap = peers::bootstrap_in(folder.path());
+            let bootstrap = offline(bootstrap, &resources(&proxy)).unwrap();
+            let verdict = peers::validate(&envoy, &bootstrap).await;
+            assert_eq!(verdict, Ok(()), "{name}, {}", envoy.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_envoy_refuses_is_a_finding() {
+    let mut proxy = proxies::plain();
+    proxy.clusters.pop();
+    let resources = resources(&proxy);
+    let findings: Vec<String> = check(&resources).iter().map(ToString::to_string).collect();
+    let expected = "RouteConfiguration outbound:127.0.0.1:10001: \
+                    refers to cluster `catalog`, which is not there";
+    assert_eq!(findings, [expected]);
+    let folder = tempfile::tempdir().unwrap();
+    for envoy in peers::envoys() {
+        let bootstrap = offline(peers::bootstrap_in(folder.path()), &resources).unwrap();
+        let words = peers::validate(&envoy, &bootstrap).await.unwrap_err();
+        assert!(words.contains("unknown cluster 'catalog'"), "{words}");
+    }
+}
+
+#[test]
+fn findings_name_what_is_wrong() {
+    let mut proxy = proxies::traced();
+    let mut twin = proxy.listeners[0].clone();
+    twin.name = "inbound_127.0.0.1_80".to_owned();
+    if let ListenerKind::Http(http) = &mut twin.kind {
+        http.routes.name = "elsewhere".to_owned();
+    }
+    proxy.listeners.push(twin);
+    proxy.pipeline.traces.backends.push(backend_with_token("frontend-secret-token"));
+    proxy.clusters.push(proxies::local("frontend-secret-token", 1));
+    let mut resources = resources(&proxy);
+    resources.get_mut(RDS).unwrap().remove("elsewhere");
+    resources.entry(RDS).or_default().entry("outbound:127.0.0.1:10001".to_owned()).and_modify(|r| {
+        r.body.value = b"\xff\xff".to_vec();
+    });
+    snapshot("findings", &check(&resources).iter().map(ToString::to_string).collect());
+}
+
+#[test]
+fn same_input_gives_same_bytes() {
+    for (name, proxy) in proxies::all() {
+        let first = resources(&proxy);
+        assert_eq!(first, resources(&proxy.clone()), "{name}");
+        assert_eq!(first, resources(&reversed(proxy)), "{name}, learned in another order");
+    }
+    let folder = "/run/ursa".as_ref();
+    let bootstrap = || bootstrap_json(&peers::bootstrap_in(folder)).to_string();
+    assert_eq!(bootstrap(), bootstrap());
+}
+
+fn reversed(mut proxy: ProxyConfig) -> ProxyConfig {
+    proxy.clusters.reverse();
+    proxy.listeners.reverse();
+    for cluster in &mut proxy.clusters {
+        if let ClusterKind::Eds { endpoints } = &mut cluster.kind {
+            endpoints.reverse();
+            endpoints.extend(endpoints.first().cloned());
+        }
+    }
+    proxy
+}
+
+#[test]
+fn a_change_of_tracing_touches_routes_only() {
+    let (before, after) = (resources(&proxies::traced()), resources(&proxies::gentler()));
+    for (kind, of_kind) in &before {
+        let changed: Vec<_> =
+            of_kind.iter().filter(|(name, r)| after[kind][*name].version != r.version).collect();
+        assert_eq!(changed.is_empty(), *kind != RDS, "{kind}");
+    }
+}
+
+#[test]
+fn json_goes_both_ways() {
+    for (name, proxy) in proxies::all() {
+        for (kind, of_kind) in resources(&proxy) {
+            for resource in of_kind.into_values().filter(|_| kind != PIPELINE) {
+                let json = to_json(kind, &resource.body.value);
+                assert_eq!(from_json(kind, &json).unwrap(), resource.body.value, "{name} {json}");
+            }
+        }
+    }
+}
+
+#[test]
+fn unknown_types_are_shown_as_base64() {
+    let unknown = json!({ "@type": "type.googleapis.com/shop.Unknown", "value": "AQID" });
+    assert_eq!(to_json("type.googleapis.com/shop.Unknown", &[1, 2, 3]), unknown);
+    // Inside another message: a filter with a configuration of field 4 (`typed_config`).
+    let any = [b"\x0a\x20type.googleapis.com/shop.Unknown\x12\x03".as_slice(), &[1, 2, 3]].concat();
+    let filter = [&[0x22, u8::try_from(any.len()).unwrap()], any.as_slice()].concat();
+    let shown = to_json("type.googleapis.com/envoy.config.listener.v3.Filter", &filter);
+    assert_eq!(shown, json!({ "typed_config": unknown }));
+}
+
+#[test]
+fn credentials_are_never_shown() {
+    let mut proxy = proxies::plain();
+    proxy.pipeline.traces.backends.push(backend_with_token("s3cr3t-t0ken"));
+    let pipeline = resources(&proxy).remove(PIPELINE).unwrap().remove("pipeline").unwrap();
+    let shown = to_json(PIPELINE, &pipeline.body.value);
+    let backend = &shown["traces"]["backends"][0]["spec"];
+    assert_eq!(backend["headers"], json!({ "x-team": "[redacted]", "x-key": "${secret:key}" }));
+    assert_eq!(backend["auth"]["bearerToken"], "[redacted]");
+    assert_eq!(to_json(SECRET, b"s3cr3t")["value"], "[redacted]");
+}
+
+fn backend_with_token(token: &str) -> Backend {
+    let spec = json!({
+        "endpoint": "collector:4317",
+        "headers": { "x-team": "core", "x-key": "${secret:key}" },
+        "auth": { "bearerToken": token },
+    });
+    Backend { name: "collector".to_owned(), spec: serde_json::from_value(spec).unwrap() }
+}

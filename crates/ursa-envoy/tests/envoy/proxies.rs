@@ -1,0 +1,151 @@
+//! The proxies that the cases are about.
+
+use ursa_envoy::proxy::{
+    Cluster, ClusterKind, Direction, Endpoint, HttpListener, Listener, ListenerKind, ProxyConfig,
+    Route, RouteConfig, RouteTracing, Sampling, Tag, TagSource, Tracing,
+};
+use ursa_model::key::ProxyId;
+use ursa_model::percent::Percent;
+use ursa_model::pipeline::PipelineConfig;
+
+/// Every case by name.
+pub(crate) fn all() -> Vec<(&'static str, ProxyConfig)> {
+    vec![
+        ("plain", plain()),
+        ("traced", traced()),
+        ("sampling_nothing", sampling_nothing()),
+        ("grpc", grpc()),
+        ("tcp", tcp()),
+        ("gateway", gateway()),
+    ]
+}
+
+/// One HTTP inbound, one outbound with two endpoints, no tracing.
+pub(crate) fn plain() -> ProxyConfig {
+    let catalog = [("10.0.0.7", 80), ("10.0.0.6", 80)];
+    proxy(
+        vec![http(Direction::Inbound, 80, "localhost_8080"), http(Direction::Outbound, 10_001, "catalog")],
+        vec![local("localhost_8080", 8080), eds("catalog", &catalog.map(|e| (None, e.0, e.1)))],
+    )
+}
+
+/// The same, traced, with every kind of tag.
+pub(crate) fn traced() -> ProxyConfig {
+    let sampling = Sampling {
+        overall: percent(800_000),
+        client: Percent::HUNDRED,
+        random: percent(125_000),
+    };
+    let tags = vec![
+        tag("team", TagSource::Literal("core".to_owned())),
+        tag("env", TagSource::Header { name: "x-env".to_owned(), default: Some("prod".to_owned()) }),
+        tag("tenant", TagSource::Header { name: "x-tenant".to_owned(), default: None }),
+    ];
+    with_tracing(plain(), &RouteTracing { sampling, tags })
+}
+
+/// A tracer whose routes sample nothing.
+fn sampling_nothing() -> ProxyConfig {
+    with_tracing(plain(), &RouteTracing::off())
+}
+
+fn grpc() -> ProxyConfig {
+    let mut proxy = traced();
+    proxy.clusters.iter_mut().for_each(|cluster| cluster.http2 = true);
+    proxy
+}
+
+fn tcp() -> ProxyConfig {
+    proxy(
+        vec![tcp_listener(Direction::Inbound, 5432, "localhost_5432"), tcp_listener(Direction::Outbound, 10_002, "redis.cache")],
+        vec![local("localhost_5432", 5432), eds("redis.cache", &[(None, "10.0.0.9", 6379)])],
+    )
+}
+
+/// Nothing comes in through the mesh; endpoints in two zones, of both address families, and a
+/// service without any.
+fn gateway() -> ProxyConfig {
+    let frontend =
+        [(Some("west"), "fd00::5", 80), (Some("east"), "10.0.0.5", 80), (Some("east"), "10.0.0.4", 80)];
+    let proxy = proxy(
+        vec![http(Direction::Outbound, 10_001, "frontend.shop"), http(Direction::Outbound, 10_002, "admin")],
+        vec![eds("frontend.shop", &frontend), eds("admin", &[])],
+    );
+    with_tracing(proxy, &RouteTracing { sampling: Sampling::ALL, tags: vec![] })
+}
+
+/// `proxy` with a tracer on every HTTP listener and `tracing` on every route.
+pub(crate) fn with_tracing(mut proxy: ProxyConfig, tracing: &RouteTracing) -> ProxyConfig {
+    let service_name = proxy.service.clone();
+    for http in proxy.http_listeners_mut() {
+        http.tracing = Some(Tracing { service_name: service_name.clone() });
+        http.routes.routes.iter_mut().for_each(|route| route.tracing = tracing.clone());
+    }
+    proxy
+}
+
+pub(crate) fn proxy(listeners: Vec<Listener>, clusters: Vec<Cluster>) -> ProxyConfig {
+    ProxyConfig {
+        id: ProxyId::new("default", "frontend-1"),
+        service: "frontend".to_owned(),
+        listeners,
+        clusters,
+        pipeline: PipelineConfig::default(),
+    }
+}
+
+pub(crate) fn http(direction: Direction, port: u16, cluster: &str) -> Listener {
+    let mut listener = tcp_listener(direction, port, cluster);
+    listener.kind = ListenerKind::Http(HttpListener {
+        stat_prefix: cluster.to_owned(),
+        tracing: None,
+        routes: RouteConfig {
+            name: listener.name.clone(),
+            routes: vec![Route {
+                prefix: "/".to_owned(),
+                cluster: cluster.to_owned(),
+                tracing: RouteTracing::off(),
+            }],
+        },
+    });
+    listener
+}
+
+fn tcp_listener(direction: Direction, port: u16, cluster: &str) -> Listener {
+    let word = if direction == Direction::Inbound { "inbound" } else { "outbound" };
+    Listener {
+        name: format!("{word}:127.0.0.1:{port}"),
+        direction,
+        address: "127.0.0.1".to_owned(),
+        port,
+        kind: ListenerKind::Tcp { cluster: cluster.to_owned() },
+    }
+}
+
+pub(crate) fn local(name: &str, port: u16) -> Cluster {
+    let kind = ClusterKind::Local { address: "127.0.0.1".to_owned(), port };
+    Cluster { name: name.to_owned(), kind, http2: false }
+}
+
+fn eds(name: &str, endpoints: &[(Option<&str>, &str, u16)]) -> Cluster {
+    let endpoint = |(zone, address, port): &(Option<&str>, &str, u16)| Endpoint {
+        zone: zone.map(str::to_owned),
+        address: (*address).to_owned(),
+        port: *port,
+    };
+    let endpoints = endpoints.iter().map(endpoint).collect();
+    Cluster { name: name.to_owned(), kind: ClusterKind::Eds { endpoints }, http2: false }
+}
+
+pub(crate) fn tag(name: &str, source: TagSource) -> Tag {
+    Tag { name: name.to_owned(), source }
+}
+
+fn percent(millionths: u32) -> Percent {
+    Percent::from_millionths(millionths).unwrap()
+}
+
+/// [`traced`] with other sampling and without tags.
+pub(crate) fn gentler() -> ProxyConfig {
+    with_tracing(traced(), &RouteTracing { sampling: Sampling::ALL, tags: vec![] })
+}
