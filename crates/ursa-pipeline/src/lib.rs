@@ -14,13 +14,22 @@
 //! Not here: meshes and policies (a [`ursa_model::pipeline::PipelineConfig`] says what to do), and
 //! where telemetry comes from.
 
+mod attributes;
+mod backend;
 mod compression;
+mod export;
+mod meters;
+mod pipeline;
+mod queue;
 pub mod receive;
 mod rpc;
 mod signal;
 mod sink;
+mod status;
 mod tasks;
 pub mod wire;
 
+pub use pipeline::{Pipeline, PipelineInputs};
 pub use signal::Signal;
 pub use sink::{Refusal, Sink};
+pub use status::{BackendState, BackendStatus, PipelineStatus};

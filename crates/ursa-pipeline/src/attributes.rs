@@ -1,0 +1,137 @@
+//! Which resource attributes the pipeline puts on: the one place for all signals.
+//!
+//! Weakest first: what is detected here (only where the telemetry does not say it itself),
+//! `OTEL_RESOURCE_ATTRIBUTES` of the environment, what the control plane knows of the proxy, what
+//! the policies say. The last three win over what the telemetry says.
+
+use std::collections::BTreeMap;
+
+use ursa_model::pipeline::{PipelineConfig, SignalConfig};
+use ursa_model::template;
+
+use crate::rpc::unpercent;
+use crate::wire::ResourceAttributes;
+
+/// OpenTelemetry SDK configuration: `key=value` pairs, separated by commas, percent-encoded.
+const OTEL_RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+/// Templates refer to the environment as `{{env.NAME}}`.
+const ENV: &str = "env.";
+
+/// The attributes of a signal, and warnings about those that had to be left out.
+pub(crate) fn of(
+    config: &PipelineConfig,
+    signal: &SignalConfig,
+    variable: impl Fn(&str) -> Option<String>,
+    host_name: Option<&str>,
+) -> (ResourceAttributes, Vec<String>) {
+    let mut warnings = Vec::new();
+    let mut set = from_environment(variable(OTEL_RESOURCE_ATTRIBUTES), &mut warnings);
+    set.extend(config.resource.clone());
+    let lookup = |name: &str| match name.strip_prefix(ENV) {
+        Some(name) => variable(name),
+        None => config.facts.get(name).cloned(),
+    };
+    for (key, value) in &signal.resource_attributes {
+        let rendered = template::render(value, lookup);
+        match rendered.value {
+            Some(value) => {
+                set.insert(key.clone(), value);
+            }
+            None => warnings.push(format!(
+                "resource attribute {key} is left out: {} has no value",
+                rendered.missing.join(", ")
+            )),
+        }
+    }
+    (ResourceAttributes::new(&set, &detected(config, host_name)), warnings)
+}
+
+/// Semantic conventions: host, os, service.
+fn detected(config: &PipelineConfig, host_name: Option<&str>) -> BTreeMap<String, String> {
+    let os = match std::env::consts::OS {
+        "macos" => "darwin",
+        os => os,
+    };
+    let instance = match (config.facts.get("mesh"), config.facts.get("name")) {
+        (Some(mesh), Some(name)) => Some(format!("{mesh}.{name}")),
+        _ => None,
+    };
+    let found = [
+        ("host.name", host_name.map(ToOwned::to_owned)),
+        ("os.type", Some(os.to_owned())),
+        ("service.instance.id", instance),
+    ];
+    found.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+}
+
+/// All of the variable counts, or nothing: a slip in it must not half apply.
+fn from_environment(text: Option<String>, warnings: &mut Vec<String>) -> BTreeMap<String, String> {
+    let text = text.unwrap_or_default();
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    let pair = |pair: &str| {
+        let (key, value) = pair.split_once('=')?;
+        let key = unpercent(key.trim().as_bytes());
+        (!key.is_empty()).then(|| (key, unpercent(value.trim().as_bytes())))
+    };
+    pairs.map(pair).collect::<Option<_>>().unwrap_or_else(|| {
+        warnings.push(format!("{OTEL_RESOURCE_ATTRIBUTES} is ignored: it is not key=value,…"));
+        BTreeMap::new()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    fn config() -> PipelineConfig {
+        let mut config = PipelineConfig {
+            facts: map([("mesh", "default"), ("name", "cart-1"), ("version", "v2")]),
+            resource: map([("service.name", "cart"), ("a", "dataplane"), ("b", "dataplane")]),
+            ..PipelineConfig::default()
+        };
+        config.traces.resource_attributes = map([
+            ("b", "policy"),
+            ("version", "{{version}}"),
+            ("region", "{{env.REGION}}"),
+            ("zone", "{{zone | default \"none\"}}"),
+            ("lost", "{{k8s.pod}}"),
+        ]);
+        config
+    }
+
+    #[test]
+    fn stronger_sources_win() {
+        let environment =
+            map([("OTEL_RESOURCE_ATTRIBUTES", "a=env, b=env,c=s%C3%BC%C3%9F"), ("REGION", "eu")]);
+        let config = config();
+        let (attributes, warnings) =
+            of(&config, &config.traces, |name| environment.get(name).cloned(), Some("node-1"));
+        let set = map([
+            ("a", "dataplane"),
+            ("b", "policy"),
+            ("c", "süß"),
+            ("region", "eu"),
+            ("service.name", "cart"),
+            ("version", "v2"),
+            ("zone", "none"),
+        ]);
+        let fill = map([
+            ("host.name", "node-1"),
+            ("os.type", "linux"),
+            ("service.instance.id", "default.cart-1"),
+        ]);
+        assert_eq!(attributes, ResourceAttributes::new(&set, &fill));
+        assert_eq!(warnings, ["resource attribute lost is left out: k8s.pod has no value"]);
+    }
+
+    #[test]
+    fn a_malformed_variable_is_ignored_as_a_whole() {
+        let mut warnings = Vec::new();
+        assert!(from_environment(Some("a=b,oops".into()), &mut warnings).is_empty());
+        assert_eq!(warnings, ["OTEL_RESOURCE_ATTRIBUTES is ignored: it is not key=value,…"]);
+    }
+}

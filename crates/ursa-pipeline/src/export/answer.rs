@@ -1,0 +1,104 @@
+//! What came of an attempt.
+
+use std::time::Duration;
+
+use crate::wire::{Fields, Value};
+
+/// Longest text of a backend that is kept.
+const MAX_MESSAGE: usize = 512;
+
+/// What came of an attempt to deliver a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The backend has it, less what it rejected for good.
+    Delivered {
+        rejected: usize,
+        /// A warning, or why it rejected some.
+        message: String,
+    },
+    /// The backend does not have it.
+    Failed(Failure),
+    /// It was not tried: something must be mended here first.
+    Blocked(String),
+}
+
+/// A failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) reason: Reason,
+    /// HTTP status or number of the gRPC code; empty without an answer.
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) again: Again,
+}
+
+/// Whether the same batch may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    Never,
+    /// After the time that the backend asked for, if it did.
+    Later(Option<Duration>),
+}
+
+/// The label `reason` of failed attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Timeout,
+    Unavailable,
+    Unauthorized,
+    Rejected,
+    TooLarge,
+}
+
+impl Reason {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Timeout, Self::Unavailable, Self::Unauthorized, Self::Rejected, Self::TooLarge];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Unavailable => "unavailable",
+            Self::Unauthorized => "unauthorized",
+            Self::Rejected => "rejected",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+impl Outcome {
+    /// What an export response (of any signal) says: all was taken, or some was rejected.
+    pub(super) fn of_response(body: &[u8]) -> Self {
+        let mut rejected = 0;
+        let mut message = String::new();
+        // `partial_success` is field 1; in it, the count is field 1 and the message field 2.
+        for field in Fields::new(body).map_while(Result::ok).filter(|field| field.number == 1) {
+            let Value::Bytes(partial) = field.value else { continue };
+            for field in Fields::new(partial).map_while(Result::ok) {
+                match (field.number, field.value) {
+                    (1, Value::Varint(count)) => rejected = usize::try_from(count).unwrap_or(0),
+                    (2, Value::Bytes(text)) => message = text_of(text),
+                    _ => {}
+                }
+            }
+        }
+        Self::Delivered { rejected, message }
+    }
+
+    pub(super) fn map_message(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Delivered { rejected, message } => {
+                Self::Delivered { rejected, message: change(message) }
+            }
+            Self::Failed(failure) => {
+                Self::Failed(Failure { message: change(failure.message), ..failure })
+            }
+            Self::Blocked(reason) => Self::Blocked(reason),
+        }
+    }
+}
+
+/// A backend's text, cut to a bound and made printable.
+pub(super) fn text_of(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect()
+}

@@ -1,0 +1,57 @@
+//! Request bodies: a batch as it lies in the queue, or compressed.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+
+use crate::compression::gzip;
+use crate::queue::Batch;
+
+/// Pieces sent one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces {
+    rest: VecDeque<Bytes>,
+    length: u64,
+}
+
+impl Pieces {
+    /// The batch as one message, after `prefix(length)`.
+    pub(super) fn of(batch: &Batch, gzipped: bool, prefix: impl Fn(usize) -> Bytes) -> Self {
+        let mut rest: VecDeque<Bytes> = if gzipped {
+            [gzip(batch.requests.iter().map(|request| &**request)).into()].into()
+        } else {
+            batch.requests.iter().cloned().collect()
+        };
+        let message = rest.iter().map(Bytes::len).sum();
+        rest.push_front(prefix(message));
+        rest.retain(|piece| !piece.is_empty());
+        let length = rest.iter().map(|piece| piece.len() as u64).sum();
+        Self { rest, length }
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.rest.pop_front();
+        self.length -= piece.as_ref().map_or(0, Bytes::len) as u64;
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
+}
