@@ -10,7 +10,11 @@ use ursa_model::mesh_trace_backend::MeshTraceBackend;
 /// The backend resources of a mesh, as policies refer to them.
 pub trait Backends: fmt::Debug {
     /// The MeshOpenTelemetryBackend that `reference` means, and its name. Of several that its labels match, the oldest.
-    fn open_telemetry(&self, mesh: &str, reference: &BackendRef) -> Option<(ResourceKey, OpenTelemetryBackend)>;
+    fn open_telemetry(
+        &self,
+        mesh: &str,
+        reference: &BackendRef,
+    ) -> Option<(ResourceKey, OpenTelemetryBackend)>;
 
     /// The MeshTraceBackend that `reference` means, and its name. Of several that its labels match, the oldest.
     fn trace(&self, mesh: &str, reference: &BackendRef) -> Option<(ResourceKey, MeshTraceBackend)>;

@@ -43,13 +43,23 @@ pub struct Overridden {
 
 /// Explains `effective`, whose kind has these `defaults`.
 pub(crate) fn explain(effective: &Effective, defaults: &Json) -> Explained {
-    let layers: Vec<_> = effective.policies().iter().map(|policy| policy.settings().leaves()).collect();
+    let layers: Vec<_> =
+        effective.policies().iter().map(|policy| policy.settings().leaves()).collect();
     let written = effective.merged().leaves().into_iter().filter(|(_, leaf)| !leaf.value.is_null());
-    let mut values: Vec<ExplainedValue> =
-        written.map(|(path, leaf)| ExplainedValue { overridden: overridden(&layers, leaf), ..said(path, leaf) }).collect();
+    let mut values: Vec<ExplainedValue> = written
+        .map(|(path, leaf)| ExplainedValue {
+            overridden: overridden(&layers, leaf),
+            ..said(path, leaf)
+        })
+        .collect();
     for (path, value) in default_leaves(defaults) {
         if !values.iter().any(|known| path.contains(&known.path)) {
-            values.push(ExplainedValue { path, value: value.clone(), origin: None, overridden: Vec::new() });
+            values.push(ExplainedValue {
+                path,
+                value: value.clone(),
+                origin: None,
+                overridden: Vec::new(),
+            });
         }
     }
     values.sort_by(|a, b| a.path.cmp(&b.path));
@@ -58,19 +68,28 @@ pub(crate) fn explain(effective: &Effective, defaults: &Json) -> Explained {
 }
 
 fn said(path: Path, leaf: &Leaf) -> ExplainedValue {
-    ExplainedValue { path, value: leaf.value.clone(), origin: Some(leaf.origin.clone()), overridden: Vec::new() }
+    ExplainedValue {
+        path,
+        value: leaf.value.clone(),
+        origin: Some(leaf.origin.clone()),
+        overridden: Vec::new(),
+    }
 }
 
 /// What other policies wrote at the path where `winner` was written.
 fn overridden(layers: &[Vec<(Path, &Leaf)>], winner: &Leaf) -> Vec<Overridden> {
-    let in_list = matches!(winner.origin.path.segments().last(), Some(ursa_model::path::Segment::Index(_)));
+    let in_list =
+        matches!(winner.origin.path.segments().last(), Some(ursa_model::path::Segment::Index(_)));
     if in_list {
         return Vec::new(); // joined, nothing was lost
     }
     let same = |(_, leaf): &&(Path, &Leaf)| {
         leaf.origin.path == winner.origin.path && leaf.origin.policy != winner.origin.policy
     };
-    let shown = |(_, leaf): &(Path, &Leaf)| Overridden { origin: leaf.origin.clone(), value: leaf.value.clone() };
+    let shown = |(_, leaf): &(Path, &Leaf)| Overridden {
+        origin: leaf.origin.clone(),
+        value: leaf.value.clone(),
+    };
     layers.iter().filter_map(|layer| layer.iter().find(same)).map(shown).collect()
 }
 

@@ -169,7 +169,9 @@ fn rewrite<P: Policy>(spec: &mut Node, report: &Cursor<'_>) {
 fn list_of_one_backend(settings: &mut Node, report: &Cursor<'_>) {
     let Some(map) = settings.as_map_mut() else { return };
     if map.contains("backend") && map.contains("backends") {
-        report.key("backend").refuse_with_hint("stands beside `backends`, which says the same", "keep `backends`");
+        report
+            .key("backend")
+            .refuse_with_hint("stands beside `backends`, which says the same", "keep `backends`");
         map.remove("backend");
     } else if let Some(entry) = map.remove("backend") {
         let list = Node::new(entry.node.place, Value::List(vec![entry.node]));
@@ -188,8 +190,12 @@ fn validate_target(target: &TargetRef, meta: &Meta, report: &Cursor<'_>) {
     target.validate(TargetRules::default(), report);
     let kind = report.key("kind");
     match target.kind {
-        TargetKind::MeshGateway if !matches!(meta.labels.get(ROLE).map(String::as_str), None | Some("system")) => {
-            kind.refuse(format!("only policies of role system (label `{ROLE}`) target a MeshGateway"));
+        TargetKind::MeshGateway
+            if !matches!(meta.labels.get(ROLE).map(String::as_str), None | Some("system")) =>
+        {
+            kind.refuse(format!(
+                "only policies of role system (label `{ROLE}`) target a MeshGateway"
+            ));
         }
         TargetKind::MeshGateway | TargetKind::MeshHttpRoute => {
             kind.warn(format!("{} selects nothing yet", target.kind.name()));
@@ -206,7 +212,9 @@ fn apply<P: Policy>(
 ) {
     let tree = effective.merged();
     let conf = serde_json::from_value(tree.to_json()).unwrap_or_else(|error| {
-        applied.warnings.push(format!("{}: the policies do not go together: {error}", P::NAMES.name));
+        applied
+            .warnings
+            .push(format!("{}: the policies do not go together: {error}", P::NAMES.name));
         P::Conf::default()
     });
     P::apply(&Merged { conf, tree }, backends, proxy, applied);

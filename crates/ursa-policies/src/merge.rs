@@ -92,7 +92,10 @@ impl Tree {
                     let origin = origin.at(node.place, origin.path.index(index));
                     Arc::new(Leaf { value: node.to_json(), origin })
                 };
-                Self::Append(Branch { items: list.iter().enumerate().map(element).collect(), replaces: false })
+                Self::Append(Branch {
+                    items: list.iter().enumerate().map(element).collect(),
+                    replaces: false,
+                })
             }
             _ => Self::of(&entry.node, origin),
         }
@@ -116,8 +119,12 @@ impl Tree {
                 weak.items.extend(strong.items.iter().cloned());
                 Self::Append(weak)
             }
-            (_, Self::Map(strong)) => Self::Map(Branch { items: strong.items.clone(), replaces: true }),
-            (_, Self::Append(strong)) => Self::Append(Branch { items: strong.items.clone(), replaces: true }),
+            (_, Self::Map(strong)) => {
+                Self::Map(Branch { items: strong.items.clone(), replaces: true })
+            }
+            (_, Self::Append(strong)) => {
+                Self::Append(Branch { items: strong.items.clone(), replaces: true })
+            }
             (_, leaf @ Self::Leaf(_)) => leaf.clone(),
         }
     }
@@ -168,7 +175,9 @@ impl Tree {
         match self {
             Self::Leaf(leaf) => found.push((path.clone(), leaf)),
             Self::Append(list) => {
-                found.extend(list.items.iter().enumerate().map(|(i, leaf)| (path.index(i), &**leaf)));
+                found.extend(
+                    list.items.iter().enumerate().map(|(i, leaf)| (path.index(i), &**leaf)),
+                );
             }
             Self::Map(map) => {
                 for (key, value) in &map.items {

@@ -35,8 +35,15 @@ impl PolicyResource {
             place,
             path: Path::root().key("spec").key("default"),
         };
-        let settings = spec.get("default").map(|node| Tree::of(node, origin(node.place))).unwrap_or_default();
-        Some(Self { key: document.key.clone(), labels: document.meta.labels.clone(), target, kind, settings })
+        let settings =
+            spec.get("default").map(|node| Tree::of(node, origin(node.place))).unwrap_or_default();
+        Some(Self {
+            key: document.key.clone(),
+            labels: document.meta.labels.clone(),
+            target,
+            kind,
+            settings,
+        })
     }
 
     /// Its kind.

@@ -12,8 +12,12 @@ use crate::policy::PolicyResource;
 use crate::subject::Subject;
 
 /// The policies among `policies` that select `subject`, weakest first; the order of `policies` does not matter.
-pub fn select<'p>(policies: &'p [Arc<PolicyResource>], subject: &Subject<'_>) -> Vec<&'p Arc<PolicyResource>> {
-    let mut selected: Vec<_> = policies.iter().filter(|policy| selects_policy(policy, subject)).collect();
+pub fn select<'p>(
+    policies: &'p [Arc<PolicyResource>],
+    subject: &Subject<'_>,
+) -> Vec<&'p Arc<PolicyResource>> {
+    let mut selected: Vec<_> =
+        policies.iter().filter(|policy| selects_policy(policy, subject)).collect();
     selected.sort_by(|a, b| order::by_strength(a, b));
     selected
 }
@@ -26,8 +30,14 @@ pub fn selects_policy(policy: &PolicyResource, subject: &Subject<'_>) -> bool {
 }
 
 /// Whether going from `old` to `new` can change what holds for `subject`. A change of words alone (comments, order of keys) cannot.
-pub fn affects(old: Option<&PolicyResource>, new: Option<&PolicyResource>, subject: &Subject<'_>) -> bool {
-    let holds = |policy: Option<&PolicyResource>| policy.is_some_and(|policy| selects_policy(policy, subject));
+pub fn affects(
+    old: Option<&PolicyResource>,
+    new: Option<&PolicyResource>,
+    subject: &Subject<'_>,
+) -> bool {
+    let holds = |policy: Option<&PolicyResource>| {
+        policy.is_some_and(|policy| selects_policy(policy, subject))
+    };
     match (holds(old), holds(new)) {
         (false, false) => false,
         (true, true) => !old.zip(new).is_some_and(|(old, new)| old.says_the_same(new)),
@@ -39,7 +49,9 @@ pub fn affects(old: Option<&PolicyResource>, new: Option<&PolicyResource>, subje
 pub fn selects(target: &TargetRef, subject: &Subject<'_>) -> bool {
     match target.kind {
         TargetKind::Mesh => of_type(target, subject),
-        TargetKind::MeshSubset => of_type(target, subject) && has_tags(subject, |tags| matches(&target.tags, tags)),
+        TargetKind::MeshSubset => {
+            of_type(target, subject) && has_tags(subject, |tags| matches(&target.tags, tags))
+        }
         TargetKind::MeshService => has_tags(subject, |tags| is_service(target, tags)),
         TargetKind::MeshServiceSubset => {
             has_tags(subject, |tags| is_service(target, tags) && matches(&target.tags, tags))
@@ -51,13 +63,18 @@ pub fn selects(target: &TargetRef, subject: &Subject<'_>) -> bool {
 
 /// A policy from one zone is for that zone's proxies.
 fn of_zone(policy: &PolicyResource, subject: &Subject<'_>) -> bool {
-    let zone = policy.label("kuma.io/zone").filter(|_| policy.label("kuma.io/origin") == Some("zone"));
+    let zone =
+        policy.label("kuma.io/zone").filter(|_| policy.label("kuma.io/origin") == Some("zone"));
     !matches!((zone, subject.zone), (Some(policys), Some(subjects)) if policys != subjects)
 }
 
 /// `proxyTypes`: none means all. A proxy with a `gateway`, delegated ones too, is a gateway.
 fn of_type(target: &TargetRef, subject: &Subject<'_>) -> bool {
-    let own = if subject.dataplane.networking.gateway.is_some() { ProxyType::Gateway } else { ProxyType::Sidecar };
+    let own = if subject.dataplane.networking.gateway.is_some() {
+        ProxyType::Gateway
+    } else {
+        ProxyType::Sidecar
+    };
     target.proxy_types.as_ref().is_none_or(|types| types.contains(&own))
 }
 
@@ -80,8 +97,12 @@ fn is_service(target: &TargetRef, tags: &BTreeMap<String, String>) -> bool {
 /// By labels, or by name and namespace; by nothing means every proxy. In Kubernetes the name that people know is a label.
 fn is_dataplane(target: &TargetRef, subject: &Subject<'_>) -> bool {
     let label = |key: &str| subject.labels.get(key);
-    let named = |name: &String| *name == subject.id.name || label("kuma.io/display-name") == Some(name);
+    let named =
+        |name: &String| *name == subject.id.name || label("kuma.io/display-name") == Some(name);
     target.name.as_ref().is_none_or(named)
-        && target.namespace.as_ref().is_none_or(|namespace| label("k8s.kuma.io/namespace") == Some(namespace))
+        && target
+            .namespace
+            .as_ref()
+            .is_none_or(|namespace| label("k8s.kuma.io/namespace") == Some(namespace))
         && target.labels.iter().all(|(key, value)| label(key) == Some(value))
 }

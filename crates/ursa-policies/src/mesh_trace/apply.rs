@@ -20,7 +20,11 @@ pub(super) fn conf(
     applied: &mut Applied,
 ) {
     let conf = &merged.conf;
-    let inline = || merged.origin(&["backends"]).map_or_else(String::new, |origin| format!("inline of {}", origin.policy));
+    let inline = || {
+        merged
+            .origin(&["backends"])
+            .map_or_else(String::new, |origin| format!("inline of {}", origin.policy))
+    };
     let mut lookup = Lookup { mesh: &proxy.id.mesh, backends, applied };
     let backend = conf.backends.iter().flatten().next();
     let delivery = backend.and_then(|backend| lookup.delivery(backend, inline));
@@ -75,7 +79,9 @@ impl Lookup<'_> {
     fn trace_backend(&mut self, backend: &MeshTraceBackend, name: String) -> Option<Delivery> {
         let Some(InlineOpenTelemetry { backend_ref, backend }) = &backend.open_telemetry else {
             let form = if backend.zipkin.is_some() { "zipkin" } else { "datadog" };
-            self.applied.warnings.push(format!("{name}: `{form}` has no effect yet; nothing is traced"));
+            self.applied
+                .warnings
+                .push(format!("{name}: `{form}` has no effect yet; nothing is traced"));
             return None;
         };
         let Some(reference) = backend_ref else { return Some(named(name, backend.clone())) };
@@ -86,7 +92,9 @@ impl Lookup<'_> {
 
     fn referred_trace_backend(&mut self, reference: &BackendRef) -> Option<Delivery> {
         self.applied.looks_up(self.mesh, reference);
-        let Some((key, backend)) = self.backends.trace(self.mesh, reference) else { return self.missing(reference) };
+        let Some((key, backend)) = self.backends.trace(self.mesh, reference) else {
+            return self.missing(reference);
+        };
         self.trace_backend(&backend, key.to_string())
     }
 
@@ -100,7 +108,9 @@ impl Lookup<'_> {
 
     fn missing(&mut self, reference: &BackendRef) -> Option<Delivery> {
         let backend = described(reference, self.mesh);
-        self.applied.warnings.push(format!("{backend} does not exist; nothing is traced until it does"));
+        self.applied
+            .warnings
+            .push(format!("{backend} does not exist; nothing is traced until it does"));
         None
     }
 }
@@ -111,7 +121,8 @@ fn described(reference: &BackendRef, mesh: &str) -> String {
     match &reference.name {
         Some(name) => format!("{kind} {mesh}/{name}"),
         None => {
-            let labels: Vec<_> = reference.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let labels: Vec<_> =
+                reference.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             format!("a {kind} of mesh {mesh} with {}", labels.join(", "))
         }
     }
@@ -133,9 +144,21 @@ fn sampling(sampling: &Sampling) -> proxy::Sampling {
 
 /// The user's tags, the first of each name, and then where the proxy is unless the user says so.
 fn tags(tags: &[Tag], proxy: &ProxyConfig) -> Vec<proxy::Tag> {
-    let own = tags.iter().filter_map(|tag| Some(proxy::Tag { name: tag.name.clone(), source: source(tag)? }));
-    let literal = |name: &str, value: &str| proxy::Tag { name: name.to_owned(), source: TagSource::Literal(value.to_owned()) };
-    let fact = |name: &str, fact: &str| proxy.pipeline.facts.get(fact).filter(|value| !value.is_empty()).map(|value| literal(name, value));
+    let own = tags
+        .iter()
+        .filter_map(|tag| Some(proxy::Tag { name: tag.name.clone(), source: source(tag)? }));
+    let literal = |name: &str, value: &str| proxy::Tag {
+        name: name.to_owned(),
+        source: TagSource::Literal(value.to_owned()),
+    };
+    let fact = |name: &str, fact: &str| {
+        proxy
+            .pipeline
+            .facts
+            .get(fact)
+            .filter(|value| !value.is_empty())
+            .map(|value| literal(name, value))
+    };
     let standard = [
         Some(literal("kuma.mesh", &proxy.id.mesh)),
         fact("kuma.zone", "zone"),
@@ -156,7 +179,11 @@ fn source(tag: &Tag) -> Option<TagSource> {
 }
 
 /// Warns of attributes that will be left out. What the agent alone knows is not looked at here.
-fn warn_of_unknown(attributes: &BTreeMap<String, String>, pipeline: &PipelineConfig, applied: &mut Applied) {
+fn warn_of_unknown(
+    attributes: &BTreeMap<String, String>,
+    pipeline: &PipelineConfig,
+    applied: &mut Applied,
+) {
     let known = |name: &str| {
         let agents = name.starts_with("env.") || name.starts_with("k8s.");
         if agents { Some(name.to_owned()) } else { pipeline.facts.get(name).cloned() }

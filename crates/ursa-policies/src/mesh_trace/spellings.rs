@@ -21,7 +21,9 @@ pub(super) fn rewrite(settings: &mut Node, _report: &Cursor<'_>) {
     if let Some(sampling) = settings.get_mut("sampling") {
         rewrite_sampling(sampling);
     }
-    for propagator in settings.get_mut("propagators").and_then(Node::as_list_mut).into_iter().flatten() {
+    for propagator in
+        settings.get_mut("propagators").and_then(Node::as_list_mut).into_iter().flatten()
+    {
         let canonical = match propagator.as_str() {
             Some("tracecontext") => "w3c_tracecontext",
             Some("baggage") => "w3c_baggage",

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use ursa_model::backend;
+use ursa_model::mesh_trace_backend::MeshTraceBackend;
 use ursa_model::report::Cursor;
 use ursa_model::target_ref::TargetRef;
 use ursa_model::tree::Node;
@@ -10,7 +11,8 @@ use ursa_model::tree::Node;
 use super::schema::{Backend, Conf, Propagator, Rule, Sampling, Tag};
 
 /// Settings that belong to a listener or to the agent, so that a route cannot have its own.
-const NOT_OF_ROUTES: [&str; 4] = ["propagators", "resourceAttributes", "additionalBackends", "semanticConventions"];
+const NOT_OF_ROUTES: [&str; 4] =
+    ["propagators", "resourceAttributes", "additionalBackends", "semanticConventions"];
 
 /// The node and the cursor are `spec.default`'s.
 pub(super) fn conf(settings: &Node, target: &TargetRef, report: &Cursor<'_>) {
@@ -35,11 +37,11 @@ pub(super) fn conf(settings: &Node, target: &TargetRef, report: &Cursor<'_>) {
 
 fn backends(conf: &Conf, target: &TargetRef, report: &Cursor<'_>) {
     let cursor = report.at("backends");
-    match &conf.backends {
-        None if !target.is_route() && !cursor.is_refused() => {
-            cursor.refuse_with_hint("is required", "name a backend, or switch tracing off with `backends: []`");
-        }
-        _ => {}
+    if conf.backends.is_none() && !target.is_route() {
+        cursor.refuse_with_hint(
+            "is required",
+            "name a backend, or switch tracing off with `backends: []`",
+        );
     }
     for (index, backend) in conf.backends.iter().flatten().enumerate() {
         if index > 0 {
@@ -56,9 +58,6 @@ fn backends(conf: &Conf, target: &TargetRef, report: &Cursor<'_>) {
 }
 
 fn validate_backend(backend: &Backend, cursor: &Cursor<'_>) {
-    if cursor.is_refused() && backend.reference.is_none() && backend.inline == Default::default() {
-        return; // a misspelt or misplaced field, which was said
-    }
     match &backend.reference {
         None => {
             backend.inline.validate(cursor);
@@ -68,8 +67,11 @@ fn validate_backend(backend: &Backend, cursor: &Cursor<'_>) {
         }
         Some(reference) => {
             reference.validate(&cursor.at("reference"));
-            if backend.inline != Default::default() {
-                cursor.refuse_with_hint("`reference` stands alone; the backend it names says the rest", "keep one of them");
+            if backend.inline != MeshTraceBackend::default() {
+                cursor.refuse_with_hint(
+                    "`reference` stands alone; the backend it names says the rest",
+                    "keep one of them",
+                );
             }
         }
     }
@@ -79,11 +81,17 @@ fn sampling(sampling: &Sampling, cursor: &Cursor<'_>) {
     for field in ["parent", "adaptive", "rules", "traceProbes"] {
         cursor.at(field).warn_if_without_effect();
     }
-    if sampling.random.is_some() && sampling.parent.as_ref().is_some_and(|parent| parent.fallback.is_some()) {
-        cursor.at("parent.fallback").refuse("`fallback` and `random` mean the same requests; keep one");
+    if sampling.random.is_some()
+        && sampling.parent.as_ref().is_some_and(|parent| parent.fallback.is_some())
+    {
+        cursor
+            .at("parent.fallback")
+            .refuse("`fallback` and `random` mean the same requests; keep one");
     }
     if sampling.adaptive.as_ref().is_some_and(|adaptive| adaptive.traces_per_second <= 0.0) {
-        cursor.at("adaptive.tracesPerSecond").refuse_with_hint("must be more than 0", "`overall: 0` traces nothing");
+        cursor
+            .at("adaptive.tracesPerSecond")
+            .refuse_with_hint("must be more than 0", "`overall: 0` traces nothing");
     }
     for (index, rule) in sampling.rules.iter().flatten().enumerate() {
         validate_rule(rule, &cursor.at("rules").index(index));
@@ -99,7 +107,11 @@ fn validate_rule(rule: &Rule, cursor: &Cursor<'_>) {
     if matched.path.is_none() && matched.method.is_none() && headers.is_empty() {
         cursor.at("match").refuse("needs a `path`, a `method` or `headers`");
     }
-    if matched.path.as_ref().is_some_and(|path| path.is_written_out() && !path.value.starts_with('/')) {
+    if matched
+        .path
+        .as_ref()
+        .is_some_and(|path| path.is_written_out() && !path.value.starts_with('/'))
+    {
         cursor.at("match.path.value").refuse("must begin with `/`");
     }
     if matched.method.as_ref().is_some_and(|method| !is_token(method)) {
@@ -111,7 +123,10 @@ fn validate_rule(rule: &Rule, cursor: &Cursor<'_>) {
             cursor.at("name").refuse("is not the name of a header");
         }
         if header.needs_value() && header.value.is_none() {
-            cursor.refuse_with_hint("needs a `value`", "`type: Present` asks only whether the header is there");
+            cursor.refuse_with_hint(
+                "needs a `value`",
+                "`type: Present` asks only whether the header is there",
+            );
         }
     }
 }
@@ -128,7 +143,7 @@ fn propagators(propagators: Option<&[Propagator]>, cursor: &Cursor<'_>) {
             cursor.warn("has no effect yet");
         }
     }
-    if !seen.contains(&Propagator::W3cTracecontext) && !cursor.is_refused() {
+    if !seen.contains(&Propagator::W3cTracecontext) {
         cursor.warn("`w3c_tracecontext` is read and written nevertheless, so far");
     }
 }
@@ -140,10 +155,12 @@ fn tags(tags: &[Tag], cursor: &Cursor<'_>) {
         if tag.name.is_empty() {
             cursor.at("name").refuse("must not be empty");
         } else if !names.insert(&tag.name) {
-            cursor.at("name").warn(format!("`{}` has its value from a tag before this one", tag.name));
+            cursor
+                .at("name")
+                .warn(format!("`{}` has its value from a tag before this one", tag.name));
         }
         let sources = [tag.literal.is_some(), tag.header.is_some(), tag.baggage.is_some()];
-        if sources.iter().filter(|set| **set).count() != 1 && !cursor.is_refused() {
+        if sources.iter().filter(|set| **set).count() != 1 {
             cursor.refuse("needs exactly one of `literal`, `header` and `baggage`");
         }
         if tag.literal.as_ref().is_some_and(String::is_empty) {
@@ -161,5 +178,6 @@ fn tags(tags: &[Tag], cursor: &Cursor<'_>) {
 
 /// Whether `text` is a token of HTTP (RFC 9110, section 5.6.2): what headers, methods and keys of baggage are named by.
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
+    !text.is_empty()
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use ursa_envoy::proxy::{
-    Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, ProxyConfig, Route, RouteConfig, RouteTracing,
-    TagSource,
+    Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, ProxyConfig, Route,
+    RouteConfig, RouteTracing, TagSource,
 };
 use ursa_model::backend::{BackendRef, OpenTelemetryBackend};
 use ursa_model::dataplane::Dataplane;
@@ -19,7 +19,7 @@ use ursa_model::pipeline::PipelineConfig;
 use ursa_model::report::Violation;
 
 use crate::backends::{Applied, Backends};
-use crate::effective::{self, Effective};
+use crate::effective;
 use crate::explain::{Explained, ExplainedValue};
 use crate::merge::Origin;
 use crate::policy::PolicyResource;
@@ -30,17 +30,32 @@ const ZONE: &str = "east";
 /// All that comes of `case`.
 pub(crate) fn outcome(case: &str) -> String {
     let header = case.lines().next().unwrap_or_default();
-    let proxy = TestProxy::named(header.strip_prefix("# proxy: ").expect("a case begins with `# proxy: NAME`"));
+    let proxy = TestProxy::named(
+        header.strip_prefix("# proxy: ").expect("a case begins with `# proxy: NAME`"),
+    );
     let parsed = document::parse(case, &crate::kinds());
-    let policies: Vec<_> =
-        parsed.documents.iter().filter_map(|document| PolicyResource::from_document(document, None)).map(Arc::new).collect();
+    let policies: Vec<_> = parsed
+        .documents
+        .iter()
+        .filter_map(|document| PolicyResource::from_document(document, None))
+        .map(Arc::new)
+        .collect();
     let effective = effective::effective(&policies, &proxy.subject());
     let mut config = proxy.config();
     let applied = effective::apply(&effective, &Resources(parsed.documents), &mut config);
-    assert_eq!(ursa_envoy::check::check(&ursa_envoy::resources::resources(&config)), [], "the configuration is sound");
+    assert_eq!(
+        ursa_envoy::check::check(&ursa_envoy::resources::resources(&config)),
+        [],
+        "the configuration is sound"
+    );
 
     let mut text = String::new();
     section(&mut text, "violations", parsed.violations.iter().map(violation));
+    if effective.iter().all(|effective| effective.policies().is_empty()) {
+        assert_eq!(config, proxy.config(), "without policies a proxy is as it was");
+        text.push_str("no policy selects the proxy\n");
+        return text;
+    }
     for effective in &effective {
         let Explained { kind, policies, values } = effective.explain();
         let title = format!("{kind} of {}, weakest first", proxy.id);
@@ -53,15 +68,28 @@ pub(crate) fn outcome(case: &str) -> String {
     section(&mut text, "uses", uses.iter().map(ToString::to_string).chain(by_labels));
     section(&mut text, "listeners", config.listeners.iter().map(listener));
     let traces = &config.pipeline.traces;
-    section(&mut text, "backends", traces.backends.iter().map(|backend| {
-        format!("{}\n{}", backend.name, document::to_yaml(&serde_json::to_value(&backend.spec).expect("backends are JSON")))
-    }));
-    section(&mut text, "resource attributes", traces.resource_attributes.iter().map(|(name, value)| format!("{name}: {value}")));
+    section(
+        &mut text,
+        "backends",
+        traces.backends.iter().map(|backend| {
+            format!(
+                "{}\n{}",
+                backend.name,
+                document::to_yaml(&serde_json::to_value(&backend.spec).expect("backends are JSON"))
+            )
+        }),
+    );
+    section(
+        &mut text,
+        "resource attributes",
+        traces.resource_attributes.iter().map(|(name, value)| format!("{name}: {value}")),
+    );
     text
 }
 
 fn section(text: &mut String, title: &str, lines: impl IntoIterator<Item = String>) {
-    let lines: Vec<_> = lines.into_iter().map(|line| line.trim_end().replace('\n', "\n      ")).collect();
+    let lines: Vec<_> =
+        lines.into_iter().map(|line| line.trim_end().replace('\n', "\n      ")).collect();
     if !lines.is_empty() {
         writeln!(text, "{title}:\n  {}", lines.join("\n  ")).expect("writing to a string");
     }
@@ -78,9 +106,13 @@ fn origin(Origin { policy, place, path, .. }: &Origin) -> String {
 }
 
 fn explained(ExplainedValue { path, value, origin: own, overridden }: &ExplainedValue) -> String {
-    let mut text = format!("{path} = {value}  [{}]", own.as_ref().map_or_else(|| "default".to_owned(), origin));
+    let mut text = format!(
+        "{path} = {value}  [{}]",
+        own.as_ref().map_or_else(|| "default".to_owned(), origin)
+    );
     for weaker in overridden {
-        write!(text, "\nnot {}  [{}]", weaker.value, origin(&weaker.origin)).expect("writing to a string");
+        write!(text, "\nnot {}  [{}]", weaker.value, origin(&weaker.origin))
+            .expect("writing to a string");
     }
     text
 }
@@ -91,11 +123,14 @@ fn listener(listener: &Listener) -> String {
     let mut text = format!("{}: {tracer}", listener.name);
     for Route { prefix, tracing: RouteTracing { sampling, tags }, .. } in &http.routes.routes {
         let (overall, client, random) = (sampling.overall, sampling.client, sampling.random);
-        write!(text, "\n{prefix}: overall {overall}, client {client}, random {random}").expect("writing to a string");
+        write!(text, "\n{prefix}: overall {overall}, client {client}, random {random}")
+            .expect("writing to a string");
         for tag in tags {
             let source = match &tag.source {
                 TagSource::Literal(text) => format!("{text:?}"),
-                TagSource::Header { name, default: Some(default) } => format!("header {name}, else {default:?}"),
+                TagSource::Header { name, default: Some(default) } => {
+                    format!("header {name}, else {default:?}")
+                }
                 TagSource::Header { name, default: None } => format!("header {name}"),
             };
             write!(text, "\n   {}: {source}", tag.name).expect("writing to a string");
@@ -117,7 +152,11 @@ impl TestProxy {
         let path = format!("{}/src/testing/proxies/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         let parsed = document::parse(&text, &crate::kinds());
-        let document = parsed.documents.into_iter().next().unwrap_or_else(|| panic!("{path}: {:?}", parsed.violations));
+        let document = parsed
+            .documents
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| panic!("{path}: {:?}", parsed.violations));
         let dataplane = decode(&document);
         Self { id: ProxyId::new("default", &document.key.name), dataplane, document }
     }
@@ -131,19 +170,23 @@ impl TestProxy {
     fn config(&self) -> ProxyConfig {
         let networking = &self.dataplane.networking;
         let service = self.dataplane.service(&self.id.name).to_owned();
-        let mut facts = networking.inbound.first().map(|inbound| inbound.tags.clone()).unwrap_or_default();
-        facts.extend([("mesh", "default"), ("zone", ZONE)].map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let mut facts =
+            networking.inbound.first().map(|inbound| inbound.tags.clone()).unwrap_or_default();
+        facts.extend(
+            [("mesh", "default"), ("zone", ZONE)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
         let inbound = networking.inbound.iter().map(|inbound| {
             let address = self.dataplane.inbound_address(inbound);
             listener_of(Direction::Inbound, address, inbound.port, inbound.protocol().is_http())
         });
-        let outbound = networking
-            .outbound
-            .iter()
-            .map(|outbound| listener_of(Direction::Outbound, outbound.address(), outbound.port, true));
+        let outbound = networking.outbound.iter().map(|outbound| {
+            listener_of(Direction::Outbound, outbound.address(), outbound.port, true)
+        });
         let listeners: Vec<_> = inbound.chain(outbound).collect();
         let cluster = |listener: &Listener| {
-            let kind = ClusterKind::Local { address: "127.0.0.1".to_owned(), port: listener.port + 1 };
+            let kind =
+                ClusterKind::Local { address: "127.0.0.1".to_owned(), port: listener.port + 1 };
             Cluster { name: listener.name.clone(), kind, http2: false }
         };
         let clusters = listeners.iter().map(cluster).collect();
@@ -154,7 +197,8 @@ impl TestProxy {
 
 fn listener_of(direction: Direction, address: &str, port: u16, http: bool) -> Listener {
     let name = format!("{direction:?} {address}:{port}").to_lowercase();
-    let route = Route { prefix: "/".to_owned(), cluster: name.clone(), tracing: RouteTracing::off() };
+    let route =
+        Route { prefix: "/".to_owned(), cluster: name.clone(), tracing: RouteTracing::off() };
     let routes = RouteConfig { name: name.clone(), routes: vec![route] };
     let kind = if http {
         ListenerKind::Http(HttpListener { stat_prefix: name.clone(), tracing: None, routes })
@@ -173,7 +217,11 @@ fn decode<T: DeserializeOwned>(document: &Document) -> T {
 struct Resources(Vec<Document>);
 
 impl Resources {
-    fn find<T: DeserializeOwned>(&self, mesh: &str, reference: &BackendRef) -> Option<(ResourceKey, T)> {
+    fn find<T: DeserializeOwned>(
+        &self,
+        mesh: &str,
+        reference: &BackendRef,
+    ) -> Option<(ResourceKey, T)> {
         let meant = |document: &&Document| {
             let labels = &document.meta.labels;
             document.key.kind == reference.kind.name()
@@ -186,7 +234,11 @@ impl Resources {
 }
 
 impl Backends for Resources {
-    fn open_telemetry(&self, mesh: &str, reference: &BackendRef) -> Option<(ResourceKey, OpenTelemetryBackend)> {
+    fn open_telemetry(
+        &self,
+        mesh: &str,
+        reference: &BackendRef,
+    ) -> Option<(ResourceKey, OpenTelemetryBackend)> {
         self.find(mesh, reference)
     }
 
