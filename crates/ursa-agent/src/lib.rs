@@ -1,1 +1,39 @@
-//! Beside each proxy: starts and watches Envoy, relays ADS, runs the telemetry pipeline.
+//! What runs beside each proxy: starts and watches Envoy, relays its configuration, and takes its
+//! telemetry.
+//!
+//! ```text
+//! control plane ──TLS, token──► upstream ──► relay ──ads.sock──► Envoy
+//!                                              │                   │
+//!                               telemetry ◄────┘◄────otlp.sock─────┘
+//! ```
+//!
+//! - [`Agent::start`] starts all of it, [`Running`] is what then runs.
+//! - [`binary`]: which Envoy; found or fetched.
+//! - [`upstream`]: the connection to the control plane, and the token that it is made with.
+//! - `relay`: the caching relay between control plane and Envoy, a pure state machine and its task.
+//! - `process`: Envoy's process; `admin`: its admin interface; `ads`: its side of the relay.
+//! - `telemetry`: the pipeline as the control plane says; `status`: what the agent says of itself.
+//!
+//! What is *not* here: policies, and what Envoy's resources mean. The environment is read by the
+//! program and given in [`Config`].
+
+mod admin;
+mod ads;
+mod agent;
+mod backoff;
+pub mod binary;
+mod causes;
+mod process;
+mod relay;
+mod status;
+mod telemetry;
+pub mod upstream;
+
+pub use agent::{Agent, Config, Running, StartError};
+pub use process::EnvoyStatus;
+pub use relay::TypeStatus;
+
+/// Lower-case hexadecimal.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,212 @@
+//! What Envoy wants and has of one resource type, on one stream.
+//!
+//! At most one response is on its way at a time. When Envoy refuses a response with several changes,
+//! it does not say reliably which of them was wrong, so each is sent again by itself: one bad
+//! resource never keeps a good one out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::cache::{Change, Shelf};
+
+/// The name that subscribes to everything.
+const WILDCARD: &str = "*";
+
+#[derive(Debug, Default)]
+pub(crate) struct Subscription {
+    /// Whether Envoy has asked for this type on this stream.
+    seen: bool,
+    wildcard: bool,
+    names: BTreeSet<String>,
+    /// Versions that Envoy has acknowledged.
+    held: BTreeMap<String, String>,
+    /// Versions that Envoy has refused; not offered to it again.
+    refused: BTreeMap<String, String>,
+    /// Names whose offer may differ from what Envoy holds.
+    dirty: BTreeSet<String>,
+    /// Names of a refused response, to be sent one by one.
+    suspects: VecDeque<String>,
+    flight: Option<Flight>,
+    /// Whether a response was sent; the first may be empty, so that Envoy need not wait.
+    greeted: bool,
+}
+
+#[derive(Debug)]
+struct Flight {
+    nonce: String,
+    changes: Vec<Change>,
+    /// How many changes were sent, including those of names no longer subscribed.
+    sent: usize,
+}
+
+impl Subscription {
+    /// Envoy's subscribing and unsubscribing. `known` is what it has from an earlier stream.
+    pub(crate) fn subscribe(
+        &mut self,
+        add: Vec<String>,
+        remove: &[String],
+        known: HashMap<String, String>,
+        shelf: &Shelf,
+    ) {
+        let first = !std::mem::replace(&mut self.seen, true);
+        let had_all = self.wildcard;
+        // xDS: an empty first request means everything, for the types that know a wildcard.
+        if first && add.is_empty() {
+            self.wildcard = true;
+        }
+        for name in remove {
+            if name == WILDCARD {
+                self.wildcard = false;
+            } else {
+                self.names.remove(name);
+                self.forget(name);
+            }
+        }
+        for name in add {
+            if name == WILDCARD {
+                self.wildcard = true;
+            } else {
+                self.forget(&name);
+                self.dirty.insert(name.clone());
+                self.names.insert(name);
+            }
+        }
+        if first {
+            self.held.extend(known);
+            self.dirty.extend(self.held.keys().cloned());
+        }
+        if self.wildcard && !had_all {
+            self.dirty.extend(shelf.names().cloned());
+        }
+    }
+
+    /// What Envoy has of a name is unknown from now on.
+    fn forget(&mut self, name: &str) {
+        self.held.remove(name);
+        self.refused.remove(name);
+        if let Some(flight) = &mut self.flight {
+            flight.changes.retain(|change| change.name != name);
+        }
+    }
+
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.wildcard || self.names.contains(name)
+    }
+
+    /// Whether Envoy has asked for this type.
+    pub(crate) fn is_seen(&self) -> bool {
+        self.seen
+    }
+
+    /// Whether Envoy has everything of this type that it wants.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.greeted && self.flight.is_none() && self.dirty.is_empty()
+    }
+
+    /// The control plane has said something new of a name.
+    pub(crate) fn touch(&mut self, name: &str) {
+        if self.seen && self.wants(name) {
+            self.refused.remove(name);
+            self.dirty.insert(name.to_owned());
+        }
+    }
+
+    /// Drops names that need nothing; what Envoy holds already counts as taken.
+    pub(crate) fn settle(&mut self, shelf: &mut Shelf) {
+        let Self { wildcard, names, held, refused, dirty, flight, .. } = self;
+        dirty.retain(|name| {
+            if !*wildcard && !names.contains(name) {
+                return false;
+            }
+            if flight.as_ref().is_some_and(|flight| flight.has(name)) {
+                return true;
+            }
+            let change = shelf.offered(name);
+            if change.version() == held.get(name).map(String::as_str) {
+                if !shelf.is_judged(name) {
+                    shelf.judge(&change, Ok(()));
+                }
+                return false;
+            }
+            change.version().is_none() || change.version() != refused.get(name).map(String::as_str)
+        });
+    }
+
+    /// The oldest update that waits behind an answer of Envoy's.
+    pub(crate) fn backlog(&self, shelf: &Shelf) -> Option<u64> {
+        if self.flight.is_none() && self.suspects.is_empty() {
+            return None;
+        }
+        self.dirty.iter().filter_map(|name| shelf.offered(name).serial).min()
+    }
+
+    /// What to send now, if anything: changes of updates before `barrier`.
+    pub(crate) fn next(
+        &mut self,
+        shelf: &Shelf,
+        barrier: Option<u64>,
+        nonce: impl FnOnce() -> String,
+    ) -> Option<(String, &[Change])> {
+        if !self.seen || self.flight.is_some() {
+            return None;
+        }
+        let before = |change: &Change| match (change.serial, barrier) {
+            (Some(serial), Some(barrier)) => serial < barrier,
+            _ => true,
+        };
+        let mut changes: Vec<Change> = Vec::new();
+        self.suspects.retain(|name| self.dirty.contains(name));
+        if let Some(name) = self.suspects.front() {
+            let change = shelf.offered(name);
+            if before(&change) {
+                self.suspects.pop_front();
+                changes.push(change);
+            }
+        } else {
+            changes.extend(self.dirty.iter().map(|name| shelf.offered(name)).filter(before));
+        }
+        let greeting = self.wildcard && shelf.synced && !self.greeted;
+        // Of a name that it asks for and that is not known (yet), Envoy hears when it is.
+        changes.retain(|change| change.item.is_some() || self.held.contains_key(&change.name));
+        if changes.is_empty() && !greeting {
+            return None;
+        }
+        self.greeted = true;
+        let flight = Flight { nonce: nonce(), sent: changes.len(), changes };
+        let flight = self.flight.insert(flight);
+        Some((flight.nonce.clone(), &flight.changes))
+    }
+
+    /// Envoy's answer to a response. One to another response than the last is ignored.
+    pub(crate) fn answered(&mut self, nonce: &str, refused: Option<&str>, shelf: &mut Shelf) {
+        let Some(flight) = self.flight.take_if(|flight| flight.nonce == nonce) else { return };
+        self.dirty.extend(flight.changes.iter().map(|change| change.name.clone()));
+        match refused {
+            Some(_) if flight.sent > 1 => {
+                self.suspects.extend(flight.changes.into_iter().map(|change| change.name));
+            }
+            Some(words) => flight.changes.iter().for_each(|change| match &change.item {
+                // Nothing is left that could be offered instead.
+                None => self.take(change, shelf),
+                Some(item) => {
+                    self.refused.insert(change.name.clone(), item.version.clone());
+                    shelf.judge(change, Err(words));
+                }
+            }),
+            None => flight.changes.iter().for_each(|change| self.take(change, shelf)),
+        }
+    }
+
+    fn take(&mut self, change: &Change, shelf: &mut Shelf) {
+        match &change.item {
+            Some(item) => self.held.insert(change.name.clone(), item.version.clone()),
+            None => self.held.remove(&change.name),
+        };
+        shelf.judge(change, Ok(()));
+    }
+}
+
+impl Flight {
+    fn has(&self, name: &str) -> bool {
+        self.changes.iter().any(|change| change.name == name)
+    }
+}

@@ -1,0 +1,356 @@
+//! The connection to the control plane: incremental ADS over TLS, kept up.
+//!
+//! A lost stream is opened again after a wait that grows, with the token read anew. What was told
+//! before stays in force meanwhile; that is the relay's part.
+
+mod pin;
+mod token;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde::Serialize;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Request, Status, Streaming};
+use tower::service_fn;
+use url::Url;
+use ursa_metrics::{Registry, agent};
+use ursa_model::{ProxyId, SecretText};
+
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
+
+use crate::backoff::Backoff;
+use crate::causes::Causes;
+use crate::relay::{FromControlPlane, WRITES};
+use token::Token;
+pub use token::{TokenError, TokenSource};
+
+/// The control plane's port for proxies.
+pub const PORT: u16 = 5678;
+
+/// Most bytes of one response.
+const MAX_RESPONSE: usize = 64 * 1024 * 1024;
+/// How long each step of connecting may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A silent connection is asked for a sign of life this often, and given as much time to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// Where the control plane is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    host: String,
+    port: u16,
+    origin: Uri,
+}
+
+impl Target {
+    /// Reads `https://host[:port]`; without a port, [`PORT`].
+    pub(crate) fn parse(url: &Url) -> Option<Self> {
+        let plain = matches!(url.path(), "" | "/") && url.query().is_none();
+        if url.scheme() != "https" || !plain {
+            return None;
+        }
+        let host = url.host_str()?;
+        let authority = format!("{host}:{}", url.port().unwrap_or(PORT));
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        ServerName::try_from(host.as_str()).ok()?;
+        let origin = Uri::builder().scheme("https").authority(authority).path_and_query("/");
+        Some(Self { host, port: url.port().unwrap_or(PORT), origin: origin.build().ok()? })
+    }
+}
+
+/// Why TLS cannot be set up from a token.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// The token cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// TLS itself.
+    #[error("set up TLS")]
+    Tls(#[source] rustls::Error),
+}
+
+/// The client's side of TLS towards the control plane that made `token` (of whatever kind): it trusts
+/// the certificate authority that the token names, and no other.
+///
+/// # Errors
+/// When the token names none.
+pub fn pinned_tls(token: &SecretText) -> Result<rustls::ClientConfig, PinError> {
+    pin::client(token::authority(token)?).map_err(PinError::Tls)
+}
+
+/// Why there is no stream, or no longer one.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error("reach {host}:{port}")]
+    Unreachable {
+        host: String,
+        port: u16,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{host}:{port} did not answer within {seconds} s", seconds = PATIENCE.as_secs())]
+    Silent { host: String, port: u16 },
+    #[error("set up TLS")]
+    Tls(#[source] rustls::Error),
+    #[error("start HTTP/2")]
+    Http(#[source] tonic::transport::Error),
+    #[error("the control plane refused the token: {words}{age}")]
+    Refused { words: String, age: String },
+    #[error("the stream ended: {words}")]
+    Ended { words: String },
+}
+
+impl StreamError {
+    /// Value of the label `result` of `ursa_dp_control_plane_connects_total`.
+    fn result(&self) -> &'static str {
+        match self {
+            Self::Token(_) | Self::Refused { .. } => "refused",
+            Self::Unreachable { source, .. } if is_untrusted(source) => "refused",
+            _ => "unavailable",
+        }
+    }
+}
+
+/// Whether TLS failed because the certificate was not the one to trust.
+fn is_untrusted(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+/// Whether the control plane is there, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionStatus {
+    /// Whether a stream is open.
+    pub connected: bool,
+    /// Why not, if not.
+    pub error: Option<String>,
+}
+
+/// The task that keeps the stream.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) target: Target,
+    pub(crate) id: ProxyId,
+    pub(crate) token: TokenSource,
+    pub(crate) events: mpsc::Sender<FromControlPlane>,
+    pub(crate) status: watch::Sender<ConnectionStatus>,
+    pub(crate) registry: Registry,
+}
+
+impl Upstream {
+    /// Connects, and connects again, until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.keep_connected()).await;
+    }
+
+    async fn keep_connected(self) {
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let connected = self.registry.gauge(&agent::CONTROL_PLANE_CONNECTED).with(&[]);
+        let connects = self.registry.counter(&agent::CONTROL_PLANE_CONNECTS);
+        let mut said = None;
+        loop {
+            let error = match self.open().await {
+                Ok(Session { responses, token, channel }) => {
+                    connects.with(&["connected"]).inc();
+                    connected.set(1.0);
+                    tracing::info!(control_plane = %self.target.origin, "connected");
+                    self.status.send_replace(ConnectionStatus { connected: true, error: None });
+                    said = None;
+                    let (error, lively) = self.read(responses, &token).await;
+                    drop(channel);
+                    connected.set(0.0);
+                    if lively {
+                        backoff.reset();
+                    }
+                    error
+                }
+                Err(error) => {
+                    connects.with(&[error.result()]).inc();
+                    error
+                }
+            };
+            let words = Causes(&error).to_string();
+            let wait = backoff.wait(fastrand::f64());
+            if said.as_ref() == Some(&words) {
+                tracing::debug!(control_plane = %self.target.origin, error = words, ?wait, "still no control plane");
+            } else {
+                tracing::warn!(control_plane = %self.target.origin, error = words, ?wait, "no control plane; the proxy goes on with what it was told");
+            }
+            said = Some(words.clone());
+            self.status.send_replace(ConnectionStatus { connected: false, error: Some(words) });
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Opens a stream and tells the relay.
+    async fn open(&self) -> Result<Session, StreamError> {
+        let token = self.token.read(&self.id).await?;
+        let channel = self.connect(&token).await?;
+        let (requests, written) = mpsc::channel(WRITES);
+        let mut request = Request::new(ReceiverStream::new(written));
+        let bearer = AsciiMetadataValue::try_from(format!("Bearer {}", token.text.expose()));
+        let mut bearer = bearer.map_err(|_| TokenError::Malformed)?;
+        bearer.set_sensitive(true);
+        request.metadata_mut().insert("authorization", bearer);
+        // The relay speaks first: some servers answer only then.
+        if self.events.send(FromControlPlane::Opened(requests)).await.is_err() {
+            return Err(StreamError::Ended { words: "the agent stops".to_owned() });
+        }
+        let mut client = AggregatedDiscoveryServiceClient::with_origin(
+            channel.clone(),
+            self.target.origin.clone(),
+        )
+        .max_decoding_message_size(MAX_RESPONSE);
+        let response = timeout(PATIENCE, client.delta_aggregated_resources(request)).await;
+        let response = response.map_err(|_| self.silent())?;
+        let response = response.map_err(|status| refusal(&status, &token))?;
+        Ok(Session { responses: response.into_inner(), token, channel })
+    }
+
+    /// Connects by TCP, TLS and HTTP/2.
+    async fn connect(&self, token: &Token) -> Result<Channel, StreamError> {
+        let stream = self.dial(token).await?;
+        let mut stream = Some(TokioIo::new(stream));
+        // One connection for one stream: when it ends, a new one is made here, not by the channel.
+        let once = service_fn(move |_: Uri| {
+            let stream = stream.take().ok_or_else(|| io::Error::other("the connection ended"));
+            std::future::ready(stream)
+        });
+        Endpoint::from(self.target.origin.clone())
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true)
+            .connect_with_connector(once)
+            .await
+            .map_err(StreamError::Http)
+    }
+
+    async fn dial(&self, token: &Token) -> Result<TlsStream<TcpStream>, StreamError> {
+        let Target { host, port, .. } = &self.target;
+        let mut config = pin::client(token.authority).map_err(StreamError::Tls)?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let connector = TlsConnector::from(Arc::new(config));
+        let dialling = async {
+            let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            stream.set_nodelay(true)?;
+            connector.connect(name, stream).await
+        };
+        let dialled = timeout(PATIENCE, dialling).await.map_err(|_| self.silent())?;
+        dialled.map_err(|source| StreamError::Unreachable {
+            host: host.clone(),
+            port: *port,
+            source,
+        })
+    }
+
+    fn silent(&self) -> StreamError {
+        StreamError::Silent { host: self.target.host.clone(), port: self.target.port }
+    }
+
+    /// Passes responses on. Returns why there are no more, and whether there were any.
+    async fn read(
+        &self,
+        mut responses: Streaming<DeltaDiscoveryResponse>,
+        token: &Token,
+    ) -> (StreamError, bool) {
+        let mut lively = false;
+        loop {
+            let words = match responses.message().await {
+                Ok(Some(update)) => {
+                    lively = true;
+                    let update = FromControlPlane::Update(Box::new(update));
+                    match self.events.send(update).await {
+                        Ok(()) => continue,
+                        Err(_) => "the agent stops",
+                    }
+                }
+                Ok(None) => "the control plane closed it",
+                Err(status) => return (refusal(&status, token), lively),
+            };
+            return (StreamError::Ended { words: words.to_owned() }, lively);
+        }
+    }
+}
+
+/// An open stream.
+struct Session {
+    responses: Streaming<DeltaDiscoveryResponse>,
+    /// What it was opened with.
+    token: Token,
+    /// Its connection; closed with it.
+    channel: Channel,
+}
+
+/// What a refused request means. An expired token is said to be expired.
+fn refusal(status: &Status, token: &Token) -> StreamError {
+    let words = status.message().to_owned();
+    if !matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) {
+        return StreamError::Ended { words };
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.ok().and_then(|now| i64::try_from(now.as_secs()).ok());
+    let age = match (token.expires, now) {
+        (Some(expires), Some(now)) if now > expires => {
+            format!(" (it expired {} ago; make a new one with `ursa token`)", span(now - expires))
+        }
+        _ => String::new(),
+    };
+    StreamError::Refused { words, age }
+}
+
+/// A span of time in its largest unit.
+fn span(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        ..7200 => format!("{} min", seconds / 60),
+        ..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_a_control_plane() {
+        let target = |url: &str| {
+            let target = Target::parse(&Url::parse(url).ok()?)?;
+            Some((target.host, target.port, target.origin.to_string()))
+        };
+        let at = |host: &str, port, origin: &str| Some((host.to_owned(), port, origin.to_owned()));
+        let named = at("cp.example", 5678, "https://cp.example:5678/");
+        assert_eq!(target("https://cp.example:5678"), named);
+        assert_eq!(target("https://cp.example/"), named);
+        assert_eq!(target("https://127.0.0.1:1"), at("127.0.0.1", 1, "https://127.0.0.1:1/"));
+        assert_eq!(target("https://[::1]:1"), at("::1", 1, "https://[::1]:1/"));
+        for wrong in ["http://cp", "cp:5678", "https://cp/path", "https://cp/?a=b"] {
+            assert_eq!(target(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn spans_of_time() {
+        let spans: Vec<String> = [5, 600, 7200, 900_000].map(span).into();
+        assert_eq!(spans, ["5 s", "10 min", "2 h", "10 days"]);
+    }
+}
