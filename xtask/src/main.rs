@@ -1,2 +1,60 @@
-//! The developers own tasks.
-fn main() {}
+//! The developers' own tasks. Only cargo is needed to run them: `cargo xtask help`.
+
+mod check;
+mod generate;
+mod peers;
+mod project;
+mod rooms;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use peers::Peer;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The developers' own tasks", version = None)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Proves what needs no test: the order of the rooms, what is generated, format, lints, docs
+    Check,
+    /// Fetches the peers that are missing, builds everything, and runs the tests
+    Test {
+        /// Also the tests that take long (those marked `#[ignore]`)
+        #[arg(long)]
+        all: bool,
+    },
+    /// Fetches or builds the real servers that tests talk to; all of them unless named
+    Peers {
+        /// Which
+        #[arg(value_enum)]
+        names: Vec<Peer>,
+    },
+    /// Writes what is generated and checked in
+    Generate {
+        /// Only says what is stale
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Check => check::run(),
+        Task::Test { all } => test::run(all),
+        Task::Peers { names } => peers::provide(if names.is_empty() { Peer::ALL } else { &names }),
+        Task::Generate { check } => generate::run(check),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            project::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `cargo xtask test`: the peers are fetched while cargo builds; then the tests run.
+
+use std::thread;
+
+use anyhow::{Context as _, anyhow};
+
+use crate::peers::{self, Peer};
+use crate::project::{self, cargo, say};
+
+pub(crate) fn run(all: bool) -> anyhow::Result<()> {
+    let (fetched, built) = thread::scope(|scope| {
+        let peers = scope.spawn(|| peers::provide(Peer::ALL));
+        let built = project::run(&mut cargo(&["test", "--workspace", "--no-run"]));
+        let fetched = peers.join().unwrap_or_else(|_| Err(anyhow!("it panicked")));
+        (fetched, built)
+    });
+    fetched.context("peers")?;
+    built?;
+    say("test: running");
+    let everything = ["--", "--include-ignored"];
+    project::run(
+        cargo(&["test", "--workspace", "--no-fail-fast"])
+            .args(all.then_some(everything).into_iter().flatten()),
+    )
+}
