@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value as Json;
 use ursa_model::key::ResourceKey;
-use ursa_model::path::Path;
+use ursa_model::path::{Path, Segment};
 
 use crate::effective::Effective;
 use crate::merge::{Leaf, Origin};
@@ -28,17 +28,8 @@ pub struct ExplainedValue {
     pub value: Json,
     /// Who wrote it; none for a default.
     pub origin: Option<Origin>,
-    /// What weaker policies say about the same field, weakest first.
-    pub overridden: Vec<Overridden>,
-}
-
-/// A value that a stronger policy overrides.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Overridden {
-    /// Who wrote it.
-    pub origin: Origin,
-    /// The value.
-    pub value: Json,
+    /// What weaker policies say about the same field, and which, weakest first.
+    pub overridden: Vec<(Origin, Json)>,
 }
 
 /// Explains `effective`, whose kind has these `defaults`.
@@ -46,10 +37,12 @@ pub(crate) fn explain(effective: &Effective, defaults: &Json) -> Explained {
     let layers: Vec<_> =
         effective.policies().iter().map(|policy| policy.settings().leaves()).collect();
     let written = effective.merged().leaves().into_iter().filter(|(_, leaf)| !leaf.value.is_null());
-    let mut values: Vec<ExplainedValue> = written
+    let mut values: Vec<_> = written
         .map(|(path, leaf)| ExplainedValue {
+            path,
+            value: leaf.value.clone(),
+            origin: Some(leaf.origin.clone()),
             overridden: overridden(&layers, leaf),
-            ..said(path, leaf)
         })
         .collect();
     for (path, value) in default_leaves(defaults) {
@@ -67,29 +60,15 @@ pub(crate) fn explain(effective: &Effective, defaults: &Json) -> Explained {
     Explained { kind: effective.kind(), policies, values }
 }
 
-fn said(path: Path, leaf: &Leaf) -> ExplainedValue {
-    ExplainedValue {
-        path,
-        value: leaf.value.clone(),
-        origin: Some(leaf.origin.clone()),
-        overridden: Vec::new(),
-    }
-}
-
 /// What other policies wrote at the path where `winner` was written.
-fn overridden(layers: &[Vec<(Path, &Leaf)>], winner: &Leaf) -> Vec<Overridden> {
-    let in_list =
-        matches!(winner.origin.path.segments().last(), Some(ursa_model::path::Segment::Index(_)));
-    if in_list {
-        return Vec::new(); // joined, nothing was lost
+fn overridden(layers: &[Vec<(Path, &Leaf)>], winner: &Leaf) -> Vec<(Origin, Json)> {
+    if matches!(winner.origin.path.segments().last(), Some(Segment::Index(_))) {
+        return Vec::new(); // an element of a joined list: nothing was lost
     }
     let same = |(_, leaf): &&(Path, &Leaf)| {
         leaf.origin.path == winner.origin.path && leaf.origin.policy != winner.origin.policy
     };
-    let shown = |(_, leaf): &(Path, &Leaf)| Overridden {
-        origin: leaf.origin.clone(),
-        value: leaf.value.clone(),
-    };
+    let shown = |(_, leaf): &(Path, &Leaf)| (leaf.origin.clone(), leaf.value.clone());
     layers.iter().filter_map(|layer| layer.iter().find(same)).map(shown).collect()
 }
 

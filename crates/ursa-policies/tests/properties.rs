@@ -1,13 +1,14 @@
 //! What must hold of merging, order and selection, whatever is written.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use ursa_model::dataplane::Dataplane;
 use ursa_model::document;
 use ursa_model::key::{ProxyId, ResourceKey};
+use ursa_model::kind::Kinds;
 use ursa_model::path::Path;
 use ursa_model::tree::{Node, Place};
 use ursa_policies::effective::effective;
@@ -147,7 +148,8 @@ prop_compose! {
 }
 
 fn policy(text: &str) -> Option<Arc<PolicyResource>> {
-    let parsed = document::parse(text, &ursa_policies::kinds());
+    static KINDS: LazyLock<Kinds> = LazyLock::new(ursa_policies::kinds);
+    let parsed = document::parse(text, &KINDS);
     parsed
         .documents
         .first()

@@ -3,7 +3,7 @@
 //! A case is a file of resources as users write it. Its first line names the proxy, `# proxy: frontend`, one of `proxies/`; it is in zone `east`.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::de::DeserializeOwned;
 use ursa_envoy::proxy::{
@@ -14,6 +14,7 @@ use ursa_model::backend::{BackendRef, OpenTelemetryBackend};
 use ursa_model::dataplane::Dataplane;
 use ursa_model::document::{self, Document};
 use ursa_model::key::{ProxyId, ResourceKey};
+use ursa_model::kind::Kinds;
 use ursa_model::mesh_trace_backend::MeshTraceBackend;
 use ursa_model::pipeline::PipelineConfig;
 use ursa_model::report::Violation;
@@ -25,6 +26,9 @@ use crate::merge::Origin;
 use crate::policy::PolicyResource;
 use crate::subject::Subject;
 
+/// Schemas are made once.
+static KINDS: LazyLock<Kinds> = LazyLock::new(crate::kinds);
+
 const ZONE: &str = "east";
 
 /// All that comes of `case`.
@@ -33,7 +37,7 @@ pub(crate) fn outcome(case: &str) -> String {
     let proxy = TestProxy::named(
         header.strip_prefix("# proxy: ").expect("a case begins with `# proxy: NAME`"),
     );
-    let parsed = document::parse(case, &crate::kinds());
+    let parsed = document::parse(case, &KINDS);
     let policies: Vec<_> = parsed
         .documents
         .iter()
@@ -110,9 +114,8 @@ fn explained(ExplainedValue { path, value, origin: own, overridden }: &Explained
         "{path} = {value}  [{}]",
         own.as_ref().map_or_else(|| "default".to_owned(), origin)
     );
-    for weaker in overridden {
-        write!(text, "\nnot {}  [{}]", weaker.value, origin(&weaker.origin))
-            .expect("writing to a string");
+    for (weaker, value) in overridden {
+        write!(text, "\nnot {value}  [{}]", origin(weaker)).expect("writing to a string");
     }
     text
 }
@@ -151,7 +154,7 @@ impl TestProxy {
     pub(crate) fn named(name: &str) -> Self {
         let path = format!("{}/src/testing/proxies/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let parsed = document::parse(&text, &crate::kinds());
+        let parsed = document::parse(&text, &KINDS);
         let document = parsed
             .documents
             .into_iter()
