@@ -45,7 +45,7 @@ async fn acknowledged_writes_survive_kill_9() {
             if round % 4 == 0 { (0, 0..60_000) } else { (random.u64(1..30), 0..5_000) };
         let moment = Duration::from_micros(random.u64(moment));
         let killed = kill_after(&path, acknowledgements, moment);
-        let acknowledged = tokio::time::timeout(Duration::from_secs(60), killed).await.unwrap();
+        let acknowledged = tokio::time::timeout(Duration::from_mins(1), killed).await.unwrap();
         let found = check(&path).await;
         assert!(found >= acknowledged.max(revision), "{found} after {acknowledged}, {revision}");
         revision = found;
