@@ -101,11 +101,11 @@ fn descriptors(protos: &Path) -> anyhow::Result<Vec<u8>> {
         .include_imports(true)
         .open_files(MESSAGES.map(|(file, _)| file))?
         .file_descriptor_set();
-    Ok(prune(compiled)?.encode_to_vec())
+    Ok(prune(&compiled)?.encode_to_vec())
 }
 
 /// Keeps the messages and enums that [`MESSAGES`] reach, without comments, options and services.
-fn prune(set: FileDescriptorSet) -> anyhow::Result<FileDescriptorSet> {
+fn prune(set: &FileDescriptorSet) -> anyhow::Result<FileDescriptorSet> {
     let mut types = BTreeMap::new();
     for file in &set.file {
         for message in &file.message_type {
@@ -137,7 +137,9 @@ fn prune(set: FileDescriptorSet) -> anyhow::Result<FileDescriptorSet> {
             let message_type: Vec<_> =
                 file.message_type.iter().filter_map(|m| kept_message(m, &package, &kept)).collect();
             let mut refers = BTreeSet::new();
-            message_type.iter().for_each(|message| references(message, &mut refers));
+            for message in &message_type {
+                references(message, &mut refers);
+            }
             let mut dependency = files_of(&refers);
             dependency.remove(file.name());
             FileDescriptorProto {
@@ -213,9 +215,11 @@ fn kept_message(
         name: message.name.clone(),
         nested_type,
         enum_type,
-        options: message.options.as_ref().filter(|options| options.map_entry()).map(|_| {
-            MessageOptions { map_entry: Some(true), ..MessageOptions::default() }
-        }),
+        options: message
+            .options
+            .as_ref()
+            .filter(|options| options.map_entry())
+            .map(|_| MessageOptions { map_entry: Some(true), ..MessageOptions::default() }),
         ..DescriptorProto::default()
     };
     if itself {
@@ -234,9 +238,10 @@ fn kept_message(
 }
 
 fn without_options(mut kind: prost_types::EnumDescriptorProto) -> prost_types::EnumDescriptorProto {
-    kind.options = kind.options.filter(prost_types::EnumOptions::allow_alias).map(|_| {
-        prost_types::EnumOptions { allow_alias: Some(true), ..Default::default() }
-    });
+    kind.options = kind
+        .options
+        .filter(prost_types::EnumOptions::allow_alias)
+        .map(|_| prost_types::EnumOptions { allow_alias: Some(true), ..Default::default() });
     for value in &mut kind.value {
         value.options = None;
     }

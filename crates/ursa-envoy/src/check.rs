@@ -72,10 +72,10 @@ pub fn check(resources: &Resources) -> Vec<Finding> {
                 .iter()
                 .find_map(|path| json.pointer(path)?.as_str());
             if let Some(stat_name) = stat_name.filter(|_| matches!(kind, CDS | LDS)) {
-                check.unique(&mut stat_names, kind, name, format!("counts under `{stat_name}`"));
+                check.unique(&mut stat_names, kind, name, &format!("counts under `{stat_name}`"));
             }
             if let Some((address, port)) = (kind == LDS).then(|| listens_on(&json)).flatten() {
-                check.unique(&mut addresses, kind, name, format!("listens on {address}:{port}"));
+                check.unique(&mut addresses, kind, name, &format!("listens on {address}:{port}"));
             }
         }
     }
@@ -136,9 +136,9 @@ impl Check<'_> {
         seen: &mut BTreeMap<(&'static str, String), String>,
         kind: &'static str,
         name: &str,
-        what: String,
+        what: &str,
     ) {
-        if let Some(other) = seen.insert((kind, what.clone()), name.to_owned()) {
+        if let Some(other) = seen.insert((kind, what.to_owned()), name.to_owned()) {
             self.add(kind, name, format!("{what}, as `{other}` does"));
         }
     }

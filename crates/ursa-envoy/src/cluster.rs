@@ -83,10 +83,7 @@ pub(crate) fn load_assignment(cluster: &str, endpoints: &[Endpoint]) -> ClusterL
 }
 
 /// Endpoints that are all in one place.
-pub(crate) fn one_locality(
-    cluster: &str,
-    lb_endpoints: Vec<LbEndpoint>,
-) -> ClusterLoadAssignment {
+pub(crate) fn one_locality(cluster: &str, lb_endpoints: Vec<LbEndpoint>) -> ClusterLoadAssignment {
     ClusterLoadAssignment {
         cluster_name: cluster.to_owned(),
         endpoints: vec![LocalityLbEndpoints { lb_endpoints, ..LocalityLbEndpoints::default() }],

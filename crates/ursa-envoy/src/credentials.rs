@@ -37,7 +37,10 @@ fn redact_all(json: &mut Json) {
         Json::String(text) if !text.contains("${") => REDACTED.clone_into(text),
         // The name of the header that carries an API key.
         Json::Object(fields) => {
-            fields.iter_mut().filter(|(name, _)| *name != "header").for_each(|(_, f)| redact_all(f));
+            fields
+                .iter_mut()
+                .filter(|(name, _)| *name != "header")
+                .for_each(|(_, f)| redact_all(f));
         }
         Json::Array(items) => items.iter_mut().for_each(redact_all),
         _ => {}

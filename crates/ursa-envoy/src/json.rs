@@ -1,17 +1,18 @@
 //! Envoy's messages as JSON and back, by the descriptors that `cargo xtask generate` keeps in
 //! `descriptors.bin`.
 //!
-//! Field names are those of the `.proto` files, as in Envoy's documentation. An `Any` is shown with
+//! Field names and their order are those of the `.proto` files, as in Envoy's documentation. An `Any` is shown with
 //! its content, however deep; one whose type the descriptors lack is shown as
 //! `{"@type": …, "value": <base64>}`, so nothing is ever hidden by not being known.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use prost::{Message, Name};
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _,
-    SerializeOptions, Value,
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor,
+    ReflectMessage as _, SerializeOptions, Value,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -107,7 +108,7 @@ fn message_json(message: &DynamicMessage, depth: usize) -> Json {
         "google.protobuf.Any" => any_json(message, depth),
         name if name.starts_with("google.protobuf.") => message
             .serialize_with_options(serde_json::value::Serializer, &SerializeOptions::new())
-            .unwrap_or_else(|_| opaque(name, &message.encode_to_vec())),
+            .map_or_else(|_| opaque(name, &message.encode_to_vec()), sorted),
         _ => message
             .fields()
             .map(|(field, value)| {
@@ -123,9 +124,10 @@ fn any_json(message: &DynamicMessage, depth: usize) -> Json {
         return Json::Null;
     };
     match decoded(&any.type_url, &any.value, depth.saturating_add(1)) {
-        Some(mut object) => {
-            object.insert("@type".to_owned(), any.type_url.into());
-            object.into()
+        Some(object) => {
+            let mut typed = Map::from_iter([("@type".to_owned(), any.type_url.into())]);
+            typed.extend(object);
+            typed.into()
         }
         None => opaque(&any.type_url, &any.value),
     }
@@ -156,13 +158,19 @@ fn value_json(value: &Value, kind: &Kind, field: Option<&FieldDescriptor>, depth
                 field.kind().as_message().map(MessageDescriptor::map_entry_value_field)
             });
             let kind = values.map_or_else(|| kind.clone(), |values| values.kind());
-            let mut object = Map::new();
-            for (key, value) in entries {
-                object.insert(key_text(key), value_json(value, &kind, None, depth));
-            }
-            object.into()
+            let entries: BTreeMap<String, Json> = entries
+                .iter()
+                .map(|(key, value)| (key_text(key), value_json(value, &kind, None, depth)))
+                .collect();
+            entries.into_iter().collect()
         }
     }
+}
+
+/// A `Struct` is a map, whose order is chance.
+fn sorted(mut json: Json) -> Json {
+    json.sort_all_objects();
+    json
 }
 
 /// JSON has no word for what is not finite; protobuf writes it as text.

@@ -24,9 +24,10 @@ const MAX_WAITING_SPANS: u32 = 8_192;
 pub(crate) fn listener(listener: &Listener) -> envoy::Listener {
     let stat_prefix = stat_name(&listener.name);
     let filter = match &listener.kind {
-        ListenerKind::Http(http) => {
-            network_filter("envoy.filters.network.http_connection_manager", parts::any(&connection_manager(http)))
-        }
+        ListenerKind::Http(http) => network_filter(
+            "envoy.filters.network.http_connection_manager",
+            parts::any(&connection_manager(http)),
+        ),
         ListenerKind::Tcp { cluster } => network_filter(
             "envoy.filters.network.tcp_proxy",
             parts::any(&TcpProxy {

@@ -26,9 +26,8 @@ pub fn offline(mut bootstrap: Bootstrap, resources: &Resources) -> Result<Bootst
             cluster.load_assignment =
                 Some(ClusterLoadAssignment::decode(endpoints.body.value.as_slice())?);
             cluster.eds_cluster_config = None;
-            cluster.cluster_discovery_type = Some(cluster::ClusterDiscoveryType::Type(
-                cluster::DiscoveryType::Static as i32,
-            ));
+            cluster.cluster_discovery_type =
+                Some(cluster::ClusterDiscoveryType::Type(cluster::DiscoveryType::Static as i32));
         }
         fixed.clusters.push(cluster);
     }

@@ -50,6 +50,7 @@ impl Resource {
 
 /// Everything `proxy` is sent, except secrets. Pure: the same picture gives the same bytes and
 /// versions, in whatever order endpoints were learned.
+#[expect(clippy::missing_panics_doc, reason = "a pipeline is made of what JSON is made of")]
 pub fn resources(proxy: &ProxyConfig) -> Resources {
     let mut resources = Resources::new();
     let mut add = |kind: &'static str, name: &str, body: Any| {
@@ -68,7 +69,8 @@ pub fn resources(proxy: &ProxyConfig) -> Resources {
     for http in proxy.http_listeners() {
         add(RDS, &http.routes.name, parts::any(&route::route_configuration(&http.routes)));
     }
-    let pipeline = serde_json::to_vec(&proxy.pipeline).expect("strings, numbers, lists and maps");
+    let pipeline =
+        serde_json::to_vec(&proxy.pipeline).expect("strings, numbers, lists and maps are JSON");
     add(PIPELINE, PIPELINE_NAME, Any { type_url: PIPELINE.to_owned(), value: pipeline });
     resources
 }
@@ -78,6 +80,7 @@ pub fn resources(proxy: &ProxyConfig) -> Resources {
 fn content_hash(bytes: &[u8]) -> String {
     const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    let hash = bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME));
+    let hash =
+        bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME));
     format!("{hash:032x}")
 }

@@ -43,9 +43,8 @@ impl Agent {
         let (answered, answers) = mpsc::channel(1_024);
         let (exported, exports) = mpsc::channel(1_024);
         let mut servers = JoinSet::new();
-        let socket = |name: &str| {
-            UnixListenerStream::new(UnixListener::bind(folder.join(name)).unwrap())
-        };
+        let socket =
+            |name: &str| UnixListenerStream::new(UnixListener::bind(folder.join(name)).unwrap());
         let ads = AggregatedDiscoveryServiceServer::new(Ads { resources: seen, answered });
         let ads = Server::builder().add_service(ads).serve_with_incoming(socket("ads.sock"));
         let otlp = TraceServiceServer::new(Otlp { exported });
@@ -68,7 +67,7 @@ impl TraceService for Otlp {
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let export = (Instant::now(), request.into_inner());
         self.exported.send(export).await.map_err(|_| Status::unavailable("the test is over"))?;
-        Ok(Response::default())
+        Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
 
@@ -80,7 +79,8 @@ struct Ads {
 #[tonic::async_trait]
 impl AggregatedDiscoveryService for Ads {
     type StreamAggregatedResourcesStream = BoxStream<'static, Result<DiscoveryResponse, Status>>;
-    type DeltaAggregatedResourcesStream = BoxStream<'static, Result<DeltaDiscoveryResponse, Status>>;
+    type DeltaAggregatedResourcesStream =
+        BoxStream<'static, Result<DeltaDiscoveryResponse, Status>>;
 
     async fn stream_aggregated_resources(
         &self,

@@ -30,9 +30,7 @@ fn readable(resources: &Resources) -> Value {
     resources
         .iter()
         .filter(|(kind, _)| **kind != PIPELINE)
-        .map(|(kind, of_kind)| {
-            (kind.rsplit('.').next().unwrap().to_owned(), bodies(kind, of_kind))
-        })
+        .map(|(kind, of_kind)| (kind.rsplit('.').next().unwrap().to_owned(), bodies(kind, of_kind)))
         .collect()
 }
 
@@ -99,9 +97,11 @@ fn findings_name_what_is_wrong() {
     proxy.clusters.push(proxies::local("frontend-secret-token", 1));
     let mut resources = resources(&proxy);
     resources.get_mut(RDS).unwrap().remove("elsewhere");
-    resources.entry(RDS).or_default().entry("outbound:127.0.0.1:10001".to_owned()).and_modify(|r| {
-        r.body.value = b"\xff\xff".to_vec();
-    });
+    resources.entry(RDS).or_default().entry("outbound:127.0.0.1:10001".to_owned()).and_modify(
+        |r| {
+            r.body.value = b"\xff\xff".to_vec();
+        },
+    );
     snapshot("findings", &check(&resources).iter().map(ToString::to_string).collect());
 }
 

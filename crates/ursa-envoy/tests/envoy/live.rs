@@ -19,6 +19,8 @@ use crate::{peers, proxies};
 
 /// Within which whatever is waited for has to happen.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How many requests are traced before tracing is switched off.
+const TRACED: usize = 100;
 /// Within which a span has to be with the agent, and the last one after a change.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -55,8 +57,7 @@ async fn tracing_follows_routes(envoy: &Path) -> Figures {
     let folder = tempfile::tempdir().unwrap();
     let mut agent = Agent::start(folder.path(), resources(&traced(&proxy, "before")));
     let _envoy = peers::run(envoy, folder.path(), &peers::bootstrap_in(folder.path()));
-    let port = within(listener_port(&folder.path().join("admin.sock"))).await;
-    let mut client = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+    let mut client = BufReader::new(within(connect(&folder.path().join("admin.sock"))).await);
 
     let asked = Instant::now();
     let traceparent = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
@@ -74,26 +75,32 @@ async fn tracing_follows_routes(envoy: &Path) -> Figures {
 
     // Off, by the routes alone, under steady load.
     while agent.answers.try_recv().is_ok() {}
-    let changed = Instant::now();
-    let off = proxies::with_tracing(proxy.clone(), &RouteTracing::off());
-    agent.resources.send(resources(&off)).unwrap();
-    let mut started = Vec::new();
     let mut pace = interval(Duration::from_millis(2));
-    while changed.elapsed() < SOON {
+    let mut started = Vec::new();
+    let mut changed = None;
+    while changed.is_none_or(|changed: Instant| changed.elapsed() < SOON) {
         pace.tick().await;
-        started.push(changed.elapsed());
-        get(&mut client, &format!("/off/{}", started.len() - 1), "").await;
+        if started.len() == TRACED {
+            let off = proxies::with_tracing(proxy.clone(), &RouteTracing::off());
+            agent.resources.send(resources(&off)).unwrap();
+            changed = Some(Instant::now());
+        }
+        started.push(Instant::now());
+        get(&mut client, &format!("/{}", started.len() - 1), "").await;
         if let Ok(answer) = agent.answers.try_recv() {
             assert_eq!(answer, (RDS.to_owned(), None), "only routes were sent");
-            figures.acknowledged = changed.elapsed();
+            figures.acknowledged = changed.unwrap().elapsed();
         }
     }
+    let changed = changed.unwrap();
     assert!(figures.acknowledged > Duration::ZERO, "Envoy said nothing to the routes");
 
-    // On again: spans come in order, so nothing of the silence can still follow.
+    // On again: spans come in order, so none of the silence can still follow.
     agent.resources.send(resources(&traced(&proxy, "after"))).unwrap();
+    let mut traced = 0;
     let after = async {
         loop {
+            pace.tick().await;
             get(&mut client, "/on", "").await;
             while let Ok((seen, export)) = agent.exports.try_recv() {
                 for (_, span) in spans(export) {
@@ -102,14 +109,15 @@ async fn tracing_follows_routes(envoy: &Path) -> Figures {
                     }
                     let url = text(&span.attributes, "http.url").unwrap();
                     let number: usize = url.rsplit('/').next().unwrap().parse().unwrap();
-                    figures.last_traced = figures.last_traced.max(started[number]);
-                    figures.last_seen = figures.last_seen.max(seen - changed);
+                    traced += 1;
+                    figures.last_traced = started[number].saturating_duration_since(changed);
+                    figures.last_seen = seen - changed;
                 }
             }
-            pace.tick().await;
         }
     };
     within(after).await;
+    assert!(traced >= TRACED, "only {traced} of the first {TRACED} requests were traced");
     figures
 }
 
@@ -172,25 +180,27 @@ async fn read_head(connection: &mut BufReader<TcpStream>) -> String {
     head
 }
 
-/// Asks Envoy's admin interface until it serves a listener. The listener's port.
-async fn listener_port(admin: &Path) -> u16 {
+/// Connects to Envoy's only listener as soon as it serves; `admin` knows its port.
+async fn connect(admin: &Path) -> TcpStream {
     let mut pace = interval(Duration::from_millis(20));
     loop {
         pace.tick().await;
-        let Ok(mut admin) = UnixStream::connect(admin).await else { continue };
-        let request = "GET /listeners?format=json HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
-        let mut answer = String::new();
-        admin.write_all(request.as_bytes()).await.unwrap();
-        admin.read_to_string(&mut answer).await.unwrap();
-        let port = answer.split("\"port_value\":").nth(1).and_then(|rest| {
-            let digits: String =
-                rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
-            digits.parse().ok()
-        });
-        if let Some(port) = port {
-            return port;
+        let Some(port) = listener_port(admin).await else { continue };
+        if let Ok(connection) = TcpStream::connect(("127.0.0.1", port)).await {
+            return connection;
         }
     }
+}
+
+async fn listener_port(admin: &Path) -> Option<u16> {
+    let mut admin = UnixStream::connect(admin).await.ok()?;
+    let request = "GET /listeners?format=json HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
+    let mut answer = String::new();
+    admin.write_all(request.as_bytes()).await.ok()?;
+    admin.read_to_string(&mut answer).await.ok()?;
+    let (_, port) = answer.split_once("\"port_value\":")?;
+    let digits: String = port.trim_start().chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
 }
 
 /// The spans of the next export, each with its arrival and service.

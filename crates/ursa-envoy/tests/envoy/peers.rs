@@ -32,7 +32,8 @@ pub(crate) fn envoys() -> Vec<PathBuf> {
 
 /// A bootstrap whose sockets are in `folder`.
 pub(crate) fn bootstrap_in(folder: &Path) -> Bootstrap {
-    let metadata = serde_json::json!({ "ursa": { "version": "0.1.0", "features": [1, true, null] } });
+    let metadata =
+        serde_json::json!({ "ursa": { "version": "0.1.0", "features": [1, true, null] } });
     bootstrap(&BootstrapInputs {
         id: &ProxyId::new("default", "frontend-1"),
         cluster: "frontend",

@@ -24,21 +24,24 @@ pub(crate) fn all() -> Vec<(&'static str, ProxyConfig)> {
 pub(crate) fn plain() -> ProxyConfig {
     let catalog = [("10.0.0.7", 80), ("10.0.0.6", 80)];
     proxy(
-        vec![http(Direction::Inbound, 80, "localhost_8080"), http(Direction::Outbound, 10_001, "catalog")],
+        vec![
+            http(Direction::Inbound, 80, "localhost_8080"),
+            http(Direction::Outbound, 10_001, "catalog"),
+        ],
         vec![local("localhost_8080", 8080), eds("catalog", &catalog.map(|e| (None, e.0, e.1)))],
     )
 }
 
 /// The same, traced, with every kind of tag.
 pub(crate) fn traced() -> ProxyConfig {
-    let sampling = Sampling {
-        overall: percent(800_000),
-        client: Percent::HUNDRED,
-        random: percent(125_000),
-    };
+    let sampling =
+        Sampling { overall: percent(800_000), client: Percent::HUNDRED, random: percent(125_000) };
     let tags = vec![
         tag("team", TagSource::Literal("core".to_owned())),
-        tag("env", TagSource::Header { name: "x-env".to_owned(), default: Some("prod".to_owned()) }),
+        tag(
+            "env",
+            TagSource::Header { name: "x-env".to_owned(), default: Some("prod".to_owned()) },
+        ),
         tag("tenant", TagSource::Header { name: "x-tenant".to_owned(), default: None }),
     ];
     with_tracing(plain(), &RouteTracing { sampling, tags })
@@ -57,7 +60,10 @@ fn grpc() -> ProxyConfig {
 
 fn tcp() -> ProxyConfig {
     proxy(
-        vec![tcp_listener(Direction::Inbound, 5432, "localhost_5432"), tcp_listener(Direction::Outbound, 10_002, "redis.cache")],
+        vec![
+            tcp_listener(Direction::Inbound, 5432, "localhost_5432"),
+            tcp_listener(Direction::Outbound, 10_002, "redis.cache"),
+        ],
         vec![local("localhost_5432", 5432), eds("redis.cache", &[(None, "10.0.0.9", 6379)])],
     )
 }
@@ -65,10 +71,16 @@ fn tcp() -> ProxyConfig {
 /// Nothing comes in through the mesh; endpoints in two zones, of both address families, and a
 /// service without any.
 fn gateway() -> ProxyConfig {
-    let frontend =
-        [(Some("west"), "fd00::5", 80), (Some("east"), "10.0.0.5", 80), (Some("east"), "10.0.0.4", 80)];
+    let frontend = [
+        (Some("west"), "fd00::5", 80),
+        (Some("east"), "10.0.0.5", 80),
+        (Some("east"), "10.0.0.4", 80),
+    ];
     let proxy = proxy(
-        vec![http(Direction::Outbound, 10_001, "frontend.shop"), http(Direction::Outbound, 10_002, "admin")],
+        vec![
+            http(Direction::Outbound, 10_001, "frontend.shop"),
+            http(Direction::Outbound, 10_002, "admin"),
+        ],
         vec![eds("frontend.shop", &frontend), eds("admin", &[])],
     );
     with_tracing(proxy, &RouteTracing { sampling: Sampling::ALL, tags: vec![] })
