@@ -1,0 +1,254 @@
+//! What proxies are told, why, and how far they are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde_json::{Map, Value, json};
+use ursa_envoy::json::to_json;
+use ursa_envoy::resources::{CDS, EDS, LDS, PIPELINE, RDS, SECRET, TYPES};
+use ursa_model::ProxyId;
+use ursa_policies::effective::Effective;
+
+use super::Api;
+use super::page::Page;
+use super::problem::Problem;
+use crate::ads::summary;
+use crate::generate::{self, Generated};
+use crate::proxies::Connection;
+use crate::snapshot::{Proxy, Snapshots};
+
+type Proxied = Path<(String, String)>;
+
+/// How far a proxy is.
+pub(crate) async fn overview(
+    State(api): State<Api>,
+    Path((mesh, name)): Proxied,
+) -> Result<Json<Value>, Problem> {
+    let id = ProxyId::new(mesh, name);
+    let snapshots = api.planner.snapshots();
+    if proxy(&snapshots, &id).is_err() && api.planner.proxies.get(&id).is_none() {
+        return Err(no_dataplane(&id));
+    }
+    Ok(Json(overview_of(&api, &snapshots, &id)))
+}
+
+/// How far the proxies of a mesh are.
+pub(crate) async fn overviews(
+    State(api): State<Api>,
+    Path(mesh): Path<String>,
+    page: Page,
+) -> Json<Value> {
+    let snapshots = api.planner.snapshots();
+    let ids = proxies(&snapshots, |name| name == mesh);
+    Json(page.of(&ids, |id| overview_of(&api, &snapshots, id)))
+}
+
+/// How far all proxies are.
+pub(crate) async fn overviews_of_all(State(api): State<Api>, page: Page) -> Json<Value> {
+    let snapshots = api.planner.snapshots();
+    let ids = proxies(&snapshots, |_| true);
+    Json(page.of(&ids, |id| overview_of(&api, &snapshots, id)))
+}
+
+/// The policies that hold for a proxy, merged.
+pub(crate) async fn policies(
+    State(api): State<Api>,
+    Path((mesh, name)): Proxied,
+) -> Result<Json<Value>, Problem> {
+    let effective = effective(&api, &ProxyId::new(mesh, name))?;
+    let selecting = effective.iter().filter(|effective| !effective.policies().is_empty());
+    let shown = selecting.map(|effective| {
+        let policies: Vec<_> = effective.policies().iter().map(|policy| &policy.key).collect();
+        json!({"kind": effective.kind(), "policies": policies, "conf": effective.conf()})
+    });
+    Ok(Json(shown.collect()))
+}
+
+/// Every value that holds for a proxy, and who set it.
+pub(crate) async fn explain(
+    State(api): State<Api>,
+    Path((mesh, name)): Proxied,
+) -> Result<Json<Value>, Problem> {
+    let effective = effective(&api, &ProxyId::new(mesh, name))?;
+    Ok(Json(effective.iter().map(|effective| json!(effective.explain())).collect()))
+}
+
+/// What a proxy is to hold, what it acknowledged and what it refused.
+pub(crate) async fn config(
+    State(api): State<Api>,
+    Path((mesh, name)): Proxied,
+) -> Result<Json<Value>, Problem> {
+    let id = ProxyId::new(mesh, name);
+    let connection = api.planner.proxies.get(&id);
+    let target = target(&api, &api.planner.snapshots(), &id, connection.as_ref());
+    let target = target.ok_or_else(|| no_dataplane(&id))?;
+    let mut resources = Map::new();
+    for (type_url, of_type) in target.resources.iter() {
+        let shown = of_type.iter().map(|(name, resource)| {
+            let mut shown = json!({ "version": resource.version });
+            if *type_url != SECRET {
+                shown["body"] = to_json(type_url, &resource.body.value);
+            }
+            (name.clone(), shown)
+        });
+        resources.insert((*type_url).to_owned(), Value::Object(shown.collect()));
+    }
+    let (acknowledged, refused) = match &connection {
+        Some(connection) => {
+            let state = connection.state();
+            (state.acknowledged(), state.refused())
+        }
+        None => Default::default(),
+    };
+    let nacks: Vec<_> = refused
+        .iter()
+        .flat_map(|(type_url, refused)| {
+            refused.iter().map(move |(name, refused)| {
+                json!({
+                    "type": type_url, "name": name, "version": refused.version,
+                    "error": refused.error, "at": refused.at.to_string(),
+                })
+            })
+        })
+        .collect();
+    Ok(Json(json!({"resources": resources, "acknowledged": acknowledged, "nacks": nacks})))
+}
+
+/// How many there are of what.
+pub(crate) async fn global(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    let snapshots = api.planner.snapshots();
+    let mut resources: BTreeMap<&str, usize> =
+        api.resources.kinds().iter().map(|kind| (kind.name, 0)).collect();
+    let records = api.resources.list(&ursa_store::Filter::default()).await?.records;
+    for record in &records {
+        if let Some(count) = resources.get_mut(record.key.kind.as_str()) {
+            *count += 1;
+        }
+    }
+    let of_kind = |name: &str| resources.get(name).copied().unwrap_or_default();
+    let kinds = api.resources.kinds();
+    let policies: usize =
+        kinds.iter().filter(|kind| kind.policy).map(|kind| of_kind(kind.name)).sum();
+    let online = proxies(&snapshots, |_| true)
+        .iter()
+        .filter(|id| api.planner.proxies.get(id).is_some())
+        .count();
+    let unreadable: Vec<_> = snapshots
+        .iter()
+        .flat_map(|(_, mesh)| mesh.unreadable.iter())
+        .map(|(key, why)| json!({"key": key, "why": why}))
+        .collect();
+    let services: usize = snapshots.iter().map(|(_, mesh)| mesh.services.len()).sum();
+    let total = of_kind("Dataplane");
+    let by_kind: Map<String, Value> = resources
+        .iter()
+        .map(|(name, total)| ((*name).to_owned(), json!({ "total": total })))
+        .collect();
+    Ok(Json(json!({
+        "createdAt": jiff::Timestamp::now().to_string(),
+        "meshes": {"total": of_kind("Mesh")},
+        "dataplanes": {"total": total, "online": online, "offline": total.saturating_sub(online)},
+        "policies": {"total": policies},
+        "services": {"total": services},
+        "resources": by_kind,
+        "unreadable": unreadable,
+    })))
+}
+
+fn no_dataplane(id: &ProxyId) -> Problem {
+    Problem::not_found(format!("there is no {}", id.resource_key()))
+}
+
+fn proxy(snapshots: &Snapshots, id: &ProxyId) -> Result<Arc<Proxy>, Problem> {
+    snapshots.mesh(&id.mesh).proxy(&id.name).cloned().ok_or_else(|| no_dataplane(id))
+}
+
+fn proxies(snapshots: &Snapshots, in_mesh: impl Fn(&str) -> bool) -> Vec<ProxyId> {
+    let meshes = snapshots.iter().filter(|(name, _)| in_mesh(name));
+    meshes.flat_map(|(_, mesh)| mesh.proxies.values().map(|proxy| proxy.id.clone())).collect()
+}
+
+fn effective(api: &Api, id: &ProxyId) -> Result<Vec<Effective>, Problem> {
+    let snapshots = api.planner.snapshots();
+    let proxy = proxy(&snapshots, id)?;
+    Ok(generate::policies(&snapshots.mesh(&id.mesh), &proxy, api.planner.site()))
+}
+
+/// What a proxy is to hold; made for the occasion where it is not connected.
+fn target(
+    api: &Api,
+    snapshots: &Snapshots,
+    id: &ProxyId,
+    connection: Option<&Arc<Connection>>,
+) -> Option<Arc<Generated>> {
+    connection.and_then(|connection| connection.target()).or_else(|| {
+        let mesh = snapshots.mesh(&id.mesh);
+        let proxy = mesh.proxy(&id.name)?;
+        Some(Arc::new(generate::generate(&mesh, proxy, api.planner.site())))
+    })
+}
+
+fn overview_of(api: &Api, snapshots: &Snapshots, id: &ProxyId) -> Value {
+    let connection = api.planner.proxies.get(id);
+    let target = target(api, snapshots, id, connection.as_ref());
+    let types = match (&connection, &target) {
+        (Some(connection), Some(target)) => types_of(connection, target),
+        _ => json!({}),
+    };
+    let mut warnings = target.as_ref().map_or_else(Vec::new, |target| target.warnings.clone());
+    if proxy(snapshots, id).is_err() {
+        warnings.push(format!("there is no {}; the proxy keeps what it has", id.resource_key()));
+    }
+    let node = connection.as_ref().map(|connection| &connection.node);
+    json!({
+        "proxy": id,
+        "service": target.as_ref().map(|target| &target.service),
+        "connected": connection.is_some(),
+        "since": connection.as_ref().map(|connection| connection.since.to_string()),
+        "envoyVersion": node.and_then(|node| node.envoy.as_ref()),
+        "agentVersion": node.and_then(|node| node.agent.as_ref()),
+        "types": types,
+        "warnings": warnings,
+    })
+}
+
+/// Of each type a summary of the versions that the proxy is to hold, the same of those that it
+/// acknowledged, and what it refuses. Equal summaries: the proxy is where it should be.
+fn types_of(connection: &Connection, target: &Generated) -> Value {
+    let state = connection.state();
+    let (acknowledged, refused) = (state.acknowledged(), state.refused());
+    drop(state);
+    let types = TYPES.into_iter().map(|type_url| {
+        let wanted = target.resources.get(type_url).into_iter().flatten();
+        let wanted = wanted.map(|(name, it)| (name.clone(), it.version.clone())).collect();
+        let nack = refused.get(type_url).and_then(|refused| {
+            let last = refused.values().max_by_key(|refused| refused.at)?;
+            let resources: BTreeMap<_, _> =
+                refused.iter().map(|(name, refused)| (name, &refused.version)).collect();
+            Some(json!({
+                "error": last.error, "at": last.at.to_string(), "resources": resources,
+            }))
+        });
+        let shown = json!({
+            "sent": summary(&wanted),
+            "acked": acknowledged.get(type_url).map(summary),
+            "nack": nack,
+        });
+        (short(type_url).to_owned(), shown)
+    });
+    Value::Object(types.collect())
+}
+
+/// The short name of a type.
+fn short(type_url: &str) -> &'static str {
+    match type_url {
+        CDS => "cds",
+        EDS => "eds",
+        LDS => "lds",
+        RDS => "rds",
+        PIPELINE => "pipeline",
+        _ => "secret",
+    }
+}

@@ -1,0 +1,92 @@
+//! The REST API: Kuma's paths and JSON, and what `ursa` adds.
+//!
+//! Handlers read and write through [`Resources`], and look at proxies through [`Planner`]; errors
+//! become [`problem`]s in one place.
+
+mod access;
+mod index;
+mod inspect;
+mod observe;
+mod page;
+mod problem;
+mod resource;
+mod token;
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, Uri};
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+
+pub(crate) use self::access::Access;
+pub(crate) use self::index::About;
+use self::problem::Problem;
+use crate::metrics::Metrics;
+use crate::planner::Planner;
+use crate::resources::Resources;
+use crate::telemetry::Window;
+use crate::tokens::Tokens;
+
+/// Bytes of a request's body.
+const MAX_BODY: usize = 8 << 20;
+
+/// What handlers work with.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    pub(crate) resources: Arc<Resources>,
+    pub(crate) planner: Arc<Planner>,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) metrics: Metrics,
+    pub(crate) about: Arc<About>,
+    pub(crate) window: Arc<Window>,
+}
+
+/// All routes: these and `others`, which keep their own state. The same rules of access hold for
+/// all.
+pub(crate) fn router(api: Api, access: Access, others: Router) -> Router {
+    let metrics = api.metrics.clone();
+    Router::new()
+        .route("/", get(index::index))
+        .route("/healthy", get(|| async { "healthy\n" }))
+        .route("/ready", get(index::ready))
+        .route("/metrics", get(observe::metrics))
+        .route("/global-insight", get(inspect::global))
+        .route("/_apply", post(resource::apply))
+        .route("/tokens/dataplane", post(token::dataplane))
+        .route("/tokens/user/admin", post(token::admin))
+        .route("/dataplanes+insights", get(inspect::overviews_of_all))
+        .route("/meshes/{mesh}/dataplanes+insights", get(inspect::overviews))
+        .route("/meshes/{mesh}/dataplanes+insights/{name}", get(inspect::overview))
+        .route("/meshes/{mesh}/dataplanes/{name}/_overview", get(inspect::overview))
+        .route("/meshes/{mesh}/dataplanes/{name}/_policies", get(inspect::policies))
+        .route("/meshes/{mesh}/dataplanes/{name}/_rules", get(inspect::policies))
+        .route("/meshes/{mesh}/dataplanes/{name}/_explain", get(inspect::explain))
+        .route("/meshes/{mesh}/dataplanes/{name}/_config", get(inspect::config))
+        .route("/{plural}", get(resource::list_all))
+        .route(
+            "/meshes/{mesh}",
+            get(resource::get_mesh).put(resource::put_mesh).delete(resource::delete_mesh),
+        )
+        .route("/meshes/{mesh}/{plural}", get(resource::list))
+        .route(
+            "/meshes/{mesh}/{plural}/{name}",
+            get(resource::get).put(resource::put).delete(resource::delete),
+        )
+        .with_state(api)
+        .merge(others)
+        .fallback(nowhere)
+        .method_not_allowed_fallback(not_so)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(access, access::admit))
+        .layer(middleware::from_fn_with_state(metrics, observe::measure))
+}
+
+async fn nowhere(uri: Uri) -> Problem {
+    Problem::not_found(format!("there is nothing at {}", uri.path()))
+}
+
+async fn not_so(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not answer to {method}", uri.path());
+    Problem::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", detail)
+}

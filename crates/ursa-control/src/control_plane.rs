@@ -1,0 +1,295 @@
+//! Starting a control plane, and ending it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
+use jiff::Timestamp;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use ursa_model::{ProxyId, ResourceKey, SecretText};
+use ursa_pipeline::Sink;
+use ursa_pipeline::receive::{Bind, BindError, OtlpGrpc, OtlpHttp, Receiver};
+use ursa_store::{Change, Filter, MemoryStore, OpenError, SqliteStore, Store, StoreError};
+
+use crate::ads::{Ads, MAX_REQUEST};
+use crate::api::{self, About, Access, Api};
+use crate::authority::{Authority, AuthorityError, hex};
+use crate::backends;
+use crate::config::{Addresses, Config};
+use crate::files::{self, FileError};
+use crate::generate::Site;
+use crate::metrics::Metrics;
+use crate::planner::Planner;
+use crate::resources::{Applied, ChangeError, Resources, Source};
+use crate::serve::{ListenError, Serving, listen, serve};
+use crate::tokens::{Identity, TokenError, Tokens};
+use crate::{gui, telemetry};
+
+/// Agents at once, each with one connection.
+const MAX_AGENTS: usize = 8192;
+/// Connections to the API at once.
+const MAX_API_CONNECTIONS: usize = 512;
+/// How long requests under way may take to end.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long the tasks may take to end in all.
+const END: Duration = Duration::from_secs(5);
+/// The resources, in the data directory.
+const DATABASE: &str = "ursa.db";
+/// The mesh that exists from the first start.
+const DEFAULT_MESH: &str = "type: Mesh\nname: default\n";
+
+/// Why a control plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// There is no usable certificate authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// Tokens cannot be made.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A port cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// There is no randomness to name this instance.
+    #[error("the system gives no random bytes")]
+    Randomness,
+}
+
+/// The control plane.
+#[derive(Debug)]
+pub struct ControlPlane;
+
+/// A control plane that runs, until [`shutdown`](Self::shutdown). Dropped without it, it ends with
+/// the runtime.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Addresses,
+    fingerprint: String,
+    admin_token: SecretText,
+    tokens: Arc<Tokens>,
+    resources: Arc<Resources>,
+    window: Arc<telemetry::Window>,
+    receivers: Vec<Receiver>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl ControlPlane {
+    /// Starts with what the data directory holds; makes what is missing there. When it returns,
+    /// every port answers.
+    ///
+    /// # Errors
+    /// When the data directory cannot be used, or a port cannot be had. What was started is
+    /// stopped again.
+    pub async fn start(config: Config) -> Result<Running, StartError> {
+        let now = Timestamp::now();
+        let dir = config.data_dir.as_deref();
+        if let Some(dir) = dir {
+            files::make_dir(dir)?;
+        }
+        let authority = Authority::open(dir, now)?;
+        let tokens = Arc::new(Tokens::open(dir, authority.fingerprint())?);
+        let admin_token = tokens.admin(dir, now)?;
+
+        let mut instance = [0; 4];
+        aws_lc_rs::rand::fill(&mut instance).map_err(|_| StartError::Randomness)?;
+        let instance = hex(&instance);
+        let metrics = Metrics::new(&instance, &config.zone);
+
+        let listener = listen(config.api, "the REST API and live view", "--api-port").await?;
+        let xds = listen(config.xds, "agents' connections", "--xds-port").await?;
+        let window = Arc::new(telemetry::Window::new(config.telemetry_memory));
+        let sink: Arc<dyn Sink> = Arc::clone(&window) as _;
+        let grpc = OtlpGrpc::new(Bind::Tcp(config.otlp_grpc))
+            .start(Arc::clone(&sink), &metrics.registry)
+            .await
+            .map_err(cannot_listen(config.otlp_grpc, "OTLP over gRPC", "--otlp-grpc-port"))?;
+        let http = OtlpHttp::new(Bind::Tcp(config.otlp_http))
+            .start(sink, &metrics.registry)
+            .await
+            .map_err(cannot_listen(config.otlp_http, "OTLP over HTTP", "--otlp-http-port"))?;
+        let addresses = Addresses {
+            api: listener.local_addr().unwrap_or(config.api),
+            xds: xds.local_addr().unwrap_or(config.xds),
+            otlp_grpc: grpc.address().unwrap_or(config.otlp_grpc),
+            otlp_http: http.address().unwrap_or(config.otlp_http),
+        };
+
+        let store = open_store(dir).await?;
+        let listing = store.list(&Filter::default()).await?;
+        let kinds = Arc::new(ursa_policies::kinds());
+        let built_in = backends::built_in(addresses.otlp_grpc, &config.hostname);
+        let site = Site { zone: config.zone.clone(), built_in };
+        let planner =
+            Arc::new(Planner::new(Arc::clone(&store), Arc::clone(&kinds), site, metrics.clone()));
+        let known = planner.begin(&listing).await;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(Arc::clone(&planner).run(known, listing.revision, stop.clone()));
+        let resources = Arc::new(Resources::new(
+            Arc::clone(&store),
+            kinds,
+            Arc::clone(&planner),
+            metrics.clone(),
+        ));
+
+        let names = names(&config);
+        let ads = Ads {
+            planner: Arc::clone(&planner),
+            tokens: Arc::clone(&tokens),
+            metrics: metrics.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        let ads = AggregatedDiscoveryServiceServer::new(ads).max_decoding_message_size(MAX_REQUEST);
+        let serving = Serving {
+            tls: Some(TlsAcceptor::from(authority.server(&names, now, &[b"h2"])?)),
+            max_connections: MAX_AGENTS,
+            http2_only: true,
+            grace: GRACE,
+        };
+        tasks.spawn(serve(xds, ads, serving, stop.clone()));
+
+        let is_local = addresses.api.ip().is_loopback();
+        let access =
+            Access { tokens: (!is_local).then(|| Arc::clone(&tokens)), metrics: metrics.clone() };
+        let api = Api {
+            resources: Arc::clone(&resources),
+            planner,
+            tokens: Arc::clone(&tokens),
+            metrics,
+            about: Arc::new(About::new(&config.hostname, &instance)),
+            window: Arc::clone(&window),
+        };
+        let others = telemetry::routes(Arc::clone(&window), stop.clone()).merge(gui::routes());
+        let tls = match is_local {
+            true => None,
+            false => {
+                Some(TlsAcceptor::from(authority.server(&names, now, &[b"h2", b"http/1.1"])?))
+            }
+        };
+        let serving =
+            Serving { tls, max_connections: MAX_API_CONNECTIONS, http2_only: false, grace: GRACE };
+        tasks.spawn(serve(listener, api::router(api, access, others), serving, stop.clone()));
+
+        tracing::info!(
+            api = %addresses.api, xds = %addresses.xds, otlp_grpc = %addresses.otlp_grpc,
+            otlp_http = %addresses.otlp_http, instance, "control plane started"
+        );
+        Ok(Running {
+            addresses,
+            fingerprint: authority.fingerprint().to_owned(),
+            admin_token,
+            tokens,
+            resources,
+            window,
+            receivers: vec![grpc, http],
+            tasks,
+            stop,
+        })
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The API's URL: `http://…` on loopback, `https://…` elsewhere.
+    pub fn api_url(&self) -> String {
+        let scheme = if self.addresses.api.ip().is_loopback() { "http" } else { "https" };
+        format!("{scheme}://{}", self.addresses.api)
+    }
+
+    /// SHA-256 of the certificate authority, in lower-case hexadecimal; every token names it.
+    pub fn ca_fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// A token that may do everything. Also in the data directory's `admin-token`.
+    pub fn admin_token(&self) -> &SecretText {
+        &self.admin_token
+    }
+
+    /// A token for a proxy's agent.
+    ///
+    /// # Errors
+    /// When it would last longer than ten years, or no time.
+    pub fn dataplane_token(
+        &self,
+        id: &ProxyId,
+        valid_for: Duration,
+    ) -> Result<SecretText, TokenError> {
+        self.tokens.issue(&Identity::Dataplane(id.clone()), Timestamp::now(), valid_for)
+    }
+
+    /// Makes or changes all resources of `sources`, or none, as `POST /_apply` does.
+    ///
+    /// # Errors
+    /// When anything is wrong with them; all that is wrong is told.
+    pub async fn apply(&self, sources: &[Source<'_>]) -> Result<Vec<Applied>, ChangeError> {
+        self.resources.apply(sources, false).await
+    }
+
+    /// The recent telemetry.
+    pub fn window(&self) -> &Arc<telemetry::Window> {
+        &self.window
+    }
+
+    /// Stops taking connections, lets what is under way end, and ends.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        let receivers = self.receivers.into_iter().map(|receiver| receiver.shutdown(GRACE));
+        futures::future::join_all(receivers).await;
+        if timeout(END, self.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "not everything ended in time");
+        }
+    }
+}
+
+fn cannot_listen(
+    address: SocketAddr,
+    wants: &'static str,
+    flag: &'static str,
+) -> impl FnOnce(BindError) -> ListenError {
+    move |error| ListenError::new(address, wants, flag, error.source)
+}
+
+/// The store, with the mesh `default` if this is its first use.
+async fn open_store(dir: Option<&Path>) -> Result<Arc<dyn Store>, StartError> {
+    let store: Arc<dyn Store> = match dir {
+        None => Arc::new(MemoryStore::new()),
+        Some(dir) => Arc::new(SqliteStore::open(dir.join(DATABASE)).await?),
+    };
+    if store.list(&Filter::default()).await?.revision == 0 {
+        let mesh = Change::put(ResourceKey::global("Mesh", "default"), DEFAULT_MESH);
+        store.write(vec![mesh]).await?;
+    }
+    Ok(store)
+}
+
+/// What the server's certificate names beside loopback.
+fn names(config: &Config) -> Vec<String> {
+    let mut names = vec![config.hostname.clone()];
+    for address in [config.api, config.xds] {
+        if !address.ip().is_unspecified() {
+            names.push(address.ip().to_string());
+        }
+    }
+    names
+}

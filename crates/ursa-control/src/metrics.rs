@@ -1,0 +1,157 @@
+//! What the control plane counts about itself. Names are those of [`ursa_metrics::control`].
+
+use std::time::Duration;
+
+use ursa_metrics::{Counter, Family, Gauge, Histogram, Registry, control};
+
+use crate::telemetry::Totals;
+
+/// The label `protocol` of everything about ADS.
+const DELTA: &str = "delta";
+
+/// The control plane's own metrics.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    pub(crate) registry: Registry,
+    streams: Gauge,
+    responses: Family<Counter>,
+    response_bytes: Family<Histogram>,
+    requests: Family<Counter>,
+    delivery: Histogram,
+    generation: Family<Histogram>,
+    generation_errors: Counter,
+    snapshot: Family<Histogram>,
+    pub(crate) events_dropped: Counter,
+    auth_failures: Family<Counter>,
+    store: Family<Histogram>,
+    conflicts: Family<Counter>,
+    pub(crate) api_seconds: Family<Histogram>,
+    pub(crate) api_bytes: Family<Histogram>,
+    client_versions: Family<Gauge>,
+    pub(crate) stale: Gauge,
+    pub(crate) envoy_resources: Family<Gauge>,
+    pub(crate) stored: Family<Gauge>,
+    window: WindowMetrics,
+}
+
+/// What is counted about the window of recent telemetry, which counts for itself.
+#[derive(Debug, Clone)]
+struct WindowMetrics {
+    spans: Counter,
+    evicted: Counter,
+    traces: Gauge,
+    bytes: Gauge,
+    capacity: Gauge,
+}
+
+/// What making one proxy's configuration came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Generation {
+    /// It differs from the one before.
+    Changed,
+    /// It came out as before.
+    Same,
+}
+
+impl Metrics {
+    pub(crate) fn new(instance: &str, zone: &str) -> Self {
+        let registry = Registry::new(&[("instance_id", instance), ("zone", zone)]);
+        registry.gauge(&control::INFO).with(&["Ursa", env!("CARGO_PKG_VERSION"), "zone"]).set(1.0);
+        registry.gauge(&control::LEADER).with(&[]).set(1.0);
+        Self {
+            streams: registry.gauge(&control::XDS_STREAMS_ACTIVE).with(&[DELTA, "v3"]),
+            responses: registry.counter(&control::XDS_RESPONSES_SENT),
+            response_bytes: registry.histogram(&control::XDS_RESPONSES_SENT_BYTES),
+            requests: registry.counter(&control::XDS_REQUESTS_RECEIVED),
+            delivery: registry.histogram(&control::XDS_DELIVERY_SECONDS).with(&[DELTA]),
+            generation: registry.histogram(&control::XDS_GENERATION_SECONDS),
+            generation_errors: registry.counter(&control::XDS_GENERATION_ERRORS).with(&[]),
+            snapshot: registry.histogram(&control::SNAPSHOT_SECONDS),
+            events_dropped: registry.counter(&control::EVENTS_DROPPED).with(&[]),
+            auth_failures: registry.counter(&control::AUTH_FAILURES),
+            store: registry.histogram(&control::STORE_OPERATION_SECONDS),
+            conflicts: registry.counter(&control::STORE_CONFLICTS),
+            api_seconds: registry.histogram(&control::API_REQUEST_SECONDS),
+            api_bytes: registry.histogram(&control::API_RESPONSE_BYTES),
+            client_versions: registry.gauge(&control::XDS_CLIENT_VERSIONS),
+            stale: registry.gauge(&control::XDS_PROXIES_STALE).with(&[]),
+            envoy_resources: registry.gauge(&control::XDS_SNAPSHOT_RESOURCES),
+            stored: registry.gauge(&control::RESOURCES_COUNT),
+            window: WindowMetrics {
+                spans: registry.counter(&control::TELEMETRY_SPANS).with(&[]),
+                evicted: registry.counter(&control::TELEMETRY_EVICTED_TRACES).with(&[]),
+                traces: registry.gauge(&control::TELEMETRY_TRACES).with(&[]),
+                bytes: registry.gauge(&control::TELEMETRY_BYTES).with(&[]),
+                capacity: registry.gauge(&control::TELEMETRY_CAPACITY_BYTES).with(&[]),
+            },
+            registry,
+        }
+    }
+
+    pub(crate) fn stream_opened(&self, envoy: &str) {
+        self.streams.inc();
+        self.client_versions.with(&[envoy]).inc();
+    }
+
+    pub(crate) fn stream_closed(&self, envoy: &str) {
+        self.streams.dec();
+        self.client_versions.with(&[envoy]).dec();
+    }
+
+    pub(crate) fn response_sent(&self, type_url: &str, bytes: usize) {
+        self.responses.with(&[type_url, DELTA]).inc();
+        self.response_bytes.with(&[type_url, DELTA]).observe(bytes as f64);
+    }
+
+    pub(crate) fn subscribed(&self, type_url: &str) {
+        self.requests.with(&[type_url, DELTA, "", ""]).inc();
+    }
+
+    pub(crate) fn acknowledged(&self, type_url: &str, after: Duration) {
+        self.requests.with(&[type_url, DELTA, "ACK", ""]).inc();
+        self.delivery.observe(after.as_secs_f64());
+    }
+
+    pub(crate) fn refused(&self, type_url: &str) {
+        self.requests.with(&[type_url, DELTA, "NACK", "rejected"]).inc();
+    }
+
+    pub(crate) fn generated(&self, gateway: bool, what: Generation, took: Duration) {
+        let proxy = if gateway { "gateway" } else { "sidecar" };
+        let result = match what {
+            Generation::Changed => "changed",
+            Generation::Same => "generated",
+        };
+        self.generation.with(&[proxy, result]).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn generation_failed(&self) {
+        self.generation_errors.inc();
+    }
+
+    pub(crate) fn snapshot_made(&self, mesh: &str, took: Duration) {
+        self.snapshot.with(&[mesh]).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn turned_away(&self, kind: &str) {
+        self.auth_failures.with(&[kind]).inc();
+    }
+
+    pub(crate) fn store_used(&self, operation: &str, kind: &str, took: Duration) {
+        self.store.with(&[operation, kind]).observe(took.as_secs_f64());
+    }
+
+    /// Brings what is shown of the window up to what it counted.
+    pub(crate) fn window(&self, totals: &Totals) {
+        let window = &self.window;
+        window.spans.inc_by(totals.spans_received.saturating_sub(window.spans.get()));
+        window.evicted.inc_by(totals.evicted_traces.saturating_sub(window.evicted.get()));
+        window.traces.set(totals.traces_held as f64);
+        window.bytes.set(totals.bytes_held as f64);
+        window.capacity.set(totals.bytes_limit as f64);
+    }
+
+    pub(crate) fn conflict(&self, kind: &str) {
+        self.conflicts.with(&[kind]).inc();
+    }
+}

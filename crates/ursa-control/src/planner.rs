@@ -1,0 +1,258 @@
+//! From what the store tells to what each connected proxy is to hold.
+//!
+//! One change at a time: it makes the next snapshots, and the configuration of those proxies that
+//! it touches is made anew. The others cost nothing but the question.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Duration, Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use ursa_model::kind::Kinds;
+use ursa_model::{ProxyId, ResourceKey};
+use ursa_store::{Event, Filter, Listing, Store, StoreError};
+
+use crate::affected::Difference;
+use crate::generate::{Generated, Site, generate};
+use crate::metrics::{Generation, Metrics};
+use crate::proxies::{Connection, Node, Proxies};
+use crate::snapshot::{Change, MeshSnapshot, Snapshots};
+
+/// Writes that are taken in at once when they come faster than they are dealt with.
+const MAX_WRITES_AT_ONCE: usize = 256;
+/// How long to wait for a store that does not answer.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Plans what proxies hold.
+#[derive(Debug)]
+pub(crate) struct Planner {
+    store: Arc<dyn Store>,
+    kinds: Arc<Kinds>,
+    site: Site,
+    metrics: Metrics,
+    /// Held while snapshots or targets change, so that a proxy that connects misses nothing.
+    gate: Mutex<()>,
+    snapshots: watch::Sender<Arc<Snapshots>>,
+    /// The streams.
+    pub(crate) proxies: Proxies,
+}
+
+/// Key → version of what was taken in.
+type Known = BTreeMap<ResourceKey, u64>;
+
+impl Planner {
+    /// Begins with what the store holds.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        kinds: Arc<Kinds>,
+        site: Site,
+        metrics: Metrics,
+    ) -> Self {
+        let snapshots = watch::Sender::new(Arc::default());
+        let (gate, proxies) = (Mutex::default(), Proxies::default());
+        Self { store, kinds, site, metrics, gate, snapshots, proxies }
+    }
+
+    /// The newest snapshots.
+    pub(crate) fn snapshots(&self) -> Arc<Snapshots> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
+    /// What holds for all proxies.
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Takes in a listing, and returns the versions that it knows since.
+    pub(crate) async fn begin(&self, listing: &Listing) -> Known {
+        let mut known = Known::new();
+        self.take_in(&mut known, &against(&Known::new(), listing), listing.revision).await;
+        known
+    }
+
+    /// Follows the store from `listing`, which was taken in, until `stop`.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        mut known: Known,
+        mut revision: u64,
+        stop: CancellationToken,
+    ) {
+        let work = async {
+            loop {
+                let mut events = self.store.watch(revision).ready_chunks(MAX_WRITES_AT_ONCE);
+                while let Some(events) = events.next().await {
+                    let mut changes: BTreeMap<ResourceKey, Change> = BTreeMap::new();
+                    let mut resync = false;
+                    for event in events {
+                        match event {
+                            Event::Changed { revision: at, changes: changed } if at > revision => {
+                                revision = at;
+                                changes.extend(changed.into_iter().map(|changed| {
+                                    let (key, record) = (changed.key, changed.record);
+                                    (key.clone(), Change { key, record })
+                                }));
+                            }
+                            // Of a listing that was taken in since.
+                            Event::Changed { .. } => {}
+                            Event::Resync => resync = true,
+                        }
+                    }
+                    if resync {
+                        self.metrics.events_dropped.inc();
+                        let listing = self.list().await;
+                        revision = listing.revision;
+                        changes = against(&known, &listing)
+                            .into_iter()
+                            .map(|change| (change.key.clone(), change))
+                            .collect();
+                    }
+                    let changes: Vec<_> = changes.into_values().collect();
+                    self.take_in(&mut known, &changes, revision).await;
+                }
+                tracing::error!("the store no longer tells of changes; asking again");
+                sleep(STORE_PAUSE).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    /// Everything in the store, however long it takes to answer.
+    async fn list(&self) -> Listing {
+        loop {
+            match self.store.list(&Filter::default()).await {
+                Ok(listing) => return listing,
+                Err(error) => log_store(&error),
+            }
+            sleep(STORE_PAUSE).await;
+        }
+    }
+
+    async fn take_in(&self, known: &mut Known, changes: &[Change], revision: u64) {
+        for change in changes {
+            match &change.record {
+                Some(record) => drop(known.insert(change.key.clone(), record.version)),
+                None => drop(known.remove(&change.key)),
+            }
+        }
+        let _gate = self.gate.lock().await;
+        let started = Instant::now();
+        let before = self.snapshots();
+        let (after, touched) = before.next(changes, &self.kinds, revision);
+        for mesh in touched.keys() {
+            self.metrics.snapshot_made(mesh, started.elapsed());
+        }
+        let after = Arc::new(after);
+        let connections = self.proxies.all();
+        for (name, keys) in &touched {
+            let connections = connections.iter().filter(|connection| connection.id.mesh == *name);
+            self.plan(&before.mesh(name), &after.mesh(name), keys, connections);
+        }
+        self.snapshots.send_replace(after);
+    }
+
+    fn plan<'a>(
+        &self,
+        before: &MeshSnapshot,
+        after: &MeshSnapshot,
+        keys: &BTreeSet<ResourceKey>,
+        connections: impl Iterator<Item = &'a Arc<Connection>>,
+    ) {
+        let difference = Difference::new(before, after, keys);
+        for connection in connections {
+            let current = connection.target();
+            if difference.touches(&self.site.zone, &connection.id.name, current.as_deref()) {
+                let target = self.make(after, &connection.id, current.as_ref());
+                // Without its Dataplane a proxy keeps what it has: to take all of it away would
+                // turn a slip into an outage.
+                connection.target.send_replace(target);
+            }
+        }
+    }
+
+    /// Makes the configuration of a proxy. What came out as before is the very same as before.
+    fn make(
+        &self,
+        mesh: &MeshSnapshot,
+        id: &ProxyId,
+        current: Option<&Arc<Generated>>,
+    ) -> Option<Arc<Generated>> {
+        let proxy = mesh.proxy(&id.name)?;
+        let started = Instant::now();
+        let mut made = generate(mesh, proxy, &self.site);
+        let mut what = Generation::Changed;
+        if let Some(current) = current
+            && current.resources == made.resources
+        {
+            made.resources = Arc::clone(&current.resources);
+            what = Generation::Same;
+        }
+        self.metrics.generated(proxy.dataplane.is_gateway(), what, started.elapsed());
+        for finding in &made.findings {
+            self.metrics.generation_failed();
+            tracing::error!(proxy = %id, finding, "the configuration that was made is not sound");
+        }
+        Some(Arc::new(made))
+    }
+
+    /// Enters a proxy's stream and makes what it is to hold.
+    pub(crate) async fn connect(
+        self: &Arc<Self>,
+        id: ProxyId,
+        node: Node,
+        now: Timestamp,
+    ) -> Session {
+        let _gate = self.gate.lock().await;
+        let mesh = self.snapshots().mesh(&id.mesh);
+        let target = self.make(&mesh, &id, None);
+        self.metrics.stream_opened(node.envoy.as_deref().unwrap_or("unknown"));
+        let connection = self.proxies.enter(id, node, target, now);
+        Session { planner: Arc::clone(self), connection }
+    }
+
+    /// Waits until what the store held at `revision` was taken in, and every proxy that it touches
+    /// has its new target; at most for so long.
+    pub(crate) async fn reached(&self, revision: u64, at_most: Duration) -> bool {
+        let mut snapshots = self.snapshots.subscribe();
+        let reached = snapshots.wait_for(|snapshots| snapshots.revision() >= revision);
+        let reached = reached.map(|found| found.is_ok());
+        tokio::time::timeout(at_most, reached).await.unwrap_or(false)
+    }
+}
+
+/// A proxy's stream, for as long as it lasts.
+#[derive(Debug)]
+pub(crate) struct Session {
+    planner: Arc<Planner>,
+    pub(crate) connection: Arc<Connection>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let envoy = self.connection.node.envoy.as_deref().unwrap_or("unknown");
+        self.planner.metrics.stream_closed(envoy);
+        self.planner.proxies.leave(&self.connection);
+    }
+}
+
+/// What differs between what is known and a listing.
+fn against(known: &Known, listing: &Listing) -> Vec<Change> {
+    let mut gone = known.clone();
+    let mut changes = Vec::new();
+    for record in &listing.records {
+        if gone.remove(&record.key) != Some(record.version) {
+            changes.push(Change { key: record.key.clone(), record: Some(record.clone()) });
+        }
+    }
+    changes.extend(gone.into_keys().map(|key| Change { key, record: None }));
+    changes
+}
+
+pub(crate) fn log_store(error: &StoreError) {
+    tracing::error!(error = error as &dyn std::error::Error, "the store failed");
+}

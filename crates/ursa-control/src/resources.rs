@@ -1,0 +1,356 @@
+//! Reading and changing resources, with the rules that hold between them.
+//!
+//! Every change goes through here, one at a time, so that what was checked (the mesh exists,
+//! nothing is in the mesh that goes) still holds when it is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::Mutex;
+use tokio::time::{Duration, Instant};
+use ursa_model::ResourceKey;
+use ursa_model::document::{self, Document};
+use ursa_model::kind::{Kind, Kinds, Scope};
+use ursa_model::path::Path;
+use ursa_model::report::{Severity, Violation};
+use ursa_store::{
+    Change, Expect, Filter, Listing, Origin, Record, Store, StoreError, Written as StoreWritten,
+};
+
+use crate::backends::BUILT_IN;
+use crate::metrics::Metrics;
+use crate::planner::Planner;
+
+/// How long a change waits for proxies' targets to follow it before it is answered.
+const FOLLOW: Duration = Duration::from_secs(2);
+/// How many of the resources that hold a mesh are named.
+const MAX_NAMED: usize = 5;
+
+/// A text with documents, as a client sends it.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// One or several documents, YAML or JSON.
+    pub text: &'a str,
+    /// The file it was read from, for messages and explanations.
+    pub file: Option<&'a str>,
+    /// The line of that file where the text begins, from 1.
+    pub line: u32,
+}
+
+/// What became of one document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// The resource is new.
+    Created,
+    /// The resource was there and has changed.
+    Updated,
+    /// The resource was there, word for word.
+    Unchanged,
+}
+
+/// One document that was applied, or would have been.
+#[derive(Debug, Clone, Serialize)]
+pub struct Applied {
+    /// The resource.
+    pub key: ResourceKey,
+    /// What became of it.
+    pub action: Action,
+    /// What its writer should know.
+    pub warnings: Vec<Violation>,
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// Documents are wrong; all that is wrong with them, and the warnings.
+    #[error("{}", describe(.0))]
+    Violations(Vec<Violation>),
+    /// The document is of another resource than the one named.
+    #[error("the document is of {found}, not of {wanted}")]
+    OtherResource {
+        /// What was named.
+        wanted: ResourceKey,
+        /// What the document says.
+        found: ResourceKey,
+    },
+    /// One document was wanted.
+    #[error("the body holds {0} documents, not one")]
+    NotOne(usize),
+    /// A mesh cannot go while something is in it.
+    #[error("mesh `{mesh}` still has {}", list(.resources, *.more))]
+    MeshInUse {
+        /// The mesh.
+        mesh: String,
+        /// Some of what is in it.
+        resources: Vec<ResourceKey>,
+        /// How many more there are.
+        more: usize,
+    },
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn describe(violations: &[Violation]) -> String {
+    let refusals: Vec<_> =
+        violations.iter().filter(|it| it.is_refusal()).map(ToString::to_string).collect();
+    refusals.join("; ")
+}
+
+fn list(resources: &[ResourceKey], more: usize) -> String {
+    let mut names: Vec<_> = resources.iter().map(ToString::to_string).collect();
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    names.join(", ")
+}
+
+/// The resources.
+#[derive(Debug)]
+pub(crate) struct Resources {
+    store: Arc<dyn Store>,
+    kinds: Arc<Kinds>,
+    planner: Arc<Planner>,
+    metrics: Metrics,
+    gate: Mutex<()>,
+}
+
+impl Resources {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        kinds: Arc<Kinds>,
+        planner: Arc<Planner>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { store, kinds, planner, metrics, gate: Mutex::default() }
+    }
+
+    pub(crate) fn kinds(&self) -> &Kinds {
+        &self.kinds
+    }
+
+    /// One resource as it is stored.
+    pub(crate) async fn get(&self, key: &ResourceKey) -> Result<Option<Record>, StoreError> {
+        let started = Instant::now();
+        let record = self.store.get(key).await;
+        self.metrics.store_used("get", &key.kind, started.elapsed());
+        record
+    }
+
+    /// Resources as they are stored.
+    pub(crate) async fn list(&self, filter: &Filter) -> Result<Listing, StoreError> {
+        let started = Instant::now();
+        let listing = self.store.list(filter).await;
+        let kind = filter.kind.as_deref().unwrap_or_default();
+        self.metrics.store_used("list", kind, started.elapsed());
+        listing
+    }
+
+    /// Makes or changes all resources of `sources`, or none. With `dry_run`, only says what would
+    /// be done.
+    pub(crate) async fn apply(
+        &self,
+        sources: &[Source<'_>],
+        dry_run: bool,
+    ) -> Result<Vec<Applied>, ChangeError> {
+        let Read { mut documents, mut violations } = self.read(sources);
+        let _gate = self.gate.lock().await;
+        self.check_together(&documents, &mut violations).await?;
+        if violations.iter().any(Violation::is_refusal) {
+            violations.sort_by_key(|it| (it.document, it.place));
+            return Err(ChangeError::Violations(violations));
+        }
+        let mut applied = Vec::new();
+        let mut changes = Vec::new();
+        for ReadDocument { source, document, origin } in documents.drain(..) {
+            let before = self.get(&document.key).await?;
+            let action = match before {
+                None => Action::Created,
+                Some(before) if before.text == document.text => Action::Unchanged,
+                Some(_) => Action::Updated,
+            };
+            let (key, text) = (document.key, document.text);
+            applied.push(Applied { key: key.clone(), action, warnings: Vec::new() });
+            changes.push((source, Change::Put { key, text, origin, expect: Expect::Any }));
+        }
+        // A warning goes to the last document of its text: most texts hold one.
+        for violation in violations {
+            let at = changes.iter().rposition(|(source, _)| *source == violation.document);
+            if let Some(applied) = at.and_then(|at| applied.get_mut(at)) {
+                applied.warnings.push(violation);
+            }
+        }
+        if !dry_run {
+            self.write(changes.into_iter().map(|(_, change)| change).collect()).await?;
+        }
+        Ok(applied)
+    }
+
+    /// Makes or changes the one resource `key`.
+    pub(crate) async fn put(
+        &self,
+        key: &ResourceKey,
+        text: &str,
+        expect: Expect,
+    ) -> Result<(Applied, Record), ChangeError> {
+        let Read { documents, mut violations } = self.read(&[Source { text, file: None, line: 1 }]);
+        let _gate = self.gate.lock().await;
+        self.check_together(&documents, &mut violations).await?;
+        if violations.iter().any(Violation::is_refusal) {
+            return Err(ChangeError::Violations(violations));
+        }
+        let count = documents.len();
+        let Ok([ReadDocument { document, .. }]) = <[_; 1]>::try_from(documents) else {
+            return Err(ChangeError::NotOne(count));
+        };
+        if document.key != *key {
+            return Err(ChangeError::OtherResource { wanted: key.clone(), found: document.key });
+        }
+        let before = self.get(key).await?;
+        let text = document.text;
+        let change = Change::Put { key: key.clone(), text, origin: None, expect };
+        let written = self.write(vec![change]).await?;
+        let record = written.records.into_iter().flatten().next();
+        let record = record.ok_or_else(|| StoreError::NotFound { key: key.clone() })?;
+        let action = match before {
+            None => Action::Created,
+            Some(before) if before.version == record.version => Action::Unchanged,
+            Some(_) => Action::Updated,
+        };
+        Ok((Applied { key: key.clone(), action, warnings: violations }, record))
+    }
+
+    /// Removes a resource.
+    pub(crate) async fn delete(
+        &self,
+        key: &ResourceKey,
+        expect: Expect,
+    ) -> Result<(), ChangeError> {
+        let _gate = self.gate.lock().await;
+        if key.mesh.is_none() && key.kind == "Mesh" {
+            let within = Filter { kind: None, mesh: Some(key.name.clone()) };
+            let mut resources: Vec<_> =
+                self.list(&within).await?.records.into_iter().map(|record| record.key).collect();
+            if !resources.is_empty() {
+                let more = resources.len().saturating_sub(MAX_NAMED);
+                resources.truncate(MAX_NAMED);
+                return Err(ChangeError::MeshInUse { mesh: key.name.clone(), resources, more });
+            }
+        }
+        self.write(vec![Change::Delete { key: key.clone(), expect }]).await?;
+        Ok(())
+    }
+
+    async fn write(&self, changes: Vec<Change>) -> Result<StoreWritten, StoreError> {
+        let kind = match changes.as_slice() {
+            [only] => only.key().kind.clone(),
+            _ => String::new(),
+        };
+        let started = Instant::now();
+        let written = self.store.write(changes).await;
+        self.metrics.store_used("write", &kind, started.elapsed());
+        match &written {
+            Ok(written) if !self.planner.reached(written.revision, FOLLOW).await => {
+                tracing::warn!(
+                    revision = written.revision,
+                    "proxies' targets lag behind the store"
+                );
+            }
+            Err(StoreError::Conflict { key, .. } | StoreError::AlreadyExists { key }) => {
+                self.metrics.conflict(&key.kind);
+            }
+            _ => {}
+        }
+        written
+    }
+
+    fn read(&self, sources: &[Source<'_>]) -> Read {
+        let mut read = Read { documents: Vec::new(), violations: Vec::new() };
+        for (index, source) in sources.iter().enumerate() {
+            let above = source.line.saturating_sub(1);
+            let parsed = document::parse(source.text, &self.kinds);
+            for mut violation in parsed.violations {
+                violation.document = index;
+                if let Some(place) = &mut violation.place {
+                    place.line = place.line.saturating_add(above);
+                }
+                read.violations.push(violation);
+            }
+            for mut document in parsed.documents {
+                document.place.line = document.place.line.saturating_add(above);
+                let origin = source
+                    .file
+                    .map(|file| Origin { file: file.to_owned(), line: document.place.line });
+                read.documents.push(ReadDocument { source: index, document, origin });
+            }
+        }
+        read
+    }
+
+    /// What can only be known by looking at the documents together, and at the store.
+    async fn check_together(
+        &self,
+        documents: &[ReadDocument],
+        violations: &mut Vec<Violation>,
+    ) -> Result<(), StoreError> {
+        let mut refuse = |document: &ReadDocument, path: &str, message: String, hint: &str| {
+            violations.push(Violation {
+                severity: Severity::Refused,
+                document: document.source,
+                path: Path::root().key(path),
+                place: Some(document.document.place),
+                message,
+                hint: Some(hint.to_owned()),
+            });
+        };
+        let mut seen = BTreeSet::new();
+        let mut meshes: BTreeMap<&str, bool> = documents
+            .iter()
+            .filter(|it| it.document.key.kind == "Mesh")
+            .map(|it| (it.document.key.name.as_str(), true))
+            .collect();
+        for read in documents {
+            let key = &read.document.key;
+            if !seen.insert(key) {
+                refuse(read, "name", format!("{key} stands here twice"), "keep one of them");
+            }
+            if key.kind == "MeshOpenTelemetryBackend" && key.name == BUILT_IN {
+                let message = format!("`{BUILT_IN}` is the control plane's own store of telemetry");
+                refuse(read, "name", message, "choose another name");
+            }
+            let Some(mesh) = key.mesh.as_deref() else { continue };
+            let known = match meshes.get(mesh) {
+                Some(known) => *known,
+                None => self.get(&ResourceKey::global("Mesh", mesh)).await?.is_some(),
+            };
+            meshes.insert(mesh, known);
+            if !known {
+                let hint = "apply the Mesh first, or together with this";
+                refuse(read, "mesh", format!("there is no mesh `{mesh}`"), hint);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The key of the resource `name` of a kind; `mesh` counts for kinds that are in a mesh.
+pub(crate) fn key_of(kind: &Kind, mesh: &str, name: &str) -> ResourceKey {
+    match kind.scope {
+        Scope::Global => ResourceKey::global(kind.name, name),
+        Scope::Mesh => ResourceKey::in_mesh(kind.name, mesh, name),
+    }
+}
+
+struct Read {
+    documents: Vec<ReadDocument>,
+    violations: Vec<Violation>,
+}
+
+struct ReadDocument {
+    /// Which of the texts it is from.
+    source: usize,
+    document: Document,
+    origin: Option<Origin>,
+}
