@@ -27,6 +27,8 @@ mod signal;
 mod sink;
 mod status;
 mod tasks;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use pipeline::{Pipeline, PipelineInputs};

@@ -29,6 +29,8 @@ use crate::queue::Batch;
 use connection::{Connection, SendError};
 
 pub(crate) use answer::{Again, Failure, Outcome, Reason};
+#[cfg(test)]
+pub(crate) use connection::Stream;
 pub(crate) use connection::{Dial, Tcp};
 pub(crate) use credentials::Values;
 pub(crate) use retry::Backoff;

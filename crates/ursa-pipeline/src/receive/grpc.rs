@@ -43,10 +43,14 @@ impl Grpc {
         }
         let encoding = Encoding::of(&head.headers, HeaderName::from_static(ENCODING))?;
         let mut held = self.intake.hold();
-        let limit = self.intake.limits.message.saturating_add(PREFIX_BYTES);
-        let read = body::read(&head.headers, body, limit, &mut held);
+        let limit = self.intake.limits.message;
+        let framed = limit.saturating_add(PREFIX_BYTES);
+        let read = body::read(&head.headers, body, framed, &mut held);
         let read = tokio::time::timeout(self.intake.limits.read, read);
-        let framed = read.await.map_err(|_| Problem::Slow)??;
+        let framed = read.await.map_err(|_| Problem::Slow)?.map_err(|problem| match problem {
+            Problem::TooLarge { .. } => Problem::TooLarge { limit },
+            other => other,
+        })?;
         let (compressed, message) = unframe(framed)?;
         let message = match (compressed, encoding) {
             (false, _) => message,

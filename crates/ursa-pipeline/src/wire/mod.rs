@@ -87,10 +87,9 @@ fn walk(bytes: &[u8], message: &'static Message, depth: usize) -> Result<usize, 
         let Field { number, value, .. } = field?;
         match (message.kind(number), value) {
             (Kind::Unknown, _)
-            | (Kind::Varint, Value::Varint(_))
+            | (Kind::Varint | Kind::Varints, Value::Varint(_))
             | (Kind::Fixed32, Value::Fixed32(_))
             | (Kind::Fixed64 | Kind::Fixed64s, Value::Fixed64(_))
-            | (Kind::Varints, Value::Varint(_))
             | (Kind::Bytes, Value::Bytes(_)) => {}
             (Kind::Text, Value::Bytes(text)) => {
                 let text = std::str::from_utf8(text);

@@ -1,1 +1,378 @@
+//! The wire views against prost's decoder and encoder.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList,
+};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::metrics::v1::{
+    Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram,
+    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Summary,
+    SummaryDataPoint, exemplar, exponential_histogram_data_point::Buckets, metric::Data,
+    number_data_point, summary_data_point::ValueAtQuantile,
+};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use prost::Message;
+
+use super::*;
+
+fn any_value() -> impl Strategy<Value = AnyValue> {
+    let leaf = prop_oneof![
+        Just(None),
+        ".{0,8}".prop_map(|text| Some(Any::StringValue(text))),
+        any::<bool>().prop_map(|value| Some(Any::BoolValue(value))),
+        any::<i64>().prop_map(|value| Some(Any::IntValue(value))),
+        (-1e9..1e9_f64).prop_map(|value| Some(Any::DoubleValue(value))),
+        vec(any::<u8>(), 0..5).prop_map(|value| Some(Any::BytesValue(value))),
+    ];
+    leaf.prop_map(|value| AnyValue { value }).prop_recursive(4, 12, 3, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..3).prop_map(|values| Any::ArrayValue(ArrayValue { values })),
+            vec(("[a-c]", inner), 0..3).prop_map(|values| {
+                let values = values.into_iter().map(|(key, value)| key_value(key, value));
+                Any::KvlistValue(KeyValueList { values: values.collect() })
+            }),
+        ]
+        .prop_map(|value| AnyValue { value: Some(value) })
+    })
+}
+
+fn key_value(key: String, value: AnyValue) -> KeyValue {
+    KeyValue { key, value: Some(value), ..KeyValue::default() }
+}
+
+/// Few keys, so that they collide with one another and with those that are put on.
+fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
+    vec(("[a-f]|service.name", any_value()), 0..4)
+        .prop_map(|pairs| pairs.into_iter().map(|(key, value)| key_value(key, value)).collect())
+}
+
+fn resource() -> impl Strategy<Value = Option<Resource>> {
+    prop::option::of((attributes(), 0..3_u32).prop_map(|(attributes, dropped)| Resource {
+        attributes,
+        dropped_attributes_count: dropped,
+        ..Resource::default()
+    }))
+}
+
+fn scope() -> impl Strategy<Value = Option<InstrumentationScope>> {
+    prop::option::of((".{0,5}", attributes()).prop_map(|(name, attributes)| InstrumentationScope {
+        name,
+        attributes,
+        ..InstrumentationScope::default()
+    }))
+}
+
+fn span() -> impl Strategy<Value = Span> {
+    let ids = (any::<[u8; 16]>(), any::<[u8; 8]>(), any::<u64>());
+    (ids, ".{0,9}", attributes(), 0..6_i32, any::<u32>()).prop_map(
+        |((trace, span, time), name, attributes, kind, flags)| Span {
+            trace_id: trace.into(),
+            span_id: span.into(),
+            start_time_unix_nano: time,
+            name,
+            kind,
+            flags,
+            events: vec![Event { attributes: attributes.clone(), ..Event::default() }],
+            links: vec![Link { span_id: vec![1; 8], flags, ..Link::default() }],
+            attributes,
+            status: Some(Status { message: "late".into(), code: 2 }),
+            ..Span::default()
+        },
+    )
+}
+
+fn resource_spans() -> impl Strategy<Value = ResourceSpans> {
+    let scope_spans = (scope(), vec(span(), 0..3)).prop_map(|(scope, spans)| ScopeSpans {
+        scope,
+        spans,
+        schema_url: "s".into(),
+    });
+    (resource(), vec(scope_spans, 0..3), ".{0,3}").prop_map(
+        |(resource, scope_spans, schema_url)| ResourceSpans { resource, scope_spans, schema_url },
+    )
+}
+
+fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
+    vec(resource_spans(), 0..4)
+        .prop_map(|resource_spans| ExportTraceServiceRequest { resource_spans })
+}
+
+fn metric() -> impl Strategy<Value = Metric> {
+    let number = number_data_point::Value::AsDouble(1.5);
+    let exemplar = Exemplar { value: Some(exemplar::Value::AsInt(-1)), ..Exemplar::default() };
+    (attributes(), 0..3_usize, 0..4_u8, vec(any::<u64>(), 0..4)).prop_map(
+        move |(attributes, points, kind, counts)| {
+            let exemplars = vec![exemplar.clone()];
+            let data = match kind {
+                0 => Data::Gauge(Gauge {
+                    data_points: std::iter::repeat_with(|| NumberDataPoint {
+                        attributes: attributes.clone(),
+                        exemplars: exemplars.clone(),
+                        value: Some(number),
+                        ..NumberDataPoint::default()
+                    })
+                    .take(points)
+                    .collect(),
+                }),
+                1 => {
+                    let point = HistogramDataPoint {
+                        bucket_counts: counts,
+                        explicit_bounds: vec![0.5, 1.0],
+                        min: Some(0.1),
+                        ..HistogramDataPoint::default()
+                    };
+                    Data::Histogram(Histogram {
+                        data_points: vec![point; points],
+                        aggregation_temporality: 2,
+                    })
+                }
+                2 => {
+                    let point = ExponentialHistogramDataPoint {
+                        scale: -3,
+                        negative: Some(Buckets { offset: -9, bucket_counts: counts }),
+                        zero_threshold: 0.25,
+                        ..ExponentialHistogramDataPoint::default()
+                    };
+                    Data::ExponentialHistogram(ExponentialHistogram {
+                        data_points: vec![point; points],
+                        aggregation_temporality: 1,
+                    })
+                }
+                _ => {
+                    let quantile = ValueAtQuantile { quantile: 0.5, value: 3.0 };
+                    let point = SummaryDataPoint {
+                        quantile_values: vec![quantile],
+                        ..SummaryDataPoint::default()
+                    };
+                    Data::Summary(Summary { data_points: vec![point; points] })
+                }
+            };
+            Metric { name: "m".into(), data: Some(data), ..Metric::default() }
+        },
+    )
+}
+
+fn points(metric: &Metric) -> usize {
+    match metric.data.as_ref().unwrap() {
+        Data::Gauge(data) => data.data_points.len(),
+        Data::Sum(data) => data.data_points.len(),
+        Data::Histogram(data) => data.data_points.len(),
+        Data::ExponentialHistogram(data) => data.data_points.len(),
+        Data::Summary(data) => data.data_points.len(),
+    }
+}
+
+fn put_on() -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let map = |pairs: [(&str, &str); 3]| {
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect()
+    };
+    let set = map([("a", "set"), ("b", ""), ("service.name", "cart")]);
+    let fill = map([("c", "fill"), ("host.name", "node"), ("a", "never")]);
+    (set, fill)
+}
+
+/// What an edit means, on decoded messages.
+fn edited(mut request: ExportTraceServiceRequest) -> ExportTraceServiceRequest {
+    let (set, fill) = put_on();
+    let text = |(key, value): (&String, &String)| {
+        key_value(key.clone(), AnyValue { value: Some(Any::StringValue(value.clone())) })
+    };
+    request
+        .resource_spans
+        .retain(|spans| spans.scope_spans.iter().any(|scope| !scope.spans.is_empty()));
+    for spans in &mut request.resource_spans {
+        let attributes = &mut spans.resource.get_or_insert_default().attributes;
+        attributes.retain(|attribute| !set.contains_key(&attribute.key));
+        let absent = fill.iter().filter(|(key, _)| {
+            !set.contains_key(*key) && !attributes.iter().any(|present| present.key == **key)
+        });
+        let new: Vec<_> = set.iter().chain(absent).map(text).collect();
+        attributes.extend(new);
+    }
+    request
+}
+
+fn apply(request: &Bytes) -> Bytes {
+    let (set, fill) = put_on();
+    ResourceAttributes::new(&set, &fill).apply(request).unwrap()
+}
+
+fn decode(request: &[u8]) -> ExportTraceServiceRequest {
+    ExportTraceServiceRequest::decode(request).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn spans_are_counted(request in traces()) {
+        let scopes = request.resource_spans.iter().flat_map(|spans| &spans.scope_spans);
+        let count = scopes.map(|scope| scope.spans.len()).sum();
+        prop_assert_eq!(check(Signal::Traces, &request.encode_to_vec()), Ok(count));
+    }
+
+    #[test]
+    fn points_are_counted(metrics in vec(metric(), 0..5)) {
+        let count = metrics.iter().map(points).sum();
+        let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
+        let resource_metrics = vec![ResourceMetrics { scope_metrics, ..ResourceMetrics::default() }];
+        let request = ExportMetricsServiceRequest { resource_metrics };
+        prop_assert_eq!(check(Signal::Metrics, &request.encode_to_vec()), Ok(count));
+    }
+
+    #[test]
+    fn records_are_counted(bodies in vec(any_value(), 0..5), attributes in attributes()) {
+        let count = bodies.len();
+        let record = |body| LogRecord {
+            body: Some(body),
+            attributes: attributes.clone(),
+            severity_text: "WARN".into(),
+            event_name: "e".into(),
+            ..LogRecord::default()
+        };
+        let log_records = bodies.into_iter().map(record).collect();
+        let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+        let request = ExportLogsServiceRequest {
+            resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }],
+        };
+        prop_assert_eq!(check(Signal::Logs, &request.encode_to_vec()), Ok(count));
+    }
+
+    /// An edit on the wire equals decoding, editing and encoding.
+    #[test]
+    fn edits_equal_decoded_edits(request in traces()) {
+        let bytes = Bytes::from(request.encode_to_vec());
+        prop_assert_eq!(decode(&apply(&bytes)), edited(request));
+    }
+
+    /// Messages that stand there in pieces are one message: their encodings joined.
+    #[test]
+    fn split_resources_are_one(one in resource_spans(), two in resource_spans()) {
+        let body = [one.encode_to_vec(), two.encode_to_vec()].concat();
+        let mut request = Vec::new();
+        fields::put_bytes(&mut request, 1, &body);
+        let request = Bytes::from(request);
+        prop_assert_eq!(decode(&apply(&request)), edited(decode(&request)));
+    }
+
+    /// Fields from a newer version of the protocol come through an edit.
+    #[test]
+    fn unknown_fields_stay(number in 20..40_000_u32, text in ".{0,9}") {
+        let mut unknown = Vec::new();
+        fields::put_bytes(&mut unknown, number, text.as_bytes());
+        let mut scope = unknown.clone();
+        fields::put_bytes(&mut scope, 2, &unknown);
+        let mut spans = unknown.clone();
+        fields::put_bytes(&mut spans, 1, &unknown);
+        fields::put_bytes(&mut spans, 2, &scope);
+        let mut request = unknown.clone();
+        fields::put_bytes(&mut request, 1, &spans);
+        prop_assert_eq!(check(Signal::Traces, &request), Ok(1));
+        let edited = apply(&request.into());
+        let count = edited.windows(unknown.len()).filter(|window| *window == unknown).count();
+        prop_assert!(count >= 5, "{count}");
+        prop_assert_eq!(check(Signal::Traces, &edited), Ok(1));
+    }
+
+    #[test]
+    fn requests_concatenate(one in traces(), two in traces()) {
+        let joined = [one.encode_to_vec(), two.encode_to_vec()].concat();
+        let mut both = one;
+        both.resource_spans.extend(two.resource_spans);
+        prop_assert_eq!(decode(&joined), both);
+    }
+
+    /// Damaged requests are refused or are valid for a decoder too; nothing panics.
+    #[test]
+    fn what_passes_decodes(
+        request in traces(),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        end in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = request.encode_to_vec();
+        for (at, byte) in damage {
+            if !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+        }
+        if end.index(2) == 1 {
+            bytes.truncate(end.index(bytes.len() + 1));
+        }
+        trusted(bytes);
+    }
+
+    #[test]
+    fn arbitrary_bytes_do_no_harm(bytes in vec(any::<u8>(), 0..200)) {
+        trusted(bytes);
+    }
+}
+
+/// What [`check`] accepts, prost decodes, and edits keep it so.
+fn trusted(bytes: Vec<u8>) {
+    let bytes = Bytes::from(bytes);
+    let (set, fill) = put_on();
+    let result = ResourceAttributes::new(&set, &fill).apply(&bytes);
+    if let Ok(items) = check(Signal::Traces, &bytes) {
+        let decoded = decode(&bytes);
+        let edit = result.unwrap();
+        assert_eq!(check(Signal::Traces, &edit), Ok(items));
+        assert_eq!(decode(&edit), edited(decoded));
+    }
+}
+
+#[test]
+fn malformed_requests_are_refused_with_the_reason() {
+    let nested = (0..70).fold(Vec::new(), |inner, _| {
+        let mut array = Vec::new();
+        fields::put_bytes(&mut array, 1, &inner);
+        let mut value = Vec::new();
+        fields::put_bytes(&mut value, 5, &array);
+        value
+    });
+    let mut pair = Vec::new();
+    fields::put_bytes(&mut pair, 2, &nested);
+    let in_resource = |attribute: &[u8]| {
+        let mut bytes = attribute.to_vec();
+        for number in [1, 1, 1] {
+            let mut outer = Vec::new();
+            fields::put_bytes(&mut outer, number, &bytes);
+            bytes = outer;
+        }
+        bytes
+    };
+    for (bytes, expected) in [
+        (vec![0x0a, 0x05, 0x00], WireError::Truncated),
+        (vec![0x0a], WireError::Truncated),
+        (vec![0x80; 11], WireError::Number),
+        ([&[0xff; 9][..], &[0x02]].concat(), WireError::Number),
+        (vec![0x00, 0x00], WireError::Tag),
+        (vec![0x0f], WireError::Tag),
+        (vec![0x0b, 0x0c], WireError::Group { number: 1 }),
+        (vec![0x08, 0x01], WireError::Type { message: "ExportTraceServiceRequest", number: 1 }),
+        (in_resource(&[0x0a, 0x01, 0xff]), WireError::Text { message: "KeyValue", number: 1 }),
+        (in_resource(&pair), WireError::Depth),
+    ] {
+        assert_eq!(check(Signal::Traces, &bytes), Err(expected), "{bytes:?}");
+    }
+}
+
+#[test]
+fn lengths_are_patched_across_their_own_width() {
+    // 110 bytes take one byte of length; with what is put on, two.
+    let span = Span { name: "x".repeat(110), ..Span::default() };
+    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    let request = ExportTraceServiceRequest { resource_spans };
+    let bytes = Bytes::from(request.encode_to_vec());
+    assert_eq!(decode(&apply(&bytes)), edited(request));
+}

@@ -1,0 +1,117 @@
+//! Fuzz targets of OTLP receiving. `cargo test` runs the kept corpus (`__fuzz__`) and some random
+//! inputs; `cargo bolero test` searches for more.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
+use ursa_metrics::Registry;
+use ursa_pipeline::receive::{Bind, OtlpHttp};
+use ursa_pipeline::wire::{ResourceAttributes, check};
+use ursa_pipeline::{Refusal, Signal, Sink};
+
+/// What the walk accepts, a decoder accepts and counts alike, before and after an edit.
+#[test]
+fn wire() {
+    let set = BTreeMap::from([("service.name".to_owned(), "shop".to_owned())]);
+    let fill = BTreeMap::from([("host.name".to_owned(), "node".to_owned())]);
+    let attributes = ResourceAttributes::new(&set, &fill);
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let bytes = Bytes::copy_from_slice(bytes);
+        for signal in Signal::ALL {
+            let edited = attributes.apply(&bytes);
+            if let Ok(items) = check(signal, &bytes) {
+                assert!(decodes(signal, &bytes));
+                let edited = edited.unwrap();
+                assert!(decodes(signal, &edited));
+                // What has no item by its own signal may be left out.
+                assert!(check(signal, &edited).unwrap() <= items);
+            }
+        }
+        if let Ok(items) = check(Signal::Traces, &bytes) {
+            let edited = attributes.apply(&bytes).unwrap();
+            assert_eq!(check(Signal::Traces, &edited), Ok(items));
+        }
+    });
+}
+
+fn decodes(signal: Signal, bytes: &[u8]) -> bool {
+    match signal {
+        Signal::Traces => ExportTraceServiceRequest::decode(bytes).is_ok(),
+        Signal::Metrics => ExportMetricsServiceRequest::decode(bytes).is_ok(),
+        Signal::Logs => ExportLogsServiceRequest::decode(bytes).is_ok(),
+    }
+}
+
+/// Takes every signal and looks whether a decoder could.
+#[derive(Debug, Default)]
+struct Decoder {
+    refused: Mutex<Vec<Bytes>>,
+}
+
+#[async_trait]
+impl Sink for Decoder {
+    fn takes(&self, _: Signal) -> bool {
+        true
+    }
+
+    async fn accept(&self, signal: Signal, request: Bytes, _: usize) -> Result<(), Refusal> {
+        if !decodes(signal, &request) {
+            self.refused.lock().unwrap().push(request);
+        }
+        Ok(())
+    }
+}
+
+/// Bodies of every kind, through the whole receiver: the first byte chooses the kind.
+#[test]
+fn http_bodies() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sink = Arc::new(Decoder::default());
+    let (receiver, sender) = runtime.block_on(async {
+        let receiver = OtlpHttp::new(Bind::Tcp(([127, 0, 0, 1], 0).into()));
+        let sink = Arc::clone(&sink) as Arc<dyn Sink>;
+        let receiver = receiver.start(sink, &Registry::new(&[])).await.unwrap();
+        let stream = TcpStream::connect(receiver.address().unwrap()).await.unwrap();
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        TaskTracker::new().spawn(connection);
+        (receiver, sender)
+    });
+    let sender = Mutex::new(sender);
+    let runtime = std::panic::AssertUnwindSafe(runtime);
+    bolero::check!().with_iterations(1000).for_each(|bytes: &[u8]| {
+        let Some((choice, body)) = bytes.split_first() else { return };
+        let signal = Signal::ALL[usize::from(choice % 3)];
+        let media = if choice & 4 == 0 { "application/x-protobuf" } else { "application/json" };
+        let encoding = if choice & 8 == 0 { "identity" } else { "gzip" };
+        let request = Request::post(signal.http_path())
+            .header("host", "x")
+            .header("content-type", media)
+            .header("content-encoding", encoding)
+            .body(Full::new(Bytes::copy_from_slice(body)))
+            .unwrap();
+        let mut sender = sender.lock().unwrap();
+        let status = runtime.block_on(async {
+            sender.ready().await.unwrap();
+            let response = sender.send_request(request).await.unwrap();
+            let status = response.status().as_u16();
+            response.into_body().collect().await.unwrap();
+            status
+        });
+        assert!([200, 400, 413].contains(&status), "{status}");
+        assert!(sink.refused.lock().unwrap().is_empty());
+    });
+    runtime.0.block_on(receiver.shutdown(Duration::from_secs(1)));
+}

@@ -1,0 +1,383 @@
+//! The receivers over real sockets, with senders that behave and senders that do not.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+use std::io::Write;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+use ursa_metrics::Registry;
+use ursa_pipeline::receive::{Bind, Limits, OtlpGrpc, OtlpHttp, Receiver};
+use ursa_pipeline::{Refusal, Signal, Sink};
+
+const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Keeps what it gets, or refuses all.
+#[derive(Debug, Default)]
+struct Shelf {
+    kept: Mutex<Vec<Bytes>>,
+    refusal: Option<Refusal>,
+}
+
+#[async_trait]
+impl Sink for Shelf {
+    async fn accept(&self, _: Signal, request: Bytes, _: usize) -> Result<(), Refusal> {
+        match &self.refusal {
+            Some(refusal) => Err(refusal.clone()),
+            None => {
+                self.kept.lock().unwrap().push(request);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Shelf {
+    fn refusing(refusal: Refusal) -> Arc<Self> {
+        Arc::new(Self { refusal: Some(refusal), ..Self::default() })
+    }
+
+    fn names(&self) -> Vec<String> {
+        let kept = self.kept.lock().unwrap();
+        let requests = kept.iter().map(|kept| ExportTraceServiceRequest::decode(&**kept).unwrap());
+        let spans = requests.flat_map(|request| request.resource_spans);
+        let spans = spans.flat_map(|spans| spans.scope_spans).flat_map(|scope| scope.spans);
+        spans.map(|span| span.name).collect()
+    }
+}
+
+fn local() -> Bind {
+    Bind::Tcp(([127, 0, 0, 1], 0).into())
+}
+
+async fn http(sink: &Arc<Shelf>, limits: Limits, registry: &Registry) -> (Receiver, SocketAddr) {
+    let sink = Arc::clone(sink) as Arc<dyn Sink>;
+    let receiver = OtlpHttp { bind: local(), limits }.start(sink, registry).await.unwrap();
+    let address = receiver.address().unwrap();
+    (receiver, address)
+}
+
+async fn grpc(sink: &Arc<Shelf>, limits: Limits, registry: &Registry) -> (Receiver, SocketAddr) {
+    let sink = Arc::clone(sink) as Arc<dyn Sink>;
+    let receiver = OtlpGrpc { bind: local(), limits }.start(sink, registry).await.unwrap();
+    let address = receiver.address().unwrap();
+    (receiver, address)
+}
+
+fn request(names: &[&str]) -> Vec<u8> {
+    let span = |name: &&str| Span { name: (*name).to_owned(), ..Span::default() };
+    let spans = names.iter().map(span).collect();
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Sends bytes and reads until the peer closes.
+async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    // A peer that closes with bytes unread resets the connection; what it said before counts.
+    drop(timeout(10 * SECOND, stream.read_to_end(&mut answer)).await.unwrap());
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn post(address: SocketAddr, line: &str, headers: &str, body: &[u8]) -> String {
+    let length = body.len();
+    let head = format!(
+        "{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n\r\n"
+    );
+    raw(address, &[head.as_bytes(), body].concat()).await
+}
+
+/// A unary call: the status, the message of an error, and `RetryInfo`'s bytes if any.
+async fn call<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    path: &str,
+    encoding: Option<&str>,
+    body: Vec<u8>,
+) -> (u32, String, HeaderMap) {
+    let io = TokioIo::new(stream);
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let tasks = TaskTracker::new();
+    tasks.spawn(connection);
+    let mut request = Request::post(format!("http://x{path}"))
+        .header("content-type", "application/grpc+proto")
+        .header("te", "trailers");
+    if let Some(encoding) = encoding {
+        request = request.header("grpc-encoding", encoding);
+    }
+    let request = request.body(Full::new(Bytes::from(body))).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let mut headers = response.headers().clone();
+    let body = response.into_body().collect().await.unwrap();
+    headers.extend(body.trailers().cloned().unwrap_or_default());
+    let status = headers["grpc-status"].to_str().unwrap().parse().unwrap();
+    let message = headers.get("grpc-message").map(|text| text.to_str().unwrap().to_owned());
+    (status, message.unwrap_or_default(), headers)
+}
+
+fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[flag], &length[..], message].concat()
+}
+
+#[tokio::test]
+async fn http_takes_protobuf_and_json_plain_and_compressed() {
+    let (shelf, registry) = (Arc::new(Shelf::default()), Registry::new(&[]));
+    let (receiver, address) = http(&shelf, Limits::default(), &registry).await;
+    let json = br#"{"resourceSpans":[{"resource":{"attributes":[{"key":"a","value":{"intValue":"1"}}]},
+        "scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174",
+        "name":"json","kind":2,"startTimeUnixNano":"1544712660000000000","new":[{}]}]}]}],"new":1}"#;
+    let protobuf = "content-type: application/x-protobuf";
+    for (headers, body, answer) in [
+        (protobuf.to_owned(), request(&["plain"]), ""),
+        (format!("{protobuf}\r\ncontent-encoding: gzip"), gzip(&request(&["gzip"])), ""),
+        ("content-type: application/json; charset=utf-8".to_owned(), json.to_vec(), "{}"),
+        (protobuf.to_owned(), Vec::new(), ""),
+    ] {
+        let response = post(address, "POST /v1/traces", &headers, &body).await;
+        assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
+        assert!(response.ends_with(&format!("\r\n\r\n{answer}")), "{response}");
+    }
+    assert_eq!(shelf.names(), ["plain", "gzip", "json"]);
+    let accepted = r#"ursa_pipeline_accepted_items_total{receiver="otlp_http",signal="traces"} 3"#;
+    assert!(registry.encode().contains(accepted), "{}", registry.encode());
+    receiver.shutdown(SECOND).await;
+}
+
+#[tokio::test]
+async fn http_says_what_is_wrong_in_the_encoding_of_the_request() {
+    let (shelf, registry) = (Arc::new(Shelf::default()), Registry::new(&[]));
+    let limits = Limits { message: 1000, ..Limits::default() };
+    let (receiver, address) = http(&shelf, limits, &registry).await;
+    let json = "content-type: application/json";
+    let gzipped = "content-type: application/json\r\ncontent-encoding: gzip";
+    let deep = [&b"["[..]; 500].concat();
+    let bomb = gzip(&vec![b' '; 900_000]);
+    for (line, headers, body, status, message) in [
+        ("GET /v1/traces", json, &b""[..], 405, r#""method GET is not allowed; use POST""#),
+        ("POST /v1/spans", json, b"", 404, r#""nothing is served at /v1/spans""#),
+        ("POST /v1/metrics", json, b"{}", 404, r#""metrics are not received here""#),
+        ("POST /v1/traces", "x: y", b"", 415, "application/x-protobuf or application/json"),
+        ("POST /v1/traces", json, b"{", 400, "EOF while parsing"),
+        ("POST /v1/traces", json, &deep, 400, "\"code\":3"),
+        ("POST /v1/traces", json, &[b' '; 1001], 413, "larger than 1000 bytes"),
+        ("POST /v1/traces", gzipped, &bomb, 413, "larger than 1000 bytes"),
+        ("POST /v1/traces", gzipped, b"{}", 400, "read the gzip stream"),
+        (
+            "POST /v1/traces",
+            "content-type: application/json\r\ncontent-encoding: br",
+            b"",
+            415,
+            "gzip or identity",
+        ),
+        (
+            "POST /v1/traces",
+            "content-type: application/x-protobuf",
+            b"\x0a\xff",
+            400,
+            "a field is cut off",
+        ),
+    ] {
+        let response = post(address, line, headers, body).await;
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status}")),
+            "{line} {headers}: {response}"
+        );
+        assert!(response.contains(message), "{line} {headers}: {response}");
+        let media = if headers.contains("protobuf") { "x-protobuf" } else { "json" };
+        assert!(response.contains(&format!("content-type: application/{media}")), "{response}");
+    }
+    assert!(shelf.names().is_empty());
+    receiver.shutdown(SECOND).await;
+}
+
+#[tokio::test]
+async fn push_back_says_when_to_come_again() {
+    let registry = Registry::new(&[]);
+    let after = Duration::from_millis(1500);
+    for (refusal, http_status, code) in [
+        (Refusal::Full { retry_after: after }, "429 Too Many Requests", 8),
+        (Refusal::Unavailable { retry_after: after }, "503 Service Unavailable", 14),
+    ] {
+        let shelf = Shelf::refusing(refusal);
+        let (receiver, address) = http(&shelf, Limits::default(), &registry).await;
+        let headers = "content-type: application/x-protobuf";
+        let response = post(address, "POST /v1/traces", headers, &request(&["one"])).await;
+        assert!(response.starts_with(&format!("HTTP/1.1 {http_status}")), "{response}");
+        assert!(response.contains("retry-after: 2\r\n"), "{response}");
+        receiver.shutdown(SECOND).await;
+
+        let (receiver, address) = grpc(&shelf, Limits::default(), &registry).await;
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (status, message, headers) =
+            call(stream, TRACES, None, frame(0, &request(&["one"]))).await;
+        assert_eq!(status, code, "{message}");
+        let details = STANDARD_NO_PAD.decode(&headers["grpc-status-details-bin"]).unwrap();
+        let details = String::from_utf8_lossy(&details).into_owned();
+        assert!(details.contains("type.googleapis.com/google.rpc.RetryInfo"), "{details}");
+        receiver.shutdown(SECOND).await;
+    }
+    let refused = r#"ursa_pipeline_refused_items_total{receiver="otlp_grpc",signal="traces"} 2"#;
+    assert!(registry.encode().contains(refused), "{}", registry.encode());
+}
+
+#[tokio::test]
+async fn grpc_takes_calls_and_says_what_is_wrong_with_them() {
+    let (shelf, registry) = (Arc::new(Shelf::default()), Registry::new(&[]));
+    let limits = Limits { message: 1000, ..Limits::default() };
+    let (receiver, address) = grpc(&shelf, limits, &registry).await;
+    let bomb = gzip(&vec![0; 900_000]);
+    for (path, encoding, body, code, message) in [
+        (TRACES, None, frame(0, &request(&["plain"])), 0, ""),
+        (TRACES, Some("gzip"), frame(1, &gzip(&request(&["gzip"]))), 0, ""),
+        (TRACES, Some("gzip"), frame(0, &request(&["not"])), 0, ""),
+        (TRACES, None, frame(0, &[]), 0, ""),
+        (METRICS, None, frame(0, &[]), 12, "metrics are not received here"),
+        ("/x.Y/Z", None, frame(0, &[]), 12, "nothing is served at /x.Y/Z"),
+        (TRACES, None, frame(0, b"\x0a\xff"), 3, "read the request: a field is cut off"),
+        (TRACES, None, frame(0, &[0; 1001]), 8, "the request is larger than 1000 bytes"),
+        (TRACES, Some("gzip"), frame(1, &bomb), 8, "the request is larger than 1000 bytes"),
+        (TRACES, None, frame(1, &[]), 3, "a compressed message names no encoding"),
+        (
+            TRACES,
+            Some("br"),
+            frame(1, &[]),
+            12,
+            "content encoding \"br\" is not understood; use gzip or identity",
+        ),
+        (TRACES, None, frame(2, &[]), 3, "the message has an unknown compression flag"),
+        (TRACES, None, vec![0, 0], 3, "the call carries no message"),
+        (
+            TRACES,
+            None,
+            [frame(0, &[]), frame(0, &[])].concat(),
+            3,
+            "the call does not carry exactly one message",
+        ),
+    ] {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (status, said, headers) = call(stream, path, encoding, body).await;
+        assert_eq!((status, said.as_str()), (code, message));
+        assert!(!headers.contains_key("grpc-status-details-bin"), "final: {message}");
+    }
+    assert_eq!(shelf.names(), ["plain", "gzip", "not"]);
+    receiver.shutdown(SECOND).await;
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_private_replaced_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("otlp.sock");
+    std::fs::write(&path, "left behind").unwrap();
+    let (shelf, registry) = (Arc::new(Shelf::default()), Registry::new(&[]));
+    let sink = Arc::clone(&shelf) as Arc<dyn Sink>;
+    let receiver = OtlpGrpc::new(Bind::Unix(path.clone())).start(sink, &registry).await.unwrap();
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    let stream = UnixStream::connect(&path).await.unwrap();
+    assert_eq!(call(stream, TRACES, None, frame(0, &request(&["one"]))).await.0, 0);
+    assert_eq!(shelf.names(), ["one"]);
+    receiver.shutdown(SECOND).await;
+    assert!(!Path::exists(&path));
+}
+
+#[tokio::test]
+async fn slow_idle_and_greedy_senders_are_cut_off() {
+    let (shelf, registry) = (Arc::new(Shelf::default()), Registry::new(&[]));
+    let short = Duration::from_millis(200);
+    let limits = Limits { read: short, idle: short, headers: 8 << 10, ..Limits::default() };
+    let (receiver, address) = http(&shelf, limits.clone(), &registry).await;
+    let start = Instant::now();
+    let trickle = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 10\r\n\r\n\x0a";
+    let response = raw(address, trickle).await;
+    assert!(response.starts_with("HTTP/1.1 408 Request Timeout"), "{response}");
+    assert_eq!(raw(address, b"").await, "");
+    raw(address, b"POST /v1/traces HTTP/1.1\r\nhos").await;
+    let large =
+        format!("POST /v1/traces HTTP/1.1\r\nhost: x\r\nbig: {}\r\n\r\n", "x".repeat(9 << 10));
+    let response = raw(address, large.as_bytes()).await;
+    assert!(response.starts_with("HTTP/1.1 431"), "{response}");
+    assert!(start.elapsed() < 5 * SECOND);
+    receiver.shutdown(SECOND).await;
+
+    let (receiver, address) = grpc(&shelf, limits, &registry).await;
+    raw(address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    raw(address, b"GET / HTTP/1.1\r\n\r\n").await;
+    receiver.shutdown(SECOND).await;
+}
+
+#[tokio::test]
+async fn memory_and_connections_are_bounded() {
+    let (shelf, registry) = (Arc::new(Shelf::default()), Registry::new(&[]));
+    let limits = Limits { memory: 100, connections: 2, ..Limits::default() };
+    let (receiver, address) = http(&shelf, limits, &registry).await;
+    let headers = "content-type: application/x-protobuf";
+    let response = post(address, "POST /v1/traces", headers, &request(&[&"x".repeat(100)])).await;
+    assert!(response.starts_with("HTTP/1.1 429"), "{response}");
+    assert!(response.contains("retry-after: 1\r\n"), "{response}");
+    let json = [&b"{"[..], &b"{},".repeat(20)].concat();
+    let response = post(address, "POST /v1/traces", "content-type: application/json", &json).await;
+    assert!(response.starts_with("HTTP/1.1 429"), "{response}");
+
+    // Two connections hold the receiver; a third is served when one of them ends.
+    let first = TcpStream::connect(address).await.unwrap();
+    let _second = TcpStream::connect(address).await.unwrap();
+    let body = request(&["third"]);
+    let third = post(address, "POST /v1/traces", headers, &body);
+    tokio::pin!(third);
+    assert!(timeout(Duration::from_millis(200), third.as_mut()).await.is_err());
+    drop(first);
+    assert!(third.await.starts_with("HTTP/1.1 200"));
+    receiver.shutdown(SECOND).await;
+}
+
+#[tokio::test]
+async fn shutting_down_ends_idle_connections_and_cuts_slow_ones() {
+    let (shelf, registry) = (Arc::new(Shelf::default()), Registry::new(&[]));
+    let (receiver, address) = http(&shelf, Limits::default(), &registry).await;
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    let head = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
+    idle.write_all(head).await.unwrap();
+    assert!(idle.read(&mut [0; 1000]).await.unwrap() > 0);
+    let start = Instant::now();
+    receiver.shutdown(5 * SECOND).await;
+    assert!(start.elapsed() < SECOND);
+    assert!(TcpStream::connect(address).await.is_err());
+
+    let (receiver, address) = http(&shelf, Limits::default(), &registry).await;
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    let head = "content-type: application/x-protobuf\r\ncontent-length: 10\r\n\r\n";
+    let head = format!("POST /v1/traces HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n{head}");
+    slow.write_all(head.as_bytes()).await.unwrap();
+    assert!(slow.read(&mut [0; 1000]).await.unwrap() > 0, "100 Continue");
+    let start = Instant::now();
+    receiver.shutdown(Duration::from_millis(200)).await;
+    assert!(start.elapsed() < 5 * SECOND);
+}
