@@ -1,0 +1,71 @@
+//! `ursa delete`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::client::{Client, ServerArgs};
+use crate::documents;
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
+
+/// Delete resources.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ursa delete meshtrace all
+  ursa delete -f policy.yaml")]
+pub(crate) struct Arguments {
+    /// The kind: MeshTrace, meshtraces or mt.
+    #[arg(required_unless_present = "filename", requires = "name")]
+    kind: Option<String>,
+    /// The resource's name.
+    name: Option<String>,
+    /// The mesh.
+    #[arg(short, long, default_value = "default")]
+    mesh: String,
+    /// Delete what a file or folder describes. May be repeated.
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["kind", "name"])]
+    filename: Vec<std::path::PathBuf>,
+    /// Not finding a resource is no failure.
+    #[arg(long)]
+    ignore_not_found: bool,
+}
+
+pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Output) -> Outcome {
+    let client = Client::new(server)?;
+    let mut targets = Vec::new();
+    if let (Some(kind), Some(name)) = (&arguments.kind, &arguments.name) {
+        let kind = super::get::kind(kind)?;
+        targets.push((
+            format!("{} {name}", kind.name),
+            super::get::path(kind, &arguments.mesh, Some(name)),
+        ));
+    }
+    let sources = documents::read(&arguments.filename)?;
+    let kinds = ursa_policies::kinds();
+    for source in &sources {
+        for document in ursa_model::document::parse(&source.text, &kinds).documents {
+            let kind = super::get::kind(&document.key.kind)?;
+            let mesh = document.key.mesh.as_deref().unwrap_or_default();
+            targets.push((
+                document.key.to_string(),
+                super::get::path(kind, mesh, Some(&document.key.name)),
+            ));
+        }
+    }
+    if targets.is_empty() {
+        return Err(Failure::unreadable("no resource in the given files")
+            .help("check them with `ursa validate -f`"));
+    }
+    // What refers to others goes first, as it came last.
+    for (name, path) in targets.iter().rev() {
+        let reply = client.delete(path).await?;
+        if reply.is_success() {
+            output.result(&format!("{name} deleted"))?;
+        } else if !(arguments.ignore_not_found && reply.is_not_found()) {
+            return Err(reply.failure());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

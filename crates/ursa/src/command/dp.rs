@@ -1,0 +1,106 @@
+//! `ursa dp`: the agent and Envoy beside one proxy.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use url::Url;
+use ursa_agent::upstream::TokenSource;
+use ursa_agent::{Agent, Config};
+use ursa_model::ProxyId;
+
+use super::cp::Signals;
+use crate::failure::{Doing as _, Failure, Outcome};
+use crate::output::Output;
+use crate::{environment, logging};
+
+/// Run a data plane proxy: Envoy with its agent.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ursa token dataplane --name frontend > frontend.token
+  ursa dp --name frontend --token-file frontend.token
+  ursa dp --name frontend --token-file frontend.token --cp https://10.0.0.5:5678")]
+pub(crate) struct Arguments {
+    /// The Dataplane's name.
+    #[arg(long)]
+    name: String,
+    /// The mesh.
+    #[arg(short, long, default_value = "default")]
+    mesh: String,
+    /// The control plane's port for proxies.
+    #[arg(long, env = "URSA_CP", default_value = "https://127.0.0.1:5678", value_name = "URL")]
+    cp: Url,
+    /// A file with the proxy's token (`ursa token dataplane`). Read again at each connection.
+    #[arg(long, env = "URSA_DP_TOKEN_FILE", value_name = "FILE")]
+    token_file: PathBuf,
+    /// Envoy's program; otherwise $URSA_ENVOY, PATH, or a fetched one.
+    #[arg(long, value_name = "PATH")]
+    envoy: Option<PathBuf>,
+    /// Envoy's worker threads.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    concurrency: u32,
+    /// Where sockets live; a short path [default: a new folder below the system's temporary one]
+    #[arg(long, value_name = "DIR")]
+    work_dir: Option<PathBuf>,
+    /// Where the agent serves /ready, /status and /metrics.
+    #[arg(long, default_value = "127.0.0.1:5677", value_name = "ADDRESS")]
+    status: SocketAddr,
+    /// The zone that the proxy runs in.
+    #[arg(long, value_name = "NAME")]
+    zone: Option<String>,
+    /// How long requests may go on when the agent stops.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    drain_seconds: u64,
+    /// Envoy's own log level.
+    #[arg(long, default_value = "warning", value_name = "LEVEL")]
+    envoy_log_level: String,
+    /// error, warn, info, debug or trace.
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    log_level: String,
+}
+
+pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
+    logging::start(&arguments.log_level);
+    let envoy = crate::up::envoy::find_or_fetch(arguments.envoy.as_deref(), output).await?;
+    let temporary = match &arguments.work_dir {
+        Some(_) => None,
+        None => Some(
+            tempfile::Builder::new()
+                .prefix("ursa-")
+                .tempdir()
+                .doing("make a folder for sockets")?,
+        ),
+    };
+    let work_dir = match (&arguments.work_dir, &temporary) {
+        (Some(dir), _) => {
+            std::fs::create_dir_all(dir).doing(format!("make {}", dir.display()))?;
+            dir.clone()
+        }
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => return Err(Failure::new("no folder for sockets")),
+    };
+    let mut signals = Signals::new()?;
+    let running = Agent::start(Config {
+        id: ProxyId { mesh: arguments.mesh, name: arguments.name },
+        control_plane: arguments.cp,
+        zone: arguments.zone,
+        token: TokenSource::File(arguments.token_file),
+        envoy: envoy.path,
+        concurrency: arguments.concurrency,
+        envoy_log_level: arguments.envoy_log_level,
+        work_dir,
+        status: arguments.status,
+        shim: std::env::current_exe().doing("find this program's own path")?,
+        environment: environment::all(),
+        drain: Duration::from_secs(arguments.drain_seconds),
+    })
+    .await
+    .doing("start the agent")?;
+    signals.stop().await;
+    tracing::info!("draining");
+    running.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}

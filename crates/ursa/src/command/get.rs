@@ -1,0 +1,152 @@
+//! `ursa get`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::{Timestamp, Unit};
+use serde_json::{Value, json};
+use ursa_model::kind::{Kind, Scope};
+
+use crate::client::{Client, ServerArgs};
+use crate::failure::{Failure, Outcome};
+use crate::output::{Form, Output, table};
+
+/// Show resources.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ursa get meshtraces
+  ursa get meshtrace all -o yaml
+  ursa get dataplanes --mesh demo")]
+pub(crate) struct Arguments {
+    /// The kind: MeshTrace, meshtraces or mt.
+    kind: String,
+    /// One resource's name.
+    name: Option<String>,
+    /// The mesh.
+    #[arg(short, long, default_value = "default")]
+    mesh: String,
+    /// All meshes.
+    #[arg(short = 'A', long, conflicts_with_all = ["mesh", "name"])]
+    all_meshes: bool,
+    /// The form of the result.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Form,
+}
+
+pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Output) -> Outcome {
+    let kind = kind(&arguments.kind)?;
+    let client = Client::new(server)?;
+    if let Some(name) = &arguments.name {
+        let item = client.get(&path(kind, &arguments.mesh, Some(name)), &[]).await?;
+        if arguments.output == Form::Table {
+            output.result(&rows(kind, std::slice::from_ref(&item), false))?;
+        } else {
+            output.structured(arguments.output, &item)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let path = if arguments.all_meshes {
+        format!("/{}", kind.plural)
+    } else {
+        path(kind, &arguments.mesh, None)
+    };
+    let items = all(&client, &path).await?;
+    if arguments.output == Form::Table {
+        let text = if items.is_empty() {
+            format!("no {} found", kind.plural)
+        } else {
+            rows(kind, &items, arguments.all_meshes)
+        };
+        output.result(&text)?;
+    } else {
+        output.structured(arguments.output, &json!({"total": items.len(), "items": items}))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Follows the pages of a list.
+async fn all(client: &Client, path: &str) -> Outcome<Vec<Value>> {
+    const PAGE: usize = 500;
+    let mut items = Vec::new();
+    loop {
+        let query = [("size", PAGE.to_string()), ("offset", items.len().to_string())];
+        let page = client.get(path, &query).await?;
+        let found = page["items"].as_array().cloned().unwrap_or_default();
+        let last = found.is_empty() || page["next"].is_null();
+        items.extend(found);
+        if last {
+            return Ok(items);
+        }
+    }
+}
+
+/// The kind that was meant, or the kinds there are.
+pub(super) fn kind(text: &str) -> Outcome<&'static Kind> {
+    let kinds = ursa_policies::kinds();
+    kinds.by_name(text).ok_or_else(|| {
+        let names: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
+        Failure::unreadable(format!("there is no kind `{text}`"))
+            .help(format!("known kinds: {}", names.join(", ")))
+    })
+}
+
+/// The REST path of a kind's resources, or of one.
+pub(super) fn path(kind: &Kind, mesh: &str, name: Option<&str>) -> String {
+    let list = match kind.scope {
+        Scope::Global => format!("/{}", kind.plural),
+        Scope::Mesh => format!("/meshes/{mesh}/{}", kind.plural),
+    };
+    match name {
+        Some(name) => format!("{list}/{name}"),
+        None => list,
+    }
+}
+
+fn rows(kind: &Kind, items: &[Value], with_mesh: bool) -> String {
+    let text = |item: &Value, field: &str| item[field].as_str().unwrap_or_default().to_owned();
+    if with_mesh && kind.scope == Scope::Mesh {
+        let rows: Vec<_> = items
+            .iter()
+            .map(|item| [text(item, "mesh"), text(item, "name"), target(item), age(item)])
+            .collect();
+        return table(["MESH", "NAME", "TARGET", "AGE"], &rows);
+    }
+    if kind.policy {
+        let rows: Vec<_> =
+            items.iter().map(|item| [text(item, "name"), target(item), age(item)]).collect();
+        return table(["NAME", "TARGET", "AGE"], &rows);
+    }
+    let rows: Vec<_> = items.iter().map(|item| [text(item, "name"), age(item)]).collect();
+    table(["NAME", "AGE"], &rows)
+}
+
+/// What a policy selects, on one line.
+fn target(item: &Value) -> String {
+    let target = &item["spec"]["targetRef"];
+    let kind = target["kind"].as_str().unwrap_or("Mesh");
+    let mut words = vec![kind.to_owned()];
+    words.extend(target["name"].as_str().map(str::to_owned));
+    for field in ["tags", "labels"] {
+        for (name, value) in target[field].as_object().into_iter().flatten() {
+            words.push(format!("{name}={}", value.as_str().unwrap_or_default()));
+        }
+    }
+    words.join(" ")
+}
+
+fn age(item: &Value) -> String {
+    item["creationTime"]
+        .as_str()
+        .and_then(|time| time.parse::<Timestamp>().ok())
+        .and_then(|created| Timestamp::now().since((Unit::Second, created)).ok())
+        .map_or_else(String::new, |span| {
+            let seconds = span.get_seconds();
+            match seconds {
+                ..120 => format!("{seconds}s"),
+                120..7200 => format!("{}m", seconds / 60),
+                7200..172_800 => format!("{}h", seconds / 3600),
+                _ => format!("{}d", seconds / 86_400),
+            }
+        })
+}

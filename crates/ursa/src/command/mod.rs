@@ -1,0 +1,137 @@
+//! What one can type: one module per command, each with its arguments and what it does.
+
+pub(crate) mod apply;
+mod completion;
+pub(crate) mod cp;
+mod delete;
+mod dp;
+mod get;
+pub(crate) mod proxy;
+mod token;
+mod trace;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::client::ServerArgs;
+use crate::failure::{Doing, Outcome};
+use crate::output::{Color, Output};
+use crate::{demo, exec_tied, up};
+
+/// Observability for Envoy meshes: policies in, traces out.
+#[derive(Debug, Parser)]
+#[command(name = "ursa", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "\
+Examples:
+  ursa up                           a demo mesh with real Envoys, traced, in one command
+  ursa apply -f policy.yaml         create or change resources
+  ursa traces --errors              recent traces with an error
+  ursa trace 4bf92f3577b34da6       one trace as a waterfall
+  ursa explain proxy frontend       every effective value and the line that set it")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Arguments of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// When to colour the output.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::Arguments),
+    Apply(apply::Arguments),
+    Get(get::Arguments),
+    Delete(delete::Arguments),
+    Validate(validate::Arguments),
+    Inspect(proxy::Inspect),
+    Explain(proxy::Explain),
+    Config(proxy::Config),
+    Traces(trace::List),
+    Trace(trace::Show),
+    Token(token::Arguments),
+    Cp(cp::Arguments),
+    Dp(dp::Arguments),
+    Completion(completion::Arguments),
+    #[command(hide = true)]
+    DemoService(demo::Arguments),
+    #[command(hide = true)]
+    ExecTied(ExecTied),
+}
+
+/// Runs a program that ends when its parent does.
+#[derive(Debug, Args)]
+struct ExecTied {
+    /// The process whose end ends the program.
+    #[arg(long, value_name = "PID")]
+    parent: u32,
+    /// The program and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    program: Vec<std::ffi::OsString>,
+}
+
+/// Runs what was typed.
+pub(crate) fn run(cli: Cli, output: Output) -> Outcome {
+    let Cli { global, command } = cli;
+    // The shim must not start threads: it becomes the program.
+    if let Command::ExecTied(ExecTied { parent, mut program }) = command {
+        let rest = program.split_off(1);
+        let program = program.pop().expect("clap wants at least one");
+        let error = exec_tied::run(parent, &program, &rest);
+        return Err(crate::failure::Failure::because(
+            format!("run {}", program.to_string_lossy()),
+            &error,
+        ));
+    }
+    let workers = command.workers();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .doing("start the runtime")?;
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Up(arguments) => up::run(arguments, output).await,
+            Command::Apply(arguments) => apply::run(arguments, &global.server, output).await,
+            Command::Get(arguments) => get::run(arguments, &global.server, output).await,
+            Command::Delete(arguments) => delete::run(arguments, &global.server, output).await,
+            Command::Validate(arguments) => validate::run(&arguments, output),
+            Command::Inspect(arguments) => proxy::inspect(arguments, &global.server, output).await,
+            Command::Explain(arguments) => proxy::explain(arguments, &global.server, output).await,
+            Command::Config(arguments) => proxy::config(arguments, &global.server, output).await,
+            Command::Traces(arguments) => trace::list(arguments, &global.server, output).await,
+            Command::Trace(arguments) => trace::show(arguments, &global.server, output).await,
+            Command::Token(arguments) => token::run(arguments, &global.server, output).await,
+            Command::Cp(arguments) => cp::run(arguments, output).await,
+            Command::Dp(arguments) => dp::run(arguments, output).await,
+            Command::Completion(arguments) => completion::run(&arguments, output),
+            Command::DemoService(arguments) => demo::run(arguments).await,
+            Command::ExecTied(_) => Ok(ExitCode::FAILURE),
+        }
+    });
+    // A blocking read of standard input would otherwise hold the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+impl Command {
+    /// Threads of the runtime. What runs beside each proxy is kept small.
+    fn workers(&self) -> usize {
+        match self {
+            Self::Cp(_) | Self::Up(_) => {
+                std::thread::available_parallelism().map_or(2, |n| n.get().min(8))
+            }
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! `ursa inspect proxy`, `ursa explain proxy`, `ursa config proxy`: what a proxy is told, and why.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::apply::key_text;
+use crate::client::{Client, ServerArgs};
+use crate::failure::{Failure, Outcome};
+use crate::output::{Form, Output, table};
+
+/// Show a proxy's state and the policies in effect.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ursa inspect proxy frontend
+  ursa inspect proxies")]
+pub(crate) struct Inspect {
+    #[command(subcommand)]
+    what: InspectWhat,
+}
+
+#[derive(Debug, Subcommand)]
+enum InspectWhat {
+    /// One proxy: connection, acknowledgements, policies in effect.
+    #[command(alias = "dataplane")]
+    Proxy(ProxyArgs),
+    /// All proxies, a line each.
+    #[command(alias = "dataplanes")]
+    Proxies {
+        /// The form of the result.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Form,
+    },
+}
+
+/// Show every effective value, and the policy and line that set it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ursa explain proxy frontend
+  ursa explain proxy frontend --policy meshtrace --field sampling")]
+pub(crate) struct Explain {
+    #[command(subcommand)]
+    what: ExplainWhat,
+}
+
+#[derive(Debug, Subcommand)]
+enum ExplainWhat {
+    /// One proxy.
+    #[command(alias = "dataplane")]
+    Proxy {
+        #[command(flatten)]
+        proxy: ProxyArgs,
+        /// Only this kind of policy.
+        #[arg(long, value_name = "KIND")]
+        policy: Option<String>,
+        /// Only fields that begin so, such as `sampling` or `tags`.
+        #[arg(long)]
+        field: Option<String>,
+    },
+}
+
+/// Show the Envoy resources generated for a proxy and what it acknowledged.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ursa config proxy frontend
+  ursa config proxy frontend --type rds -o yaml")]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    what: ConfigWhat,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigWhat {
+    /// One proxy.
+    #[command(alias = "dataplane")]
+    Proxy {
+        #[command(flatten)]
+        proxy: ProxyArgs,
+        /// Only this type: lds, rds, cds, eds, pipeline or secret.
+        #[arg(long, value_name = "TYPE")]
+        r#type: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ProxyArgs {
+    /// The Dataplane's name.
+    name: String,
+    /// The mesh.
+    #[arg(short, long, default_value = "default")]
+    mesh: String,
+    /// The form of the result.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Form,
+}
+
+impl ProxyArgs {
+    fn path(&self, page: &str) -> String {
+        format!("/meshes/{}/dataplanes/{}/{page}", self.mesh, self.name)
+    }
+}
+
+pub(super) async fn inspect(arguments: Inspect, server: &ServerArgs, output: Output) -> Outcome {
+    let client = Client::new(server)?;
+    match arguments.what {
+        InspectWhat::Proxy(proxy) => {
+            let overview = client.get(&proxy.path("_overview"), &[]).await?;
+            let policies = client.get(&proxy.path("_policies"), &[]).await?;
+            if proxy.output == Form::Table {
+                output.result(&overview_text(&overview, &policies))?;
+            } else {
+                output.structured(
+                    proxy.output,
+                    &json!({"overview": overview, "policies": policies}),
+                )?;
+            }
+        }
+        InspectWhat::Proxies { output: form } => {
+            let list = client.get("/dataplanes+insights", &[]).await?;
+            if form == Form::Table {
+                let rows: Vec<_> =
+                    list["items"].as_array().into_iter().flatten().map(proxy_row).collect();
+                output.result(&table(
+                    ["MESH", "NAME", "SERVICE", "CONNECTED", "CONFIG", "ENVOY"],
+                    &rows,
+                ))?;
+            } else {
+                output.structured(form, &list)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn proxy_row(overview: &Value) -> [String; 6] {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let config = match state(overview) {
+        State::Rejected => "rejected",
+        State::Pending => "pending",
+        State::Acknowledged => "acknowledged",
+        State::Nothing => "-",
+    };
+    [
+        text(&overview["proxy"]["mesh"]),
+        text(&overview["proxy"]["name"]),
+        text(&overview["service"]),
+        if overview["connected"] == true { "yes" } else { "no" }.to_owned(),
+        config.to_owned(),
+        text(&overview["envoyVersion"]),
+    ]
+}
+
+/// How far a proxy is with what it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It was sent nothing.
+    Nothing,
+    /// Something is not acknowledged.
+    Pending,
+    /// Something was refused.
+    Rejected,
+    /// Everything is acknowledged.
+    Acknowledged,
+}
+
+/// Reads the state from a proxy's overview.
+pub(crate) fn state(overview: &Value) -> State {
+    let Some(types) = overview["types"].as_object().filter(|types| !types.is_empty()) else {
+        return State::Nothing;
+    };
+    if types.values().any(|t| !t["nack"].is_null()) {
+        State::Rejected
+    } else if types.values().all(|t| t["sent"] == t["acked"]) {
+        State::Acknowledged
+    } else {
+        State::Pending
+    }
+}
+
+fn overview_text(overview: &Value, policies: &Value) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        writeln!(text, "{name:<14}{value}").expect("writing to a string does not fail");
+    };
+    let string = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    line(
+        "Proxy:",
+        format!("{}/{}", string(&overview["proxy"]["mesh"]), string(&overview["proxy"]["name"])),
+    );
+    line("Service:", string(&overview["service"]));
+    line(
+        "Connected:",
+        if overview["connected"] == true {
+            format!(
+                "since {} (agent {}, Envoy {})",
+                string(&overview["since"]),
+                string(&overview["agentVersion"]),
+                string(&overview["envoyVersion"])
+            )
+        } else {
+            "no".to_owned()
+        },
+    );
+    for (name, state) in overview["types"].as_object().into_iter().flatten() {
+        let status = match &state["nack"] {
+            Value::Null if state["sent"] == state["acked"] => "acknowledged".to_owned(),
+            Value::Null => "sent, not acknowledged yet".to_owned(),
+            nack => format!(
+                "rejected: {}",
+                nack["error"].as_str().or(nack["message"].as_str()).unwrap_or("-")
+            ),
+        };
+        line(&format!("  {name}:"), status);
+    }
+    for warning in overview["warnings"].as_array().into_iter().flatten() {
+        line("Warning:", string(warning));
+    }
+    text.push('\n');
+    let kinds = policies.as_array().map(Vec::as_slice).unwrap_or_default();
+    if kinds.is_empty() {
+        text.push_str("No policy is in effect.\n");
+    }
+    for kind in kinds {
+        let from: Vec<_> =
+            kind["policies"].as_array().into_iter().flatten().map(key_text).collect();
+        writeln!(text, "{} (weakest first: {})", string(&kind["kind"]), from.join(", "))
+            .expect("writing to a string does not fail");
+        for row in ursa_model::document::to_yaml(&kind["conf"]).lines() {
+            writeln!(text, "  {row}").expect("writing to a string does not fail");
+        }
+    }
+    text
+}
+
+pub(super) async fn explain(arguments: Explain, server: &ServerArgs, output: Output) -> Outcome {
+    let ExplainWhat::Proxy { proxy, policy, field } = arguments.what;
+    let client = Client::new(server)?;
+    let mut explained = client.get(&proxy.path("_explain"), &[]).await?;
+    let wanted = policy.as_deref().map(super::get::kind).transpose()?.map(|kind| kind.name);
+    if let Some(kinds) = explained.as_array_mut() {
+        kinds.retain(|kind| wanted.is_none_or(|wanted| kind["kind"] == wanted));
+        for kind in kinds.iter_mut() {
+            if let (Some(values), Some(field)) = (kind["values"].as_array_mut(), &field) {
+                values.retain(|value| begins(value["path"].as_str().unwrap_or_default(), field));
+            }
+        }
+    }
+    if proxy.output == Form::Table {
+        output.result(&explained_text(&explained))?;
+    } else {
+        output.structured(proxy.output, &explained)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether `path` is `field` or lies in it.
+fn begins(path: &str, field: &str) -> bool {
+    path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+fn explained_text(explained: &Value) -> String {
+    let mut text = String::new();
+    for kind in explained.as_array().into_iter().flatten() {
+        writeln!(text, "{}", kind["kind"].as_str().unwrap_or_default())
+            .expect("writing to a string does not fail");
+        let rows: Vec<_> = kind["values"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|value| {
+                let overridden: Vec<_> = value["overridden"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|entry| format!("{} from {}", plain(&entry[1]), origin(&entry[0])))
+                    .collect();
+                [
+                    format!("  {}", value["path"].as_str().unwrap_or_default()),
+                    plain(&value["value"]),
+                    origin(&value["origin"]),
+                    overridden.join("; "),
+                ]
+            })
+            .collect();
+        text.push_str(&table(["  FIELD", "VALUE", "SET BY", "INSTEAD OF"], &rows));
+        text.push('\n');
+    }
+    if text.is_empty() {
+        text.push_str("no policy is in effect\n");
+    }
+    text
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// `MeshTrace default/all (policy.yaml:12)`, or that it is the default.
+fn origin(origin: &Value) -> String {
+    if origin.is_null() {
+        return "default".to_owned();
+    }
+    let policy = key_text(&origin["policy"]);
+    let line = &origin["place"]["line"];
+    match origin["file"].as_str() {
+        Some(file) => format!("{policy} ({file}:{line})"),
+        None => format!("{policy} (line {line})"),
+    }
+}
+
+pub(super) async fn config(arguments: Config, server: &ServerArgs, output: Output) -> Outcome {
+    let ConfigWhat::Proxy { proxy, r#type } = arguments.what;
+    let client = Client::new(server)?;
+    let mut config = client.get(&proxy.path("_config"), &[]).await?;
+    if let Some(wanted) = &r#type {
+        let url = type_url(wanted)?;
+        for part in ["resources", "acknowledged"] {
+            if let Some(types) = config[part].as_object_mut() {
+                types.retain(|name, _| name == url);
+            }
+        }
+    }
+    if proxy.output == Form::Table {
+        output.result(&config_text(&config))?;
+    } else {
+        output.structured(proxy.output, &config)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn type_url(short: &str) -> Outcome<&'static str> {
+    use ursa_envoy::resources::{CDS, EDS, LDS, PIPELINE, RDS, SECRET};
+    Ok(match short.to_ascii_lowercase().as_str() {
+        "lds" | "listener" | "listeners" => LDS,
+        "rds" | "route" | "routes" => RDS,
+        "cds" | "cluster" | "clusters" => CDS,
+        "eds" | "endpoint" | "endpoints" => EDS,
+        "pipeline" => PIPELINE,
+        "secret" | "secrets" => SECRET,
+        _ => {
+            return Err(Failure::unreadable(format!("there is no type `{short}`"))
+                .help("one of lds, rds, cds, eds, pipeline, secret"));
+        }
+    })
+}
+
+fn config_text(config: &Value) -> String {
+    let mut text = String::new();
+    for (url, resources) in config["resources"].as_object().into_iter().flatten() {
+        for (name, resource) in resources.as_object().into_iter().flatten() {
+            let acknowledged = config["acknowledged"][url][name] == resource["version"];
+            let state = if acknowledged { "acknowledged" } else { "not acknowledged" };
+            let short = url.rsplit(['/', '.']).next().unwrap_or(url);
+            writeln!(
+                text,
+                "# {short} {name}: {state}, version {}",
+                resource["version"].as_str().unwrap_or("-")
+            )
+            .expect("writing to a string does not fail");
+            text.push_str(&ursa_model::document::to_yaml(&resource["body"]));
+            text.push_str("\n---\n");
+        }
+    }
+    for nack in config["nacks"].as_array().into_iter().flatten() {
+        writeln!(text, "# rejected: {nack}").expect("writing to a string does not fail");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_itself_and_what_lies_in_it() {
+        assert!(begins("sampling.overall", "sampling"));
+        assert!(begins("tags[0].name", "tags"));
+        assert!(begins("tags", "tags"));
+        assert!(!begins("samplings", "sampling"));
+    }
+
+    #[test]
+    fn a_proxy_is_as_far_as_its_slowest_type() {
+        let of = |types: Value| state(&json!({ "types": types }));
+        assert_eq!(of(json!({})), State::Nothing);
+        assert_eq!(
+            of(json!({"lds": {"sent": "2", "acked": "2", "nack": null}})),
+            State::Acknowledged
+        );
+        assert_eq!(of(json!({"lds": {"sent": "2", "acked": "1", "nack": null}})), State::Pending);
+        assert_eq!(
+            of(json!({"lds": {"sent": "2", "acked": "1", "nack": {"error": "no"}}})),
+            State::Rejected
+        );
+    }
+}

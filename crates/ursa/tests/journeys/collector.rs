@@ -1,0 +1,140 @@
+//! A real OpenTelemetry Collector that writes what it receives into a file.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::mesh::{eventually, peer};
+
+/// A running Collector.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    child: Child,
+    files: TempDir,
+    grpc: u16,
+    http: u16,
+}
+
+impl Collector {
+    /// Starts it and waits until it listens.
+    pub(crate) async fn start() -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let (grpc, http) = (free(), free());
+        let config = format!(
+            "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, http: {{endpoint: '127.0.0.1:{http}'}}}}}}}}\n\
+             exporters: {{file: {{path: '{}'}}}}\n\
+             service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines: {{traces: {{receivers: [otlp], exporters: [file]}}}}\n",
+            files.path().join("spans.json").display()
+        );
+        std::fs::write(files.path().join("config.yaml"), config).unwrap();
+        let log = std::fs::File::create(files.path().join("log")).unwrap();
+        let child = Command::new(peer("URSA_OTELCOL", "peers/otelcol/0.162.0/otelcol"))
+            .arg("--config")
+            .arg(files.path().join("config.yaml"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let collector = Self { child, files, grpc, http };
+        eventually("the Collector", async || {
+            let open = |port| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+            (open(grpc) && open(http)).then_some(())
+        })
+        .await;
+        collector
+    }
+
+    /// The endpoint for gRPC, as a policy names it.
+    pub(crate) fn grpc(&self) -> String {
+        format!("127.0.0.1:{}", self.grpc)
+    }
+
+    /// The endpoint for HTTP, as a policy names it.
+    pub(crate) fn http(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// The spans received, in order, each with its resource's attributes under `resource`.
+    pub(crate) fn spans(&self) -> Vec<Value> {
+        let text =
+            std::fs::read_to_string(self.files.path().join("spans.json")).unwrap_or_default();
+        let mut spans = Vec::new();
+        // The last line may be half written.
+        for request in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            for resource in list(&request["resourceSpans"]) {
+                for span in list(&resource["scopeSpans"]).flat_map(|scope| list(&scope["spans"])) {
+                    let mut span = span.clone();
+                    span["resource"] =
+                        serde_json::to_value(attributes(&resource["resource"])).unwrap();
+                    spans.push(span);
+                }
+            }
+        }
+        spans
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn free() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// The string attributes of a span or a resource.
+fn attributes(of: &Value) -> BTreeMap<String, String> {
+    list(&of["attributes"])
+        .filter_map(|attribute| {
+            let value = attribute["value"]["stringValue"].as_str()?;
+            Some((attribute["key"].as_str()?.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// Asserts of the spans of `GET /` at the gateway: the traces that are whole have five spans in one chain,
+/// gateway server → gateway client → frontend server → frontend client → catalog server, with tags and resource.
+pub(crate) fn assert_whole_traces(spans: &[Value]) {
+    let mut traces: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+    for span in spans {
+        traces.entry(span["traceId"].as_str().unwrap()).or_default().push(span);
+    }
+    let chain = [("gateway", 2), ("gateway", 3), ("frontend", 2), ("frontend", 3), ("catalog", 2)];
+    let mut whole = 0;
+    for trace in traces.values().filter(|trace| trace.len() == chain.len()) {
+        let mut parent = String::new();
+        for (service, kind) in chain {
+            let span = trace
+                .iter()
+                .find(|span| span["parentSpanId"].as_str().unwrap_or_default() == parent)
+                .unwrap_or_else(|| panic!("no child of {parent:?} in {trace:#?}"));
+            assert_eq!(
+                (&span["resource"]["service.name"], &span["kind"]),
+                (&service.into(), &kind.into()),
+                "{span:#}"
+            );
+            assert_eq!(span["resource"]["kuma.mesh"], "default");
+            assert_eq!(span["resource"]["deployment.environment.name"], "test");
+            let tags = attributes(span);
+            assert_eq!(
+                (tags["edition"].as_str(), tags["agent"].as_str()),
+                ("third", "none"),
+                "{span:#}"
+            );
+            parent = span["spanId"].as_str().unwrap().to_owned();
+        }
+        whole += 1;
+    }
+    assert!(whole >= 5, "only {whole} whole traces among {}", traces.len());
+}

@@ -1,0 +1,12 @@
+//! Whole journeys through the finished program: real processes, real Envoys, a real Collector.
+
+#[cfg(test)]
+mod collector;
+#[cfg(test)]
+mod live_policy;
+#[cfg(test)]
+mod mesh;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod up;

@@ -1,0 +1,163 @@
+//! The reference pages of `docs/reference` are made from the types' own doc comments. A stale page is rewritten, and
+//! the test fails once, so that the new one gets read and committed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use ursa_model::kind::Kind;
+
+#[test]
+fn the_reference_pages_are_up_to_date() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
+    let kinds = ursa_policies::kinds();
+    let mut pages = BTreeMap::from([("resources.md".to_owned(), "# Resources\n".to_owned())]);
+    for kind in kinds.iter() {
+        if kind.policy {
+            pages.insert(file_name(kind.name), page(kind, 1));
+        } else if let Some(resources) = pages.get_mut("resources.md") {
+            resources.push('\n');
+            resources.push_str(&page(kind, 2));
+        }
+    }
+    let mut stale = Vec::new();
+    for (name, text) in pages {
+        let path = folder.join(&name);
+        if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, text).unwrap();
+            stale.push(name);
+        }
+    }
+    assert!(
+        stale.is_empty(),
+        "docs/reference was stale and has been rewritten, read and commit it: {stale:?}"
+    );
+}
+
+/// `MeshTrace` → `mesh-trace.md`.
+fn file_name(kind: &str) -> String {
+    let mut name = String::new();
+    for letter in kind.chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.extend(letter.to_lowercase());
+    }
+    name + ".md"
+}
+
+fn page(kind: &Kind, level: usize) -> String {
+    let schema = (kind.schema)();
+    let root = schema.as_value();
+    let mut text = format!("{} {}\n", "#".repeat(level), kind.name);
+    if let Some(meaning) = root["description"].as_str() {
+        write!(text, "\n{meaning}\n").unwrap();
+    }
+    let shape = if kind.flat {
+        "at the top level, beside `type`, `mesh` and `name`"
+    } else {
+        "below `spec`"
+    };
+    let scope = if kind.scope == ursa_model::kind::Scope::Global { "global" } else { "in a mesh" };
+    let path = if scope == "global" {
+        format!("/{}/{{name}}", kind.plural)
+    } else {
+        format!("/meshes/{{mesh}}/{}/{{name}}", kind.plural)
+    };
+    let names: Vec<_> = std::iter::once(kind.plural)
+        .chain(kind.short.iter().copied())
+        .map(|n| format!("`{n}`"))
+        .collect();
+    write!(
+        text,
+        "\nIt is {scope}; REST path `{path}`; on the command line also {}. Fields stand {shape}.\n\n\
+         | field | type | meaning |\n|---|---|---|\n",
+        names.join(", ")
+    )
+    .unwrap();
+    rows(root, root, "", &mut Vec::new(), &mut text);
+    text
+}
+
+/// One row per field, depth first.
+fn rows(root: &Value, schema: &Value, path: &str, above: &mut Vec<String>, text: &mut String) {
+    let (schema, name) = resolve(root, schema);
+    if let Some(name) = name {
+        if above.contains(&name) {
+            return;
+        }
+        above.push(name);
+        fields(root, schema, path, above, text);
+        above.pop();
+    } else {
+        fields(root, schema, path, above, text);
+    }
+}
+
+fn fields(root: &Value, schema: &Value, path: &str, above: &mut Vec<String>, text: &mut String) {
+    for variant in ["oneOf", "anyOf", "allOf"] {
+        for option in schema[variant].as_array().into_iter().flatten() {
+            rows(root, option, path, above, text);
+        }
+    }
+    if schema["items"].is_object() {
+        rows(root, &schema["items"], &format!("{path}[]"), above, text);
+    }
+    let required: Vec<_> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let (target, _) = resolve(root, field);
+        let meaning =
+            field["description"].as_str().or(target["description"].as_str()).unwrap_or_default();
+        let meaning = meaning.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+        let needed = if required.contains(&name.as_str()) { ", required" } else { "" };
+        writeln!(text, "| `{path}` | {}{needed} | {meaning} |", type_of(root, field)).unwrap();
+        rows(root, field, &path, above, text);
+    }
+}
+
+/// Follows a reference, also through `anyOf: [{$ref}, null]` of an optional field.
+fn resolve<'a>(root: &'a Value, schema: &'a Value) -> (&'a Value, Option<String>) {
+    if let Some(name) = schema["$ref"].as_str().and_then(|r| r.strip_prefix("#/$defs/")) {
+        return (&root["$defs"][name], Some(name.to_owned()));
+    }
+    let options: Vec<_> = schema["anyOf"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|option| option["type"] != "null")
+        .collect();
+    match options.as_slice() {
+        [only] => resolve(root, only),
+        _ => (schema, None),
+    }
+}
+
+fn type_of(root: &Value, schema: &Value) -> String {
+    let (schema, _) = resolve(root, schema);
+    let choices: Vec<_> = schema["enum"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .chain(schema["oneOf"].as_array().into_iter().flatten().map(|option| &option["const"]))
+        .filter_map(Value::as_str)
+        .map(|choice| format!("`{choice}`"))
+        .collect();
+    if !choices.is_empty() {
+        return choices.join(", ");
+    }
+    let one = |value: &Value| value.as_str().filter(|t| *t != "null").map(str::to_owned);
+    let types: Vec<_> = match &schema["type"] {
+        Value::Array(types) => types.iter().filter_map(one).collect(),
+        single => one(single).into_iter().collect(),
+    };
+    match types.as_slice() {
+        [only] if only == "array" => format!("list of {}", type_of(root, &schema["items"])),
+        [only] if only == "object" && schema["properties"].is_null() => "map".to_owned(),
+        [] => "any".to_owned(),
+        _ => types.join(" or "),
+    }
+}
