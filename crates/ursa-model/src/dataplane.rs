@@ -410,7 +410,7 @@ fn validate_outbound(outbound: &Outbound, cursor: &Cursor<'_>) {
             cursor.at("tags").refuse("`tags` and `backendRef` exclude each other; keep one");
         }
         (Some(reference), _) => {
-            names::validate_resource_name(&reference.name, &cursor.at("backendRef.name"))
+            names::validate_resource_name(&reference.name, &cursor.at("backendRef.name"));
         }
         (None, Some(_)) => {}
     }

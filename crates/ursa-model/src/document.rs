@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use crate::envelope::{Envelope, is_envelope};
 use crate::key::ResourceKey;
-use crate::kind::{Kind, Kinds, Scope};
-use crate::names;
+use crate::kind::{Kind, Kinds};
 use crate::path::{Path, Segment};
 use crate::report::{Cursor, Report, Severity, Violation};
 use crate::schema;
-use crate::suggest;
-use crate::tree::{Map, Node, Place};
+use crate::tree::{Node, Place};
 use crate::yaml::{self, MAX_TEXT, Source};
 
 /// The mesh of resources that name none.
@@ -23,6 +23,8 @@ pub const DEFAULT_MESH: &str = "default";
 pub const MESH_LABEL: &str = "kuma.io/mesh";
 /// The label that holds `metadata.namespace`.
 pub const NAMESPACE_LABEL: &str = "k8s.kuma.io/namespace";
+/// After how many refusals the rest of a text is not looked at.
+pub const MAX_REFUSALS: usize = 1000;
 /// The one `apiVersion` there is.
 pub const API_VERSION: &str = "kuma.io/v1alpha1";
 
@@ -77,6 +79,14 @@ impl std::fmt::Debug for Document {
 }
 
 impl Document {
+    /// The typed spec. It fits the type of its own kind.
+    ///
+    /// # Errors
+    /// When `T` is the type of another kind.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_value(self.spec.to_json())
+    }
+
     /// The canonical universal form.
     pub fn to_json(&self) -> serde_json::Value {
         let mut json = serde_json::Map::new();
@@ -121,7 +131,7 @@ impl Parsed {
     }
 }
 
-/// Reads all documents of a text: YAML or JSON, both envelopes. Empty documents are skipped.
+/// Reads all documents of a text: YAML or JSON, both envelopes. Empty documents are skipped. Beyond [`MAX_REFUSALS`] the rest is left unread.
 pub fn parse(text: &str, kinds: &Kinds) -> Parsed {
     let mut parsed = Parsed::default();
     if text.len() > MAX_TEXT {
@@ -138,7 +148,11 @@ pub fn parse(text: &str, kinds: &Kinds) -> Parsed {
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut written: HashMap<ResourceKey, u32> = HashMap::new();
+    let mut refusals = 0;
     for (index, source) in yaml::split(text).into_iter().enumerate() {
+        if refusals >= MAX_REFUSALS {
+            break;
+        }
         let (document, mut violations) = parse_source(source, kinds);
         if let Some(document) = document {
             let first = *written.entry(document.key.clone()).or_insert(source.first_line);
@@ -157,6 +171,7 @@ pub fn parse(text: &str, kinds: &Kinds) -> Parsed {
                 });
             }
         }
+        refusals += violations.iter().filter(|violation| violation.is_refusal()).count();
         parsed.violations.extend(
             violations.into_iter().map(|violation| Violation { document: index, ..violation }),
         );
@@ -307,252 +322,4 @@ fn remove(node: &mut Node, path: &[Segment]) -> Option<()> {
         }
         _ => remove(node, parents),
     }
-}
-
-/// What stands around a spec.
-struct Envelope {
-    kind: &'static Kind,
-    meta: Meta,
-    spec: Node,
-    spec_path: Path,
-}
-
-/// Fields of the universal form that are not the resource's own.
-const UNIVERSAL: [&str; 9] =
-    ["type", "mesh", "name", "labels", "spec", "creationTime", "modificationTime", "kri", "status"];
-/// Fields of the Kubernetes form. `mesh` stood beside `metadata` in older versions.
-const KUBERNETES: [&str; 6] = ["apiVersion", "kind", "metadata", "mesh", "spec", "status"];
-/// Fields of Kubernetes' metadata that the API server writes, or that are not for us.
-const METADATA: [&str; 13] = [
-    "name",
-    "namespace",
-    "labels",
-    "annotations",
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "finalizers",
-    "generation",
-    "managedFields",
-    "ownerReferences",
-    "resourceVersion",
-    "uid",
-];
-
-/// Whether a top-level field of a flat kind belongs to the envelope.
-fn is_envelope(field: &str) -> bool {
-    field != "spec" && UNIVERSAL.contains(&field)
-}
-
-impl Envelope {
-    fn read(root: &Node, kinds: &Kinds, cursor: &Cursor<'_>) -> Option<Self> {
-        let Some(map) = root.as_map() else {
-            cursor.refuse_with_hint(
-                format!("a resource is an object, not {}", root.value.describe()),
-                "it begins with `type:`, or with `apiVersion:` and `kind:`",
-            );
-            return None;
-        };
-        let kubernetes = ["apiVersion", "kind", "metadata"].iter().any(|field| map.contains(field));
-        if kubernetes && !map.contains("type") {
-            Self::kubernetes(map, kinds, cursor)
-        } else {
-            Self::universal(map, root.place, kinds, cursor)
-        }
-    }
-
-    fn universal(map: &Map, place: Place, kinds: &Kinds, cursor: &Cursor<'_>) -> Option<Self> {
-        let kind = find_kind(map, "type", kinds, cursor);
-        let name = name(map, cursor);
-        let mut labels = labels(map, cursor);
-        let mesh_label = labels.remove(MESH_LABEL);
-        let kind = kind?;
-        let mesh = mesh(kind, map, mesh_label, cursor);
-        let (spec, spec_path) = if kind.flat {
-            let mut fields = map.clone();
-            fields.retain(|entry| !is_envelope(&entry.key));
-            (Node::new(place, crate::tree::Value::Map(fields)), Path::root())
-        } else {
-            spec_beside(map, &UNIVERSAL, kind, kinds, cursor, place)
-        };
-        let name = checked_name(name?, kind, &cursor.at("name"));
-        Some(Self {
-            kind,
-            meta: Meta { kind: kind.name.to_owned(), mesh, name, labels },
-            spec,
-            spec_path,
-        })
-    }
-
-    fn kubernetes(map: &Map, kinds: &Kinds, cursor: &Cursor<'_>) -> Option<Self> {
-        match string(map, "apiVersion", cursor) {
-            Some(version) if version == API_VERSION => {}
-            Some(version) => cursor.at("apiVersion").refuse_with_hint(
-                format!("`{version}` is not known"),
-                format!("resources of Ursa have `{API_VERSION}`"),
-            ),
-            None if map.contains("apiVersion") => {}
-            None => cursor
-                .at("apiVersion")
-                .refuse_with_hint("is missing", format!("it is `{API_VERSION}`")),
-        }
-        let kind = find_kind(map, "kind", kinds, cursor);
-        let metadata_cursor = cursor.at("metadata");
-        let empty = Map::new();
-        let metadata = match map.get("metadata") {
-            Some(node) if node.as_map().is_some() => node.as_map().unwrap_or(&empty),
-            Some(node) if !node.is_null() => {
-                metadata_cursor.refuse(format!("must be an object, not {}", node.value.describe()));
-                return None;
-            }
-            _ => {
-                metadata_cursor.refuse("is missing");
-                return None;
-            }
-        };
-        for entry in metadata.iter().filter(|entry| !METADATA.contains(&entry.key.as_str())) {
-            schema::refuse_unknown(&entry.key, METADATA, &metadata_cursor.key(&entry.key));
-        }
-        let name = name(metadata, &metadata_cursor);
-        let mut labels = labels(metadata, &metadata_cursor);
-        if let Some(namespace) = string(metadata, "namespace", &metadata_cursor) {
-            labels.entry(NAMESPACE_LABEL.to_owned()).or_insert(namespace);
-        }
-        let mesh_label = labels.remove(MESH_LABEL);
-        let kind = kind?;
-        let mesh = mesh(kind, map, mesh_label, cursor);
-        let place = map.entry("metadata").map_or(Place::START, |entry| entry.key_place);
-        let (spec, spec_path) = spec_beside(map, &KUBERNETES, kind, kinds, cursor, place);
-        let name = checked_name(name?, kind, &metadata_cursor.at("name"));
-        Some(Self {
-            kind,
-            meta: Meta { kind: kind.name.to_owned(), mesh, name, labels },
-            spec,
-            spec_path,
-        })
-    }
-}
-
-/// The text of a field; `None` if it is unset or, reported, not text.
-fn string(map: &Map, field: &str, cursor: &Cursor<'_>) -> Option<String> {
-    let node = map.get(field).filter(|node| !node.is_null())?;
-    let text = node.as_str().map(str::to_owned);
-    if text.is_none() {
-        let message = format!("must be a string, not {}", node.value.describe());
-        cursor.at(field).refuse_with_hint(message, "put it in quotes");
-    }
-    text
-}
-
-fn find_kind(map: &Map, field: &str, kinds: &Kinds, cursor: &Cursor<'_>) -> Option<&'static Kind> {
-    let cursor = cursor.at(field);
-    if map.get(field).is_none_or(Node::is_null) {
-        cursor.refuse_with_hint("is missing", format!("for example `{field}: MeshTrace`"));
-        return None;
-    }
-    let Some(name) = map.get(field).and_then(Node::as_str) else {
-        cursor.refuse("must be the name of a kind");
-        return None;
-    };
-    let found = kinds.by_exact_name(name);
-    if found.is_none() {
-        let message = format!("`{name}` is not a kind of resource");
-        let nearest = kinds.by_name(name).map(|kind| kind.name);
-        let nearest =
-            nearest.or_else(|| suggest::nearest(name, kinds.iter().map(|kind| kind.name)));
-        match nearest {
-            Some(nearest) => cursor.refuse_with_hint(message, format!("did you mean `{nearest}`?")),
-            None => {
-                let known: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
-                cursor.refuse_with_hint(message, format!("known are {}", known.join(", ")));
-            }
-        }
-    }
-    found
-}
-
-/// The written name; `None` if it is missing, which is reported.
-fn name(map: &Map, cursor: &Cursor<'_>) -> Option<String> {
-    let name = string(map, "name", cursor);
-    if map.get("name").is_none_or(Node::is_null) {
-        cursor.at("name").refuse("is missing");
-    }
-    name
-}
-
-fn checked_name(name: String, kind: &Kind, cursor: &Cursor<'_>) -> String {
-    if kind.scope == Scope::Global && kind.name == "Mesh" {
-        names::validate_mesh_name(&name, cursor);
-    } else {
-        names::validate_resource_name(&name, cursor);
-    }
-    name
-}
-
-fn mesh(kind: &Kind, map: &Map, label: Option<String>, cursor: &Cursor<'_>) -> Option<String> {
-    let written = string(map, "mesh", cursor);
-    if kind.scope == Scope::Global {
-        if written.is_some() {
-            cursor.at("mesh").warn(format!("has no effect: a {} belongs to no mesh", kind.name));
-        }
-        return None;
-    }
-    if let Some(mesh) = &written {
-        names::validate_mesh_name(mesh, &cursor.at("mesh"));
-    } else if let Some(mesh) = &label {
-        let labels = if map.contains("metadata") {
-            cursor.at("metadata.labels")
-        } else {
-            cursor.at("labels")
-        };
-        names::validate_mesh_name(mesh, &labels.key(MESH_LABEL));
-    }
-    Some(written.or(label).unwrap_or_else(|| DEFAULT_MESH.to_owned()))
-}
-
-fn labels(map: &Map, cursor: &Cursor<'_>) -> BTreeMap<String, String> {
-    let cursor = cursor.at("labels");
-    let Some(node) = map.get("labels").filter(|node| !node.is_null()) else {
-        return BTreeMap::new();
-    };
-    let Some(written) = node.as_map() else {
-        cursor.refuse(format!("must be an object, not {}", node.value.describe()));
-        return BTreeMap::new();
-    };
-    let text =
-        |key: &str| string(written, key, &cursor.clone()).map(|value| (key.to_owned(), value));
-    let labels: BTreeMap<_, _> = written.iter().filter_map(|entry| text(&entry.key)).collect();
-    names::validate_tags(&labels, &cursor);
-    labels
-}
-
-/// The spec of a kind that has one, reporting the fields beside it that do not belong there.
-fn spec_beside(
-    map: &Map,
-    envelope: &[&str],
-    kind: &'static Kind,
-    kinds: &Kinds,
-    cursor: &Cursor<'_>,
-    place: Place,
-) -> (Node, Path) {
-    let schema = kinds.schema(kind);
-    let fields = schema.get("properties").and_then(serde_json::Value::as_object);
-    let spec = map.get("spec").filter(|node| !node.is_null());
-    for entry in map.iter().filter(|entry| !envelope.contains(&entry.key.as_str())) {
-        let cursor = cursor.key(&entry.key);
-        if !fields.is_some_and(|fields| fields.contains_key(&entry.key)) {
-            schema::refuse_unknown(&entry.key, envelope.iter().copied(), &cursor);
-        } else if spec.is_none() && map.contains("spec") {
-            schema::refuse_strayed(&entry.key, "spec", &cursor);
-        } else {
-            let hint =
-                format!("put it under `spec`, beside the other settings of the {}", kind.name);
-            cursor.refuse_with_hint(format!("`{}` belongs into `spec`", entry.key), hint);
-        }
-    }
-    let spec = spec.cloned().unwrap_or_else(|| {
-        let place = map.entry("spec").map_or(place, |entry| entry.key_place);
-        Node::empty_map(place)
-    });
-    (spec, Path::root().key("spec"))
 }

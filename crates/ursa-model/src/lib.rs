@@ -10,6 +10,7 @@ pub mod backend;
 pub mod dataplane;
 pub mod document;
 pub mod duration;
+mod envelope;
 pub mod key;
 pub mod kind;
 pub mod mesh;

@@ -220,10 +220,10 @@ impl Datadog {
             (Some(url), None, None) => validate_datadog_url(url, &cursor.at("url")),
             (None, Some(address), Some(_)) if names::is_host(address) => {}
             (None, Some(_), Some(_)) => {
-                cursor.at("address").refuse("is neither an IP address nor a DNS name")
+                cursor.at("address").refuse("is neither an IP address nor a DNS name");
             }
             (Some(_), _, _) => {
-                cursor.at("url").refuse("`url` excludes `address` and `port`; keep one form")
+                cursor.at("url").refuse("`url` excludes `address` and `port`; keep one form");
             }
             (None, Some(_), None) => cursor.at("port").refuse("`address` needs its `port`"),
             (None, None, Some(_)) => cursor.at("address").refuse("`port` needs its `address`"),

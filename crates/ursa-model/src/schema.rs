@@ -6,10 +6,10 @@
 use schemars::Schema;
 use serde_json::Value as Json;
 
-use crate::duration::Duration;
-use crate::percent::Percent;
+use crate::duration::{Duration, DurationError};
+use crate::percent::{Percent, PercentError};
 use crate::report::{Cursor, Report};
-use crate::size::ByteSize;
+use crate::size::{ByteSize, ByteSizeError};
 use crate::suggest;
 use crate::tree::{Map, Node, Value};
 
@@ -43,7 +43,9 @@ impl<'s> Checker<'s> {
         }
         let schema = self.resolve(schema);
         if let Some(parts) = schema.get("allOf").and_then(Json::as_array) {
-            parts.iter().for_each(|part| self.value(node, part, cursor));
+            for part in parts {
+                self.value(node, part, cursor);
+            }
         }
         let alternatives =
             schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Json::as_array);
@@ -54,14 +56,15 @@ impl<'s> Checker<'s> {
         if !names.is_empty() {
             return one_of(node, &names, cursor);
         }
+        if let Some(reads) = schema.get("format").and_then(Json::as_str).and_then(format) {
+            if let Err(message) = reads(node) {
+                cursor.refuse(message);
+            }
+            return;
+        }
         let types = self.types(schema);
         if !types.is_empty() && !types.iter().any(|name| fits(node, name)) {
             return wrong_type(node, &types, cursor);
-        }
-        if let Some(message) =
-            schema.get("format").and_then(Json::as_str).and_then(|format| malformed(node, format))
-        {
-            return cursor.refuse(message);
         }
         match &node.value {
             Value::Map(map) => self.fields(map, schema, cursor),
@@ -86,6 +89,9 @@ impl<'s> Checker<'s> {
         let known = |key: &str| properties.and_then(|properties| properties.get(key));
         let mut strayed = Vec::new();
         for entry in map {
+            if cursor.is_full() {
+                return;
+            }
             let cursor = cursor.key(&entry.key);
             match (known(&entry.key), additional) {
                 _ if entry.node.is_null() && (!closed || known(&entry.key).is_some()) => {}
@@ -98,11 +104,7 @@ impl<'s> Checker<'s> {
                     }
                     None => {
                         let names = properties.into_iter().flatten().map(|(name, _)| name.as_str());
-                        refuse_unknown(
-                            &entry.key,
-                            names.filter(|name| !map.contains(name)),
-                            &cursor,
-                        );
+                        refuse_unknown(&entry.key, names, map, &cursor);
                     }
                 },
                 (None, _) => {}
@@ -154,6 +156,9 @@ impl<'s> Checker<'s> {
             .map(|schema| self.resolve(schema))
             .filter(|schema| self.types(schema) != ["null"])
             .collect();
+        if let [only] = alternatives.as_slice() {
+            return self.value(node, only, cursor);
+        }
         let all_names: Vec<_> = alternatives.iter().map(|schema| names(schema)).collect();
         if all_names.iter().all(|names| !names.is_empty()) && !all_names.is_empty() {
             return one_of(node, &all_names.concat(), cursor);
@@ -204,16 +209,24 @@ fn one_of(node: &Node, names: &[&str], cursor: &Cursor<'_>) {
     }
 }
 
-/// Reports a field that does not exist, and the nearest that does.
+/// Reports a field that does not exist in `map`, and the nearest that does.
 pub(crate) fn refuse_unknown<'a>(
     key: &str,
     known: impl IntoIterator<Item = &'a str>,
+    map: &Map,
     cursor: &Cursor<'_>,
 ) {
     let message = format!("unknown field `{key}`");
-    match suggest::nearest(key, known) {
-        Some(nearest) => cursor.refuse_with_hint(message, format!("did you mean `{nearest}`?")),
-        None => cursor.refuse(message),
+    let (held, free): (Vec<_>, Vec<_>) = known.into_iter().partition(|name| map.contains(name));
+    if let Some(nearest) = suggest::nearest(key, free) {
+        cursor.refuse_with_hint(message, format!("did you mean `{nearest}`?"));
+    } else if let Some(nearest) = suggest::nearest(key, held) {
+        cursor.refuse_with_hint(
+            message,
+            format!("did you mean `{nearest}`, which is there already?"),
+        );
+    } else {
+        cursor.refuse(message);
     }
 }
 
@@ -254,10 +267,10 @@ fn wrong_type(node: &Node, types: &[&str], cursor: &Cursor<'_>) {
             cursor.refuse_with_hint(message, "put it in quotes");
         }
         Value::String(text) if is_bare(text, types) => {
-            cursor.refuse_with_hint(message, "leave the quotes out")
+            cursor.refuse_with_hint(message, "leave the quotes out");
         }
         Value::Map(_) if types == ["array"] => {
-            cursor.refuse_with_hint(message, "begin it with `- `")
+            cursor.refuse_with_hint(message, "begin it with `- `");
         }
         _ => cursor.refuse(message),
     }
@@ -285,17 +298,44 @@ fn range(number: &serde_json::Number, schema: &Json, cursor: &Cursor<'_>) {
     }
 }
 
-/// What is wrong with a value of one of our formats.
-fn malformed(node: &Node, format: &str) -> Option<String> {
-    let json = || node.to_json();
-    match format {
-        "percent" => serde_json::from_value::<Percent>(json()).err().map(|error| error.to_string()),
-        "duration" => {
-            serde_json::from_value::<Duration>(json()).err().map(|error| error.to_string())
-        }
-        "byte-size" => {
-            serde_json::from_value::<ByteSize>(json()).err().map(|error| error.to_string())
-        }
+/// Whether a value is of a format, and the words if not.
+type Format = fn(&Node) -> Result<(), String>;
+
+/// How a format of ours reads a value; of other formats nothing is asked.
+fn format(name: &str) -> Option<Format> {
+    match name {
+        "percent" => Some(percent),
+        "duration" => Some(duration),
+        "byte-size" => Some(byte_size),
         _ => None,
     }
+}
+
+fn percent(node: &Node) -> Result<(), String> {
+    let written = node
+        .get("value")
+        .filter(|_| node.as_map().is_some_and(|map| map.len() == 1))
+        .unwrap_or(node);
+    let percent = match &written.value {
+        Value::Number(number) => {
+            number.as_f64().ok_or(PercentError::NotANumber).and_then(Percent::try_from)
+        }
+        Value::String(text) => text.parse(),
+        _ => Err(PercentError::NotANumber),
+    };
+    percent.map(drop).map_err(|error| error.to_string())
+}
+
+fn duration(node: &Node) -> Result<(), String> {
+    let duration = node.as_str().ok_or(DurationError::Malformed).and_then(str::parse::<Duration>);
+    duration.map(drop).map_err(|error| error.to_string())
+}
+
+fn byte_size(node: &Node) -> Result<(), String> {
+    let size = match &node.value {
+        Value::Number(number) => number.as_u64().map(ByteSize).ok_or(ByteSizeError::Malformed),
+        Value::String(text) => text.parse(),
+        _ => Err(ByteSizeError::Malformed),
+    };
+    size.map(drop).map_err(|error| error.to_string())
 }

@@ -122,7 +122,7 @@ impl Substitution {
             match &part {
                 Part::Text(text) => filled.push_str(text),
                 name => {
-                    filled.push_str(&lookup(name).ok_or_else(|| Unfilled::Unset(part.clone()))?)
+                    filled.push_str(&lookup(name).ok_or_else(|| Unfilled::Unset(part.clone()))?);
                 }
             }
         }

@@ -59,6 +59,7 @@ impl Value {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "true or false",
+            Self::Number(number) if number.is_f64() => "a decimal number",
             Self::Number(_) => "a number",
             Self::String(_) => "a string",
             Self::List(_) => "a list",

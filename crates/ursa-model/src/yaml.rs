@@ -7,9 +7,10 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput, Tag};
+use serde_json::Number;
 
 use crate::path::{Path, Segment};
-use crate::report::{Severity, Violation};
+use crate::report::{MAX_VIOLATIONS, Severity, Violation};
 use crate::tree::{Map, Node, Place, Value};
 
 /// The longest text that is read, in bytes.
@@ -76,9 +77,7 @@ fn push_source<'t>(
     if text.lines().all(says_nothing) {
         return;
     }
-    while let Some((blank, rest)) = text.split_once('\n').filter(|(line, _)| line.trim().is_empty())
-    {
-        debug_assert!(blank.trim().is_empty());
+    while let Some((_, rest)) = text.split_once('\n').filter(|(line, _)| line.trim().is_empty()) {
         text = rest;
         first_line = first_line.saturating_add(1);
     }
@@ -96,7 +95,7 @@ pub fn read(text: &str) -> Read {
     match builder.run(&mut Parser::new_from_str(&text)) {
         Ok(()) => Read { node: builder.root, violations: builder.violations },
         Err(stop) => {
-            builder.violations.push(*stop);
+            builder.violations.push(*stop.0);
             Read { node: None, violations: builder.violations }
         }
     }
@@ -104,8 +103,8 @@ pub fn read(text: &str) -> Read {
 
 /// The value as YAML, in the order of its fields.
 pub fn write(value: &serde_json::Value) -> String {
-    serde_saphyr::to_string(value)
-        .expect("a JSON value has text keys only, so it is always writable")
+    // JSON is YAML too, should a value be beyond the writer's means.
+    serde_saphyr::to_string(value).unwrap_or_else(|_| value.to_string())
 }
 
 fn violation(
@@ -158,7 +157,8 @@ enum Content {
 }
 
 /// Why reading stopped.
-type Stop = Box<Violation>;
+#[derive(Debug)]
+struct Stop(Box<Violation>);
 
 impl Builder {
     fn run(&mut self, parser: &mut Parser<'_, StrInput<'_>>) -> Result<(), Stop> {
@@ -166,7 +166,7 @@ impl Builder {
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| {
                 let message = format!("not valid YAML: {}", error.info());
-                Box::new(violation(self.path(), Some(place(*error.marker())), message, None))
+                self.stop(place(*error.marker()), message)
             })?;
             let at = place(span.start);
             match event {
@@ -183,7 +183,7 @@ impl Builder {
                 }
                 Event::Alias(anchor) => self.alias(anchor, at)?,
                 Event::Scalar(text, style, anchor, tag) => {
-                    self.scalar(&text, style, anchor, tag.as_deref(), at)?
+                    self.scalar(&text, style, anchor, tag.as_deref(), at)?;
                 }
                 Event::SequenceStart(anchor, tag) => {
                     self.begin(Content::List(Vec::new()), anchor, tag.as_deref(), at)?;
@@ -199,7 +199,7 @@ impl Builder {
     }
 
     fn stop(&self, at: Place, message: impl Into<String>) -> Stop {
-        Box::new(violation(self.path(), Some(at), message, None))
+        Stop(Box::new(violation(self.path(), Some(at), message, None)))
     }
 
     /// The path of what is being read.
@@ -280,8 +280,8 @@ impl Builder {
             },
             Some(tag) => return Err(self.unknown_tag(tag, at)),
         };
-        let value = if plain { resolve(text) } else { Some(Value::String(text.to_owned())) };
-        let Some(value) = value else {
+        let value = if plain { resolve(text) } else { Ok(Value::String(text.to_owned())) };
+        let Ok(value) = value else {
             return Err(self.stop(at, format!("`{text}` is not a finite number")));
         };
         let weight = weight_of(text);
@@ -349,13 +349,13 @@ impl Builder {
     }
 
     fn duplicate(&mut self, key: String, at: Place) {
+        if self.violations.len() >= MAX_VIOLATIONS {
+            return;
+        }
         let Some(Open { content: Content::Map { map, .. }, .. }) = self.open.last() else { return };
         let first = map.entry(&key).map(|entry| entry.key_place.line).unwrap_or_default();
         let message = format!("`{key}` stands here twice, first in line {first}");
-        let path = self.path().key(key);
-        if self.violations.len() < crate::report::MAX_VIOLATIONS {
-            self.violations.push(violation(path, Some(at), message, None));
-        }
+        self.violations.push(violation(self.path().key(key), Some(at), message, None));
     }
 
     fn unknown_tag(&self, tag: &Tag, at: Place) -> Stop {
@@ -376,9 +376,9 @@ fn depth_of(node: &Node) -> usize {
     1 + deepest.unwrap_or(0)
 }
 
-/// What a plain scalar is by the core schema; `None` for infinities and what is not a number.
-fn resolve(text: &str) -> Option<Value> {
-    Some(match text {
+/// What a plain scalar is by the core schema.
+fn resolve(text: &str) -> Result<Value, NotFinite> {
+    Ok(match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
         "true" | "True" | "TRUE" => Value::Bool(true),
         "false" | "False" | "FALSE" => Value::Bool(false),
@@ -389,33 +389,35 @@ fn resolve(text: &str) -> Option<Value> {
     })
 }
 
-/// The number that `text` is, if it is one; the inner `None` is a number that JSON cannot hold.
-fn number(text: &str) -> Option<Option<serde_json::Number>> {
-    let radix = |digits: &str, radix: u32| {
-        let valid = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
-        valid.then(|| u64::from_str_radix(digits, radix).ok().map(Into::into))
-    };
-    if let Some(digits) = text.strip_prefix("0o") {
-        return radix(digits, 8);
-    }
-    if let Some(digits) = text.strip_prefix("0x") {
-        return radix(digits, 16);
-    }
+/// A number that JSON cannot hold.
+struct NotFinite;
+
+/// The number that `text` is, if it is one.
+fn number(text: &str) -> Option<Result<Number, NotFinite>> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
-        return Some(None);
+        return Some(Err(NotFinite));
     }
-    if !unsigned.is_empty() && unsigned.chars().all(|c| c.is_ascii_digit()) {
+    for (prefix, radix) in [("0o", 8), ("0x", 16)] {
+        if let Some(digits) = text.strip_prefix(prefix).filter(|digits| all_digits(digits, radix)) {
+            let whole = u64::from_str_radix(digits, radix).map(Number::from);
+            return Some(whole.map_err(|_| NotFinite));
+        }
+    }
+    if all_digits(unsigned, 10) {
         let text = text.strip_prefix('+').unwrap_or(text);
-        let whole =
-            text.parse::<u64>().map(Into::into).or_else(|_| text.parse::<i64>().map(Into::into));
-        if let Ok(whole) = whole {
-            return Some(Some(whole));
+        let whole = text.parse::<u64>().map(Number::from);
+        if let Ok(whole) = whole.or_else(|_| text.parse::<i64>().map(Number::from)) {
+            return Some(Ok(whole));
         }
     } else if !is_float(unsigned) {
         return None;
     }
-    Some(text.parse().ok().and_then(serde_json::Number::from_f64))
+    Some(text.parse().ok().and_then(Number::from_f64).ok_or(NotFinite))
+}
+
+fn all_digits(text: &str, radix: u32) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_digit(radix))
 }
 
 /// Whether the text without its sign is a float of the core schema.
@@ -436,7 +438,7 @@ fn is_float(text: &str) -> bool {
         && exponent_holds
 }
 
-/// JSON writes characters beyond the basic plane as two escapes, `\ud83d\ude00`, which YAML does not know: they become YAML's `\U0001f600`.
+/// JSON writes characters beyond the basic plane as two escapes, `\ud83d\ude00`, which YAML does not know: they become the character.
 fn join_surrogates(text: &str) -> Cow<'_, str> {
     if !text.trim_start().starts_with(['{', '['])
         || !(text.contains("\\ud") || text.contains("\\uD"))
@@ -448,7 +450,7 @@ fn join_surrogates(text: &str) -> Cow<'_, str> {
     while let Some((before, after)) = rest.split_once('\\') {
         joined.push_str(before);
         if let Some((character, after)) = surrogate_pair(after) {
-            joined.push_str(&format!("\\U{:08x}", u32::from(character)));
+            joined.push(character);
             rest = after;
             continue;
         }

@@ -30,7 +30,7 @@ impl OpenTelemetryBackend {
                 let field = if self.tls.is_some() { "tls" } else { "endpoint" };
                 cursor.at(field).warn("nothing is sent to this backend until TLS delivery exists");
             }
-            Ok(_) => cursor.at("tls").warn_if_without_effect(),
+            Ok(_) => {}
             Err(error) => match error.hint {
                 Some(hint) => cursor.at(error.field).refuse_with_hint(error.message, hint),
                 None => cursor.at(error.field).refuse(error.message),
@@ -91,7 +91,7 @@ impl BackendRef {
         match (&self.name, self.labels.is_empty()) {
             (None, true) => cursor.refuse("needs a `name` or `labels`"),
             (Some(_), false) => {
-                cursor.at("labels").refuse("`labels` and `name` exclude each other; keep one")
+                cursor.at("labels").refuse("`labels` and `name` exclude each other; keep one");
             }
             (Some(name), true) => names::validate_resource_name(name, &cursor.at("name")),
             (None, false) => names::validate_tags(&self.labels, &cursor.at("labels")),
