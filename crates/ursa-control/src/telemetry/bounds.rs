@@ -105,13 +105,18 @@ mod tests {
     #[test]
     fn a_huge_span_is_cut_and_says_so() {
         let text = any_value::Value::StringValue("é".repeat(5000));
-        let attributes = (0..1000).map(|index| attribute(&format!("key{index}"), text.clone())).collect();
-        let span = Span { attributes, events: vec![Event::default(); 9], ..Sample::span(1, 1, 0).0 };
+        let attributes =
+            (0..1000).map(|index| attribute(&format!("key{index}"), text.clone())).collect();
+        let span =
+            Span { attributes, events: vec![Event::default(); 9], ..Sample::span(1, 1, 0).0 };
         let cut = cut_span(&span.encode_to_vec()).unwrap();
         assert!(cut.len() <= MAX_SPAN_BYTES);
         let cut = Span::decode(&*cut).unwrap();
         assert_eq!((&cut.trace_id, &cut.span_id), (&span.trace_id, &span.span_id));
-        assert_eq!((cut.dropped_events_count, cut.attributes.len() as u32 + cut.dropped_attributes_count), (9, 1000));
+        assert_eq!(
+            (cut.dropped_events_count, cut.attributes.len() as u32 + cut.dropped_attributes_count),
+            (9, 1000)
+        );
         assert!(cut.attributes.len() > 25);
     }
 
@@ -120,7 +125,9 @@ mod tests {
         let mut spans = Sample::resource("cart");
         let resource = spans.resource.as_mut().unwrap();
         let long = any_value::Value::StringValue("x".repeat(5000));
-        resource.attributes.splice(0..0, (0..1000).map(|index| attribute(&index.to_string(), long.clone())));
+        resource
+            .attributes
+            .splice(0..0, (0..1000).map(|index| attribute(&index.to_string(), long.clone())));
         let cut = cut_resource(&spans.encode_to_vec()).unwrap();
         assert!(cut.len() <= MAX_RESOURCE_BYTES);
         assert_eq!(crate::telemetry::origins::service_name(&cut), "cart");
@@ -129,7 +136,11 @@ mod tests {
     #[test]
     fn a_huge_scope_fits() {
         let text = || "x".repeat(5000);
-        let scope = InstrumentationScope { name: text(), version: text(), ..InstrumentationScope::default() };
+        let scope = InstrumentationScope {
+            name: text(),
+            version: text(),
+            ..InstrumentationScope::default()
+        };
         let spans = ScopeSpans { scope: Some(scope), schema_url: text(), ..ScopeSpans::default() };
         assert!(cut_scope(&spans.encode_to_vec()).unwrap().len() <= MAX_SCOPE_BYTES);
     }

@@ -122,8 +122,12 @@ impl Facts {
         for field in fields(span) {
             let Field { number, value, .. } = field?;
             match (number, value) {
-                (1, Value::Bytes(bytes)) => trace = Some(TraceId::from_bytes(bytes).map_err(|_| Malformed)?),
-                (2, Value::Bytes(bytes)) => id = Some(SpanId::try_from(bytes).map_err(|_| Malformed)?),
+                (1, Value::Bytes(bytes)) => {
+                    trace = Some(TraceId::from_bytes(bytes).map_err(|_| Malformed)?)
+                }
+                (2, Value::Bytes(bytes)) => {
+                    id = Some(SpanId::try_from(bytes).map_err(|_| Malformed)?)
+                }
                 (4, Value::Bytes(bytes)) => parent = bytes,
                 (6, Value::Varint(number)) => kind = Kind::from_number(number),
                 (7, Value::Fixed64(nanos)) => start = nanos,
@@ -155,7 +159,9 @@ impl Facts {
 /// The name of an encoded span.
 pub(super) fn name(span: &[u8]) -> Cow<'_, str> {
     let names = fields(span).map_while(Result::ok).filter(|field| field.number == 5);
-    String::from_utf8_lossy(names.last().and_then(|field| field.value.bytes().ok()).unwrap_or_default())
+    String::from_utf8_lossy(
+        names.last().and_then(|field| field.value.bytes().ok()).unwrap_or_default(),
+    )
 }
 
 /// A `KeyValue` whose value is a scalar; other values are never looked for.
@@ -273,8 +279,8 @@ mod tests {
     use crate::telemetry::testing::{Sample, attribute};
     use opentelemetry_proto::tonic::common::v1::any_value;
     use opentelemetry_proto::tonic::trace::v1::{Span, Status};
-    use prost::Message;
     use proptest::prelude::*;
+    use prost::Message;
 
     #[test]
     fn failed_spans_are_told_from_others() {
@@ -289,7 +295,12 @@ mod tests {
             (3, 0, vec![("http.response.status_code", int(500))], true),
             (2, 0, vec![("grpc.status_code", text("5"))], false),
             (3, 0, vec![("grpc.status_code", text("5"))], true),
-            (2, 0, vec![("rpc.grpc.status_code", int(14)), ("http.status_code", text("200"))], true),
+            (
+                2,
+                0,
+                vec![("rpc.grpc.status_code", int(14)), ("http.status_code", text("200"))],
+                true,
+            ),
             (1, 0, vec![("error", text("true"))], true),
             (1, 0, vec![("error", any_value::Value::BoolValue(true))], true),
             (1, 0, vec![("error", text("false"))], false),
@@ -297,7 +308,8 @@ mod tests {
         for (kind, code, attributes, failed) in cases {
             let mut span = Sample::span(1, 1, 0).0;
             (span.kind, span.status) = (kind, Some(Status { code, ..Status::default() }));
-            span.attributes = attributes.into_iter().map(|(key, value)| attribute(key, value)).collect();
+            span.attributes =
+                attributes.into_iter().map(|(key, value)| attribute(key, value)).collect();
             assert_eq!(Facts::read(&span.encode_to_vec()).unwrap().error, failed, "{span:?}");
         }
     }
@@ -315,7 +327,9 @@ mod tests {
         for span in bad {
             assert_eq!(Facts::read(&span.encode_to_vec()), Err(Malformed));
         }
-        for text in ["", "0", "00000000000000000000000000000000", "+0000000000000000000000000000001", "xyz"] {
+        for text in
+            ["", "0", "00000000000000000000000000000000", "+0000000000000000000000000000001", "xyz"]
+        {
             assert_eq!(text.parse::<TraceId>(), Err(NotATraceId));
         }
     }

@@ -58,7 +58,11 @@ impl Sum {
         if self.total == 0 {
             return None;
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and total")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 1 and total"
+        )]
         let rank = ((q * self.total as f64).ceil() as u64).clamp(1, self.total);
         let mut below = 0;
         let bucket = self.counts.iter().position(|count| {

@@ -44,13 +44,19 @@ use serde::Serialize;
 use tokio::time::Instant;
 use ursa_pipeline::{Refusal, Signal, Sink};
 
-pub use bounds::{MAX_ATTRIBUTES, MAX_RESOURCE_BYTES, MAX_SCOPE_BYTES, MAX_SPAN_BYTES, MAX_TEXT_BYTES};
+pub use bounds::{
+    MAX_ATTRIBUTES, MAX_RESOURCE_BYTES, MAX_SCOPE_BYTES, MAX_SPAN_BYTES, MAX_TEXT_BYTES,
+};
 pub use facts::{NotATraceId, TraceId};
-pub use query::{DEFAULT_LIMIT, InvalidParameter, InvalidParameters, MAX_LIMIT, MAX_TAGS, TraceQuery};
+pub use query::{
+    DEFAULT_LIMIT, InvalidParameter, InvalidParameters, MAX_LIMIT, MAX_TAGS, TraceQuery,
+};
 pub use routes::{MAX_LIVE_STREAMS, routes};
 pub use services::{HISTORY_SECONDS, MAX_SERVICES, REMEMBERED_SECONDS, ServiceStatistics};
 pub use traces::MAX_SPANS_PER_TRACE;
-pub use view::{EventDetail, RootSpan, ServiceSpans, SpanDetail, TraceDetail, TraceHead, TraceSummary};
+pub use view::{
+    EventDetail, RootSpan, ServiceSpans, SpanDetail, TraceDetail, TraceHead, TraceSummary,
+};
 
 use facts::Kind;
 use query::Search;
@@ -137,8 +143,9 @@ impl Window {
     /// # Errors
     /// It is not one; nothing of it was stored.
     pub fn store(&self, request: &[u8]) -> Result<(), Refusal> {
-        let request = Request::read(request)
-            .map_err(|wire::Malformed| Refusal::Invalid { reason: "not an ExportTraceServiceRequest".to_owned() })?;
+        let request = Request::read(request).map_err(|wire::Malformed| Refusal::Invalid {
+            reason: "not an ExportTraceServiceRequest".to_owned(),
+        })?;
         let now = self.now();
         let state = &mut *self.state();
         state.received += request.invalid;
@@ -160,7 +167,10 @@ impl Window {
                 }
                 let server = matches!(facts.kind, Kind::Server | Kind::Consumer);
                 let duration = facts.duration();
-                state.services.record(now, Observation { service: &service, server, error: facts.error, duration });
+                state.services.record(
+                    now,
+                    Observation { service: &service, server, error: facts.error, duration },
+                );
             }
         }
         Ok(())
@@ -168,15 +178,10 @@ impl Window {
 
     /// Services over the last `window`, which is cut to whole seconds from 1 to [`REMEMBERED_SECONDS`].
     pub fn services(&self, window: Duration) -> Overview {
-        self.overview(window, false)
-    }
-
-    /// The same with the history of each service.
-    fn overview(&self, window: Duration, history: bool) -> Overview {
         let now = self.now();
         let window = window.as_secs().clamp(1, REMEMBERED_SECONDS);
         let state = &mut *self.state();
-        Overview { services: state.services.statistics(now, window, history), totals: state.totals(now) }
+        Overview { services: state.services.statistics(now, window), totals: state.totals(now) }
     }
 
     /// What the window has taken and holds.
@@ -214,9 +219,9 @@ impl Window {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Seconds since the window began.
+    /// Seconds since the window began, counted from where a whole history lies before.
     fn now(&self) -> u64 {
-        self.began.elapsed().as_secs()
+        REMEMBERED_SECONDS + self.began.elapsed().as_secs()
     }
 }
 

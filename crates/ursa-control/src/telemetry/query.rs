@@ -71,7 +71,10 @@ impl TraceQuery {
     ///
     /// # Errors
     /// All parameters that are unknown, or whose value is not of their form.
-    pub fn parse(parameters: &[(String, String)], now: Timestamp) -> Result<Self, InvalidParameters> {
+    pub fn parse(
+        parameters: &[(String, String)],
+        now: Timestamp,
+    ) -> Result<Self, InvalidParameters> {
         let mut query = Self::default();
         let mut invalid = Vec::new();
         for (name, value) in parameters {
@@ -84,15 +87,22 @@ impl TraceQuery {
 
     fn set(&mut self, name: &str, value: &str, now: Timestamp) -> Result<(), String> {
         match name {
-            "service" => self.service = Some(value.to_owned()).filter(|service| !service.is_empty()),
+            "service" => {
+                self.service = Some(value.to_owned()).filter(|service| !service.is_empty())
+            }
             "minDuration" => self.min_duration = duration(value)?,
             "errors" => {
-                self.errors = value.parse().map_err(|_| format!("`{value}` is neither `true` nor `false`"))?;
+                self.errors = value
+                    .parse()
+                    .map_err(|_| format!("`{value}` is neither `true` nor `false`"))?;
             }
             "tag" => {
-                let (key, value) = value.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
-                    format!("`{value}` is not of the form `key=value`, like `http.status_code=503`")
-                })?;
+                let (key, value) =
+                    value.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+                        format!(
+                            "`{value}` is not of the form `key=value`, like `http.status_code=503`"
+                        )
+                    })?;
                 if self.tags.len() >= MAX_TAGS {
                     return Err(format!("at most {MAX_TAGS} tags can be asked for at once"));
                 }
@@ -100,13 +110,16 @@ impl TraceQuery {
             }
             "since" => self.since = Some(since(value, now)?),
             "limit" => {
-                self.limit = value
-                    .parse()
-                    .ok()
-                    .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-                    .ok_or_else(|| format!("`{value}` is not a number from 1 to {MAX_LIMIT}"))?;
+                self.limit =
+                    value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(
+                        || format!("`{value}` is not a number from 1 to {MAX_LIMIT}"),
+                    )?;
             }
-            _ => return Err("unknown; known are service, minDuration, errors, tag, since, limit".to_owned()),
+            _ => {
+                return Err(
+                    "unknown; known are service, minDuration, errors, tag, since, limit".to_owned()
+                );
+            }
         }
         Ok(())
     }
@@ -169,7 +182,9 @@ impl TagMatcher<'_> {
             let mut found = *self.of_origins.entry(span.origin).or_insert_with(|| {
                 let mut found = 0;
                 if let Some(origin) = origins.get(span.origin) {
-                    resource_attributes(&origin.encoded, |attribute| found |= which(self.tags, &attribute));
+                    resource_attributes(&origin.encoded, |attribute| {
+                        found |= which(self.tags, &attribute)
+                    });
                 }
                 found
             });
@@ -178,7 +193,8 @@ impl TagMatcher<'_> {
                     break;
                 }
                 if let Field { number: 9, value: Value::Bytes(attribute), .. } = field {
-                    found |= Attribute::read(attribute).map_or(0, |attribute| which(self.tags, &attribute));
+                    found |= Attribute::read(attribute)
+                        .map_or(0, |attribute| which(self.tags, &attribute));
                 }
             }
             found == all
@@ -188,7 +204,8 @@ impl TagMatcher<'_> {
 
 fn which(tags: &[(String, String)], attribute: &Attribute<'_>) -> TagSet {
     let bits = (0..TagSet::BITS).zip(tags);
-    bits.filter(|(_, (key, value))| attribute.is(key, value)).fold(0, |set, (bit, _)| set | 1 << bit)
+    bits.filter(|(_, (key, value))| attribute.is(key, value))
+        .fold(0, |set, (bit, _)| set | 1 << bit)
 }
 
 /// A duration as the command line and the policies write it, like `250ms` or `1m30s`.
@@ -213,13 +230,16 @@ mod tests {
 
     fn parse(text: &str) -> Result<TraceQuery, InvalidParameters> {
         let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        let pairs: Vec<_> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let pairs: Vec<_> =
+            pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         TraceQuery::parse(&pairs, "2026-08-01T12:00:00Z".parse().unwrap())
     }
 
     #[test]
     fn parameters_are_read() {
-        let query = parse("service=cart&minDuration=1.5s&errors=true&tag=k=v=w&tag=a=&since=5m&limit=7").unwrap();
+        let query =
+            parse("service=cart&minDuration=1.5s&errors=true&tag=k=v=w&tag=a=&since=5m&limit=7")
+                .unwrap();
         let expected = TraceQuery {
             service: Some("cart".to_owned()),
             min_duration: Duration::from_millis(1500),
@@ -235,9 +255,14 @@ mod tests {
 
     #[test]
     fn every_wrong_parameter_is_named_with_its_reason() {
-        let InvalidParameters(invalid) =
-            parse("minDuration=soon&errors=yes&tag=x&limit=0&since=later&minDuraton=1s&minDuration=-1s").unwrap_err();
-        let report: Vec<_> = invalid.iter().map(|invalid| format!("{}: {}", invalid.field, invalid.reason)).collect();
+        let InvalidParameters(invalid) = parse(
+            "minDuration=soon&errors=yes&tag=x&limit=0&since=later&minDuraton=1s&minDuration=-1s",
+        )
+        .unwrap_err();
+        let report: Vec<_> = invalid
+            .iter()
+            .map(|invalid| format!("{}: {}", invalid.field, invalid.reason))
+            .collect();
         insta::assert_snapshot!(report.join("\n"), @r"
         minDuration: `soon` is not a duration like `250ms`, `2s` or `1m30s`
         errors: `yes` is neither `true` nor `false`

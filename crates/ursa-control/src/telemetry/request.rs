@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::bounds::{MAX_RESOURCE_BYTES, MAX_SCOPE_BYTES, MAX_SPAN_BYTES, cut_resource, cut_scope, cut_span};
+use super::bounds::{
+    MAX_RESOURCE_BYTES, MAX_SCOPE_BYTES, MAX_SPAN_BYTES, cut_resource, cut_scope, cut_span,
+};
 use super::facts::Facts;
 use super::wire::{Field, Malformed, fields};
 
@@ -43,7 +45,11 @@ impl<'a> Request<'a> {
     fn resource_spans(&mut self, resource_spans: &'a [u8]) -> Result<(), Malformed> {
         let (resource, scopes) = apart(resource_spans)?;
         let index = self.resources.len();
-        self.resources.push(if resource.len() > MAX_RESOURCE_BYTES { cut_resource(&resource)? } else { resource });
+        self.resources.push(if resource.len() > MAX_RESOURCE_BYTES {
+            cut_resource(&resource)?
+        } else {
+            resource
+        });
         scopes.into_iter().try_for_each(|scope_spans| self.scope_spans(index, scope_spans))
     }
 

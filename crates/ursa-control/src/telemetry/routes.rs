@@ -58,7 +58,10 @@ pub fn routes(window: Arc<Window>, closing: CancellationToken) -> Router {
 /// The parameters of a URL in their order.
 type Parameters = Query<Vec<(String, String)>>;
 
-async fn services(State(window): State<Arc<Window>>, Query(parameters): Parameters) -> Result<Response, Problem> {
+async fn services(
+    State(window): State<Arc<Window>>,
+    Query(parameters): Parameters,
+) -> Result<Response, Problem> {
     let mut over = DEFAULT_WINDOW;
     let mut invalid = Vec::new();
     for (field, value) in parameters {
@@ -73,7 +76,11 @@ async fn services(State(window): State<Arc<Window>>, Query(parameters): Paramete
         };
         invalid.push(InvalidParameter { field, reason });
     }
-    if invalid.is_empty() { Ok(fresh(&window.services(over))) } else { Err(InvalidParameters(invalid).into()) }
+    if invalid.is_empty() {
+        Ok(fresh(&window.services(over)))
+    } else {
+        Err(InvalidParameters(invalid).into())
+    }
 }
 
 #[derive(Serialize)]
@@ -81,7 +88,10 @@ struct Traces {
     traces: Vec<TraceSummary>,
 }
 
-async fn traces(State(window): State<Arc<Window>>, Query(parameters): Parameters) -> Result<Response, Problem> {
+async fn traces(
+    State(window): State<Arc<Window>>,
+    Query(parameters): Parameters,
+) -> Result<Response, Problem> {
     let query = TraceQuery::parse(&parameters, Timestamp::now())?;
     Ok(fresh(&Traces { traces: window.traces(&query).await }))
 }
@@ -94,11 +104,14 @@ async fn trace(
     let invalid = |field: &str, reason: String| {
         InvalidParameters(vec![InvalidParameter { field: field.to_owned(), reason }])
     };
-    let id: TraceId = id.parse().map_err(|error: super::NotATraceId| invalid("id", error.to_string()))?;
+    let id: TraceId =
+        id.parse().map_err(|error: super::NotATraceId| invalid("id", error.to_string()))?;
     let found = match parameters.get("format").map(String::as_str) {
         None | Some("json") => window.trace(id).map(|trace| fresh(&trace)),
         Some("otlp") => window.otlp(id).map(|trace| fresh(&trace)),
-        Some(other) => return Err(invalid("format", format!("`{other}` is neither `json` nor `otlp`")).into()),
+        Some(other) => {
+            return Err(invalid("format", format!("`{other}` is neither `json` nor `otlp`")).into());
+        }
     };
     found.ok_or_else(|| Problem {
         status: StatusCode::NOT_FOUND,
@@ -130,8 +143,10 @@ async fn live_stream(
     let mut ticks = interval(LIVE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watcher = Watcher { window: shared.window, query, ticks, _permit: permit };
-    let events = stream::unfold(watcher, |mut watcher| async { Some((Ok(watcher.next().await), watcher)) });
-    Ok(Sse::new(events.take_until(shared.closing.cancelled_owned())).keep_alive(KeepAlive::default()))
+    let events =
+        stream::unfold(watcher, |mut watcher| async { Some((Ok(watcher.next().await), watcher)) });
+    Ok(Sse::new(events.take_until(shared.closing.cancelled_owned()))
+        .keep_alive(KeepAlive::default()))
 }
 
 struct Watcher {
@@ -144,7 +159,7 @@ struct Watcher {
 impl Watcher {
     async fn next(&mut self) -> Event {
         self.ticks.tick().await;
-        let overview = self.window.overview(DEFAULT_WINDOW, true);
+        let overview = self.window.services(DEFAULT_WINDOW);
         let news = News { overview, traces: self.window.traces(&self.query).await };
         // Numbers, texts and maps with text keys always become JSON.
         Event::default().json_data(news).unwrap_or_default()
@@ -174,9 +189,10 @@ impl From<InvalidParameters> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let invalid = self.invalid.into_iter().map(|InvalidParameter { field, reason }| {
-            json!({ "field": field, "reason": reason })
-        });
+        let invalid = self
+            .invalid
+            .into_iter()
+            .map(|InvalidParameter { field, reason }| json!({ "field": field, "reason": reason }));
         let body = json!({
             "type": "about:blank",
             "status": self.status.as_u16(),
@@ -184,6 +200,7 @@ impl IntoResponse for Problem {
             "detail": self.detail,
             "invalid_parameters": invalid.collect::<Vec<_>>(),
         });
-        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string())
+            .into_response()
     }
 }

@@ -46,8 +46,7 @@ pub struct ServiceStatistics {
     pub p95: Option<f64>,
     /// 99th percentile.
     pub p99: Option<f64>,
-    /// Requests and errors of each of the last [`HISTORY_SECONDS`] whole seconds, oldest first. In the live stream only.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Requests and errors of each of the last [`HISTORY_SECONDS`] whole seconds, oldest first.
     pub history: Vec<[u32; 2]>,
 }
 
@@ -109,17 +108,21 @@ impl Services {
     }
 
     /// Every service seen in the last [`REMEMBERED_SECONDS`], by name, over the last `window` seconds.
-    pub(super) fn statistics(&mut self, now: u64, window: u64, history: bool) -> Vec<ServiceStatistics> {
+    pub(super) fn statistics(&mut self, now: u64, window: u64) -> Vec<ServiceStatistics> {
         self.forget_the_gone(now);
         let seconds = self.seconds_covered(now, window);
         let from = (now + 1).saturating_sub(window);
-        self.services.iter().map(|(name, service)| service.statistics(name, now, from, seconds, history)).collect()
+        self.services
+            .iter()
+            .map(|(name, service)| service.statistics(name, now, from, seconds))
+            .collect()
     }
 
     /// Spans a second over the last `window` seconds.
     pub(super) fn spans_per_second(&self, now: u64, window: u64) -> f64 {
         let from = (now + 1).saturating_sub(window);
-        let spans: u64 = self.spans.iter().rev().take_while(|(at, _)| *at >= from).map(|(_, count)| count).sum();
+        let spans: u64 =
+            self.spans.iter().rev().take_while(|(at, _)| *at >= from).map(|(_, count)| count).sum();
         rounded(spans as f64 / self.seconds_covered(now, window))
     }
 
@@ -148,7 +151,7 @@ impl Service {
         }
     }
 
-    fn statistics(&self, name: &Arc<str>, now: u64, from: u64, seconds: f64, history: bool) -> ServiceStatistics {
+    fn statistics(&self, name: &Arc<str>, now: u64, from: u64, seconds: f64) -> ServiceStatistics {
         let window = || self.seconds.iter().rev().take_while(|second| second.at >= from);
         let requests: u64 = window().map(|second| u64::from(second.requests)).sum();
         let errors: u64 = window().map(|second| u64::from(second.errors)).sum();
@@ -161,13 +164,14 @@ impl Service {
             p50: durations.quantile(0.50).map(rounded),
             p95: durations.quantile(0.95).map(rounded),
             p99: durations.quantile(0.99).map(rounded),
-            history: if history { self.history(now) } else { Vec::new() },
+            history: self.history(now),
         }
     }
 
     /// The running second is left out: it would look like a drop.
     fn history(&self, now: u64) -> Vec<[u32; 2]> {
-        let mut seconds = self.seconds.iter().skip_while(|second| second.at + HISTORY_SECONDS < now).peekable();
+        let mut seconds =
+            self.seconds.iter().skip_while(|second| second.at + HISTORY_SECONDS < now).peekable();
         (now.saturating_sub(HISTORY_SECONDS)..now)
             .map(|at| match seconds.next_if(|second| second.at == at) {
                 Some(second) => [second.requests, second.errors],
@@ -188,7 +192,12 @@ mod tests {
 
     fn record(services: &mut Services, now: u64, name: &str, millis: u64, error: bool) {
         let service = Arc::from(name);
-        let observation = Observation { service: &service, server: true, error, duration: Duration::from_millis(millis) };
+        let observation = Observation {
+            service: &service,
+            server: true,
+            error,
+            duration: Duration::from_millis(millis),
+        };
         services.record(now, observation);
     }
 
@@ -199,9 +208,15 @@ mod tests {
             record(&mut services, second, "cart", 10, false);
             record(&mut services, second, "cart", 500, second % 4 == 0);
         }
-        let [cart] = &services.statistics(199, 60, false)[..] else { panic!("one service") };
-        assert_eq!((cart.requests_per_second, cart.errors_per_second, cart.error_ratio), (2.0, 0.25, 0.125));
-        assert!((cart.p50.unwrap() - 10.0).abs() < 0.4 && (cart.p99.unwrap() - 500.0).abs() < 16.0, "{cart:?}");
+        let [cart] = &services.statistics(199, 60)[..] else { panic!("one service") };
+        assert_eq!(
+            (cart.requests_per_second, cart.errors_per_second, cart.error_ratio),
+            (2.0, 0.25, 0.125)
+        );
+        assert!(
+            (cart.p50.unwrap() - 10.0).abs() < 0.4 && (cart.p99.unwrap() - 500.0).abs() < 16.0,
+            "{cart:?}"
+        );
         assert_eq!(services.spans_per_second(199, 10), 2.0);
     }
 
@@ -210,7 +225,7 @@ mod tests {
         let mut services = Services::default();
         record(&mut services, 7, "cart", 1, false);
         record(&mut services, 8, "cart", 1, false);
-        assert_eq!(services.statistics(8, 60, false)[0].requests_per_second, 1.0);
+        assert_eq!(services.statistics(8, 60)[0].requests_per_second, 1.0);
     }
 
     #[test]
@@ -219,7 +234,7 @@ mod tests {
         for second in [10, 12, 12, 70] {
             record(&mut services, second, "cart", 1, second == 12);
         }
-        let history = &services.statistics(71, 60, true)[0].history;
+        let history = &services.statistics(71, 60)[0].history;
         assert_eq!(history.len(), 60);
         assert_eq!((history[1], history[59]), ([2, 2], [1, 0]), "11 s to 70 s");
     }
@@ -230,9 +245,10 @@ mod tests {
         for index in 0..=MAX_SERVICES {
             record(&mut services, 0, &format!("s{index}"), 1, false);
         }
-        assert_eq!(services.statistics(1, 60, false).len(), MAX_SERVICES);
+        assert_eq!(services.statistics(1, 60).len(), MAX_SERVICES);
         record(&mut services, REMEMBERED_SECONDS, "new", 1, false);
-        let names: Vec<_> = services.statistics(REMEMBERED_SECONDS, 60, false).into_iter().map(|s| s.name).collect();
+        let names: Vec<_> =
+            services.statistics(REMEMBERED_SECONDS, 60).into_iter().map(|s| s.name).collect();
         assert_eq!(names, ["new"]);
     }
 }

@@ -37,13 +37,18 @@ impl Sample {
 
     pub(super) fn resource(service: &str) -> ResourceSpans {
         let name = any_value::Value::StringValue(service.to_owned());
-        let resource = Resource { attributes: vec![attribute("service.name", name)], ..Resource::default() };
+        let resource =
+            Resource { attributes: vec![attribute("service.name", name)], ..Resource::default() };
         ResourceSpans { resource: Some(resource), ..ResourceSpans::default() }
     }
 }
 
 pub(super) fn attribute(key: &str, value: any_value::Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    }
 }
 
 /// An encoded request of one service's spans.

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, TracesData};
-use prost::Message;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use prost::Message;
 use ursa_pipeline::{Refusal, Signal, Sink};
 
 use super::testing::{Sample, attribute, request};
@@ -29,9 +29,12 @@ fn id(trace: u8) -> TraceId {
 #[test]
 fn a_trace_is_put_together_from_several_requests() {
     let window = Window::new(LARGE);
-    let failing = Sample::span(1, 3, 2).at(1_200_000_000, 1_900_000_000).tag("http.status_code", "503");
+    let failing =
+        Sample::span(1, 3, 2).at(1_200_000_000, 1_900_000_000).tag("http.status_code", "503");
     window.store(&request("payments", [failing])).unwrap();
-    window.store(&request("cart", [Sample::span(1, 2, 1).at(1_100_000_000, 1_950_000_000)])).unwrap();
+    window
+        .store(&request("cart", [Sample::span(1, 2, 1).at(1_100_000_000, 1_950_000_000)]))
+        .unwrap();
     window.store(&request("frontend", [Sample::span(1, 1, 0)])).unwrap();
 
     let summary = &listed(&window, &TraceQuery::default())[0];
@@ -63,8 +66,15 @@ fn a_trace_is_put_together_from_several_requests() {
     }
     "#);
     let trace = window.trace(id(1)).unwrap();
-    let tree: Vec<_> = trace.spans.iter().map(|span| (span.depth, &*span.service, span.start_ms, span.error)).collect();
-    assert_eq!(tree, [(0, "frontend", 0.0, false), (1, "cart", 100.0, false), (2, "payments", 200.0, true)]);
+    let tree: Vec<_> = trace
+        .spans
+        .iter()
+        .map(|span| (span.depth, &*span.service, span.start_ms, span.error))
+        .collect();
+    assert_eq!(
+        tree,
+        [(0, "frontend", 0.0, false), (1, "cart", 100.0, false), (2, "payments", 200.0, true)]
+    );
     insta::assert_snapshot!(serde_json::to_string_pretty(&trace.spans[2]).unwrap(), @r#"
     {
       "spanId": "0303030303030303",
@@ -97,7 +107,10 @@ fn otlp_gives_back_what_came() {
     assert_eq!(back.encode_to_vec(), sent);
     let json = serde_json::to_value(&back).unwrap();
     let span = &json["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
-    assert_eq!((&span["traceId"], &span["spanId"]), (&"01".repeat(16).into(), &"01".repeat(8).into()));
+    assert_eq!(
+        (&span["traceId"], &span["spanId"]),
+        (&"01".repeat(16).into(), &"01".repeat(8).into())
+    );
     assert_eq!(serde_json::from_value::<TracesData>(json).unwrap(), back);
 }
 
@@ -116,7 +129,12 @@ fn what_is_sent_twice_is_kept_and_counted_once() {
 #[test]
 fn bad_spans_are_refused_and_good_ones_beside_them_kept() {
     let window = Window::new(LARGE);
-    window.store(&request("cart", [Sample::span(0, 1, 0), Sample::span(1, 1, 0), Sample::span(1, 0, 0)])).unwrap();
+    window
+        .store(&request(
+            "cart",
+            [Sample::span(0, 1, 0), Sample::span(1, 1, 0), Sample::span(1, 0, 0)],
+        ))
+        .unwrap();
     let totals = window.totals();
     assert_eq!((totals.spans_received, totals.spans_held, totals.spans_refused), (3, 1, 2));
     assert!(matches!(window.store(b"\x0a\x05x"), Err(Refusal::Invalid { .. })));
@@ -125,7 +143,12 @@ fn bad_spans_are_refused_and_good_ones_beside_them_kept() {
 #[test]
 fn only_traces_are_taken() {
     let window = Window::new(LARGE);
-    let taken = |signal| window.accept(signal, Bytes::from(request("cart", [Sample::span(1, 1, 0)])), 1).now_or_never().unwrap();
+    let taken = |signal| {
+        window
+            .accept(signal, Bytes::from(request("cart", [Sample::span(1, 1, 0)])), 1)
+            .now_or_never()
+            .unwrap()
+    };
     assert_eq!(taken(Signal::Traces), Ok(()));
     assert_eq!(taken(Signal::Logs), Err(Refusal::Unsupported { signal: Signal::Logs }));
     assert_eq!(window.totals().spans_held, 1);
@@ -134,11 +157,14 @@ fn only_traces_are_taken() {
 #[test]
 fn the_oldest_trace_leaves_first_and_whole() {
     let window = Window::new(8 << 10);
-    let big = |trace: u8| (1..=5).map(move |span| Sample::span(trace, span, 0).tag("x", &"y".repeat(500)));
+    let big = |trace: u8| {
+        (1..=5).map(move |span| Sample::span(trace, span, 0).tag("x", &"y".repeat(500)))
+    };
     for trace in 1..=3 {
         window.store(&request("cart", big(trace))).unwrap();
     }
-    let held: Vec<_> = listed(&window, &TraceQuery::default()).iter().map(|t| (t.trace_id, t.spans)).collect();
+    let held: Vec<_> =
+        listed(&window, &TraceQuery::default()).iter().map(|t| (t.trace_id, t.spans)).collect();
     assert_eq!(held, [(id(3), 5), (id(2), 5)]);
     assert_eq!(window.totals().evicted_traces, 1);
     window.store(&request("cart", [Sample::span(1, 9, 5)])).unwrap();
@@ -165,18 +191,23 @@ fn a_trace_has_a_bound_of_spans() {
         sample
     });
     window.store(&request("cart", spans)).unwrap();
-    assert_eq!((window.totals().spans_held, window.totals().spans_refused), (MAX_SPANS_PER_TRACE, 1));
+    assert_eq!(
+        (window.totals().spans_held, window.totals().spans_refused),
+        (MAX_SPANS_PER_TRACE, 1)
+    );
 }
 
 #[tokio::test]
 async fn a_search_through_a_large_window_lets_others_in() {
     let window = Window::new(LARGE);
     for trace in 0..4000_u16 {
-        let mut span = Sample::span(1, 1, 0).tag("n", &trace.to_string()).tag("padding", &"x".repeat(400));
+        let mut span =
+            Sample::span(1, 1, 0).tag("n", &trace.to_string()).tag("padding", &"x".repeat(400));
         span.0.trace_id[..2].copy_from_slice(&trace.to_be_bytes());
         window.store(&request("cart", [span])).unwrap();
     }
-    let query = TraceQuery { tags: vec![("n".to_owned(), "0".to_owned())], ..TraceQuery::default() };
+    let query =
+        TraceQuery { tags: vec![("n".to_owned(), "0".to_owned())], ..TraceQuery::default() };
     assert!(window.traces(&query).now_or_never().is_none(), "it takes several steps");
     assert_eq!(window.traces(&query).await.len(), 1);
 }
@@ -201,40 +232,58 @@ impl Plain {
             .at(self.start, self.start + self.length)
             .tag("tag", &self.tag.to_string())
             .tag("padding", &"x".repeat(self.padding));
-        sample.0.status = Some(Status { code: if self.failed { 2 } else { 0 }, ..Status::default() });
+        sample.0.status =
+            Some(Status { code: if self.failed { 2 } else { 0 }, ..Status::default() });
         sample
     }
 }
 
 fn plain() -> impl Strategy<Value = Plain> {
     let services = prop::sample::select(&["frontend", "cart", "payments"][..]);
-    (services, 1_u8..12, 1_u8..=255, 0_u8..6, 0_u64..5_000, 0_u64..3_000, any::<bool>(), 0_u8..4, 0_usize..900).prop_map(
-        |(service, trace, span, parent, start, length, failed, tag, padding)| Plain {
-            service,
-            trace,
-            span,
-            parent,
-            start: start * 1_000_000,
-            length: length * 1_000_000,
-            failed,
-            tag,
-            padding,
-        },
+    (
+        services,
+        1_u8..12,
+        1_u8..=255,
+        0_u8..6,
+        0_u64..5_000,
+        0_u64..3_000,
+        any::<bool>(),
+        0_u8..4,
+        0_usize..900,
     )
+        .prop_map(|(service, trace, span, parent, start, length, failed, tag, padding)| {
+            Plain {
+                service,
+                trace,
+                span,
+                parent,
+                start: start * 1_000_000,
+                length: length * 1_000_000,
+                failed,
+                tag,
+                padding,
+            }
+        })
 }
 
 fn queries() -> impl Strategy<Value = TraceQuery> {
     let service = prop::option::of(prop::sample::select(&["frontend", "cart", "nobody"][..]));
-    (service, 0_u64..4_000, any::<bool>(), prop::option::of(0_u8..5), prop::option::of(0_i64..5_000), 1_usize..15).prop_map(
-        |(service, min_duration, errors, tag, since, limit)| TraceQuery {
+    (
+        service,
+        0_u64..4_000,
+        any::<bool>(),
+        prop::option::of(0_u8..5),
+        prop::option::of(0_i64..5_000),
+        1_usize..15,
+    )
+        .prop_map(|(service, min_duration, errors, tag, since, limit)| TraceQuery {
             service: service.map(str::to_owned),
             min_duration: Duration::from_millis(min_duration),
             errors,
             tags: tag.map(|tag| ("tag".to_owned(), tag.to_string())).into_iter().collect(),
             since: since.map(|millis| Timestamp::from_millisecond(millis).unwrap()),
             limit,
-        },
-    )
+        })
 }
 
 /// The starts of what `query` should find, newest first.
@@ -242,13 +291,20 @@ fn expected(traces: &BTreeMap<u8, Vec<Plain>>, query: &TraceQuery) -> Vec<u64> {
     let matching = traces.values().filter(|spans| {
         let start = spans.iter().map(|span| span.start).min().unwrap();
         let end = spans.iter().map(|span| span.start + span.length).max().unwrap();
-        query.service.as_ref().is_none_or(|service| spans.iter().any(|span| span.service == service))
+        query
+            .service
+            .as_ref()
+            .is_none_or(|service| spans.iter().any(|span| span.service == service))
             && Duration::from_nanos(end - start) >= query.min_duration
             && (!query.errors || spans.iter().any(|span| span.failed))
-            && query.tags.iter().all(|(_, tag)| spans.iter().any(|span| span.tag.to_string() == *tag))
+            && query
+                .tags
+                .iter()
+                .all(|(_, tag)| spans.iter().any(|span| span.tag.to_string() == *tag))
             && query.since.is_none_or(|since| i128::from(start) >= since.as_nanosecond())
     });
-    let mut starts: Vec<_> = matching.map(|spans| spans.iter().map(|span| span.start).min().unwrap()).collect();
+    let mut starts: Vec<_> =
+        matching.map(|spans| spans.iter().map(|span| span.start).min().unwrap()).collect();
     starts.sort_unstable_by(|a, b| b.cmp(a));
     starts.truncate(query.limit);
     starts
@@ -328,18 +384,30 @@ fn any_span() -> impl Strategy<Value = Span> {
     ];
     let ids = (1_u8..4, prop::sample::select(vec![0_usize, 8, 16]), 0_u8..9, 0_u8..9);
     let keys = prop::sample::select(&["error", "http.status_code", "grpc.status_code", "x"][..]);
-    (ids, any::<i32>(), any::<u64>(), any::<u64>(), vec((keys, value), 0..5), any::<i32>(), ".{0,9}").prop_map(
-        |((trace, length, span, parent), kind, start, end, attributes, code, name)| Span {
-            trace_id: vec![trace; 16],
-            span_id: vec![span; 8],
-            parent_span_id: vec![parent; length],
-            kind,
-            start_time_unix_nano: start,
-            end_time_unix_nano: end,
-            attributes: attributes.into_iter().map(|(key, value)| attribute(key, value)).collect(),
-            status: Some(Status { code, message: name.clone() }),
-            name,
-            ..Span::default()
-        },
+    (
+        ids,
+        any::<i32>(),
+        any::<u64>(),
+        any::<u64>(),
+        vec((keys, value), 0..5),
+        any::<i32>(),
+        ".{0,9}",
     )
+        .prop_map(
+            |((trace, length, span, parent), kind, start, end, attributes, code, name)| Span {
+                trace_id: vec![trace; 16],
+                span_id: vec![span; 8],
+                parent_span_id: vec![parent; length],
+                kind,
+                start_time_unix_nano: start,
+                end_time_unix_nano: end,
+                attributes: attributes
+                    .into_iter()
+                    .map(|(key, value)| attribute(key, value))
+                    .collect(),
+                status: Some(Status { code, message: name.clone() }),
+                name,
+                ..Span::default()
+            },
+        )
 }

@@ -60,13 +60,20 @@ impl Trace {
         self.spans.iter().any(|held| held.id == facts.span && *held.encoded == *encoded)
     }
 
-    pub(super) fn push(&mut self, facts: &Facts, encoded: &[u8], origin: OriginId, service: &Arc<str>) {
+    pub(super) fn push(
+        &mut self,
+        facts: &Facts,
+        encoded: &[u8],
+        origin: OriginId,
+        service: &Arc<str>,
+    ) {
         self.start = self.start.min(facts.start);
         self.end = self.end.max(facts.end);
         self.errors += u32::from(facts.error);
         self.encoded_bytes += encoded.len();
         let span = self.spans.len();
-        self.root = self.root.min(Root { has_parent: facts.parent.is_some(), start: facts.start, span });
+        self.root =
+            self.root.min(Root { has_parent: facts.parent.is_some(), start: facts.start, span });
         match self.services.iter_mut().find(|(name, _)| name == service) {
             Some((_, spans)) => *spans += 1,
             None => {
@@ -86,7 +93,10 @@ impl Trace {
 
     /// What one more span may add to [`cost`](Self::cost) at most.
     pub(super) fn cost_of_next(&self, encoded: &[u8]) -> usize {
-        encoded.len() + ALLOCATION + self.growth() * size_of::<HeldSpan>() + size_of::<(Arc<str>, u32)>()
+        encoded.len()
+            + ALLOCATION
+            + self.growth() * size_of::<HeldSpan>()
+            + size_of::<(Arc<str>, u32)>()
     }
 
     /// The encoded span that names the trace.
@@ -97,7 +107,8 @@ impl Trace {
     /// What the trace takes of the limit, origins excepted: itself, its three index entries, all it allocated.
     pub(super) fn cost(&self) -> usize {
         /// By age, by id and by start; trees and tables are about two thirds full.
-        const INDEXED: usize = (size_of::<u64>() + size_of::<(TraceId, u64)>() + size_of::<(u64, u64)>()) * 3 / 2;
+        const INDEXED: usize =
+            (size_of::<u64>() + size_of::<(TraceId, u64)>() + size_of::<(u64, u64)>()) * 3 / 2;
         const FIXED: usize = size_of::<Trace>() * 3 / 2 + INDEXED + 2 * ALLOCATION;
         FIXED
             + self.encoded_bytes

@@ -86,7 +86,13 @@ impl Traces {
         Stored::Kept
     }
 
-    fn make_room(&mut self, growing: Option<Age>, facts: &Facts, encoded: &[u8], origin: &[u8]) -> bool {
+    fn make_room(
+        &mut self,
+        growing: Option<Age>,
+        facts: &Facts,
+        encoded: &[u8],
+        origin: &[u8],
+    ) -> bool {
         loop {
             let trace_adds = match growing.and_then(|age| self.by_age.get(&age)) {
                 Some(trace) => trace.cost_of_next(encoded),
@@ -177,7 +183,10 @@ impl Traces {
         for (age, trace) in &self.by_age {
             assert_eq!(self.by_id[&trace.id], *age);
             assert!(self.by_start.contains(&(trace.start, *age)) && !trace.spans.is_empty());
-            assert_eq!(trace.services.iter().map(|(_, spans)| *spans as usize).sum::<usize>(), trace.spans.len());
+            assert_eq!(
+                trace.services.iter().map(|(_, spans)| *spans as usize).sum::<usize>(),
+                trace.spans.len()
+            );
         }
     }
 }

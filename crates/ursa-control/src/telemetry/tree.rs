@@ -47,7 +47,9 @@ pub(super) fn order(nodes: &[Node]) -> Vec<(usize, u32)> {
                 continue;
             }
             ordered.push((index, depth));
-            pending.extend(children.get(index).into_iter().flatten().rev().map(|&child| (child, depth + 1)));
+            pending.extend(
+                children.get(index).into_iter().flatten().rev().map(|&child| (child, depth + 1)),
+            );
         }
     }
     ordered
@@ -74,7 +76,10 @@ mod tests {
 
     #[test]
     fn a_missing_parent_makes_a_root() {
-        assert_eq!(ordered(&[node(1, 0, 5), node(2, 9, 1), node(3, 2, 2)]), [(2, 0), (3, 1), (1, 0)]);
+        assert_eq!(
+            ordered(&[node(1, 0, 5), node(2, 9, 1), node(3, 2, 2)]),
+            [(2, 0), (3, 1), (1, 0)]
+        );
     }
 
     #[test]
@@ -84,7 +89,10 @@ mod tests {
 
     #[test]
     fn cycles_are_cut_at_their_earliest() {
-        assert_eq!(ordered(&[node(1, 2, 5), node(2, 1, 3), node(3, 3, 9)]), [(3, 0), (2, 0), (1, 1)]);
+        assert_eq!(
+            ordered(&[node(1, 2, 5), node(2, 1, 3), node(3, 3, 9)]),
+            [(3, 0), (2, 0), (1, 1)]
+        );
     }
 
     proptest! {

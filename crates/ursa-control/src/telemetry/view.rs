@@ -60,7 +60,10 @@ pub struct ServiceSpans {
 impl TraceSummary {
     pub(super) fn of(trace: &Trace, origins: &Origins) -> Self {
         let root = trace.root().map(|root| RootSpan {
-            service: origins.get(root.origin).map(|origin| origin.service.to_string()).unwrap_or_default(),
+            service: origins
+                .get(root.origin)
+                .map(|origin| origin.service.to_string())
+                .unwrap_or_default(),
             name: facts::name(&root.encoded).into_owned(),
         });
         let services = trace.services.iter();
@@ -70,7 +73,9 @@ impl TraceSummary {
             start: timestamp(trace.start),
             duration_ms: millis(trace.end.saturating_sub(trace.start)),
             spans: trace.spans.len(),
-            services: services.map(|(name, spans)| ServiceSpans { name: name.to_string(), spans: *spans }).collect(),
+            services: services
+                .map(|(name, spans)| ServiceSpans { name: name.to_string(), spans: *spans })
+                .collect(),
             errors: trace.errors,
         }
     }
@@ -172,7 +177,9 @@ impl TraceCopy {
             summary: TraceSummary::of(trace, origins),
             start: trace.start,
             spans: spans
-                .filter_map(|span| Some((Arc::clone(&origins.get(span.origin)?.encoded), span.encoded.clone())))
+                .filter_map(|span| {
+                    Some((Arc::clone(&origins.get(span.origin)?.encoded), span.encoded.clone()))
+                })
                 .collect(),
         }
     }
@@ -183,16 +190,26 @@ impl TraceCopy {
         let mut nodes = Vec::with_capacity(self.spans.len());
         let mut spans = Vec::with_capacity(self.spans.len());
         for (origin, encoded) in &self.spans {
-            let (Ok(facts), Ok(span)) = (Facts::read(encoded), Span::decode(&**encoded)) else { continue };
-            let (service, resource) = origins.entry(Arc::clone(origin)).or_insert_with(|| described(origin));
+            let (Ok(facts), Ok(span)) = (Facts::read(encoded), Span::decode(&**encoded)) else {
+                continue;
+            };
+            let (service, resource) =
+                origins.entry(Arc::clone(origin)).or_insert_with(|| described(origin));
             nodes.push(Node { id: facts.span, parent: facts.parent, start: facts.start });
-            spans.push(Some(span_detail(&facts, span, self.start, service.clone(), Arc::clone(resource))));
+            spans.push(Some(span_detail(
+                &facts,
+                span,
+                self.start,
+                service.clone(),
+                Arc::clone(resource),
+            )));
         }
         let in_order = tree::order(&nodes).into_iter().filter_map(|(index, depth)| {
             let span = spans.get_mut(index)?.take()?;
             Some(SpanDetail { depth, ..span })
         });
-        let TraceSummary { trace_id, root, start, duration_ms, services, errors, spans: _ } = self.summary;
+        let TraceSummary { trace_id, root, start, duration_ms, services, errors, spans: _ } =
+            self.summary;
         TraceDetail {
             summary: TraceHead { trace_id, root, start, duration_ms, services, errors },
             spans: in_order.collect(),
@@ -208,7 +225,8 @@ impl TraceCopy {
                 resource_spans.push(ResourceSpans::decode(&**origin).unwrap_or_default());
                 resource_spans.len() - 1
             });
-            let scope_spans = resource_spans.get_mut(place).and_then(|resource| resource.scope_spans.first_mut());
+            let scope_spans =
+                resource_spans.get_mut(place).and_then(|resource| resource.scope_spans.first_mut());
             if let (Some(scope_spans), Ok(span)) = (scope_spans, Span::decode(&**encoded)) {
                 scope_spans.spans.push(span);
             }
@@ -218,7 +236,8 @@ impl TraceCopy {
 }
 
 fn described(origin: &[u8]) -> (String, Arc<Map<String, Value>>) {
-    let resource = ResourceSpans::decode(origin).ok().and_then(|spans| spans.resource).unwrap_or_default();
+    let resource =
+        ResourceSpans::decode(origin).ok().and_then(|spans| spans.resource).unwrap_or_default();
     (service_name(origin), Arc::new(object(resource.attributes)))
 }
 

@@ -111,17 +111,33 @@ mod tests {
 
     #[test]
     fn each_wire_type_is_read() {
-        let message = [0x08, 0x96, 0x01, 0x11, 1, 0, 0, 0, 0, 0, 0, 0, 0x1a, 2, b'h', b'i', 0x25, 2, 0, 0, 0];
-        let values: Vec<_> = fields(&message).map(|field| field.map(|field| (field.number, field.value))).collect();
-        let expected =
-            [(1, Value::Varint(150)), (2, Value::Fixed64(1)), (3, Value::Bytes(b"hi")), (4, Value::Fixed32(2))];
+        let message =
+            [0x08, 0x96, 0x01, 0x11, 1, 0, 0, 0, 0, 0, 0, 0, 0x1a, 2, b'h', b'i', 0x25, 2, 0, 0, 0];
+        let values: Vec<_> =
+            fields(&message).map(|field| field.map(|field| (field.number, field.value))).collect();
+        let expected = [
+            (1, Value::Varint(150)),
+            (2, Value::Fixed64(1)),
+            (3, Value::Bytes(b"hi")),
+            (4, Value::Fixed32(2)),
+        ];
         assert_eq!(values, expected.map(Ok));
     }
 
     #[test]
     fn what_does_not_end_is_malformed() {
-        for message in [&[0x0a, 5, 1][..], &[0x80], &[0x09, 1], &[0x0b], &[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1]] {
-            assert_eq!(fields(message).last().map(|field| field.map(|field| field.number)), Some(Err(Malformed)), "{message:?}");
+        for message in [
+            &[0x0a, 5, 1][..],
+            &[0x80],
+            &[0x09, 1],
+            &[0x0b],
+            &[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1],
+        ] {
+            assert_eq!(
+                fields(message).last().map(|field| field.map(|field| field.number)),
+                Some(Err(Malformed)),
+                "{message:?}"
+            );
         }
     }
 }
