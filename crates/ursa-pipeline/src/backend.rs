@@ -89,22 +89,15 @@ impl Backend {
 
     /// Stores a request for this backend.
     pub(crate) async fn push(&self, request: Bytes, items: usize) -> Result<(), PushError> {
-        // Counted first: what is sent was enqueued before.
+        self.queue.push(request, items).await?;
         self.enqueued(items);
-        let pushed = self.queue.push(request, items).await;
-        if pushed.is_err() {
-            self.health().enqueued -= items as u64;
-        } else {
-            self.meters.enqueued(items);
-        }
         self.show_queue();
-        pushed
+        Ok(())
     }
 
     /// Counts a request that this backend had no room for and another took.
     pub(crate) fn lose(&self, items: usize) {
         self.enqueued(items);
-        self.meters.enqueued(items);
         self.dropped(self.exporter().protocol(), Loss::QueueFull, items);
     }
 
@@ -196,7 +189,7 @@ impl Backend {
             let pause = match outcome {
                 Outcome::Delivered { rejected, message } => {
                     self.meters.request(protocol, success(protocol), started.elapsed());
-                    return self.delivered(protocol, batch, rejected, message);
+                    return self.delivered(protocol, batch, rejected, &message);
                 }
                 Outcome::Blocked(reason) => {
                     self.troubled(BackendState::Blocked, reason);
@@ -232,7 +225,7 @@ impl Backend {
         }
     }
 
-    fn delivered(&self, protocol: &str, batch: &Batch, rejected: usize, message: String) {
+    fn delivered(&self, protocol: &str, batch: &Batch, rejected: usize, message: &str) {
         let rejected = rejected.min(batch.items);
         let sent = batch.items - rejected;
         self.meters.sent(protocol, sent, batch.bytes);
@@ -244,7 +237,7 @@ impl Backend {
             }
             health.state = BackendState::Up;
             health.sent += sent as u64;
-            health.last_error = (rejected > 0).then(|| message.clone());
+            health.last_error = (rejected > 0).then(|| message.to_owned());
         }
         if rejected > 0 {
             self.dropped(protocol, Loss::Rejected, rejected);
@@ -284,6 +277,7 @@ impl Backend {
     }
 
     fn enqueued(&self, items: usize) {
+        self.meters.enqueued(items);
         self.health().enqueued += items as u64;
     }
 

@@ -68,10 +68,10 @@ mod tests {
 
     #[test]
     fn output_is_bounded_by_size_and_by_ratio() {
-        let packed = gzip([&[0; 10_000_000][..]].into_iter());
+        let packed = gzip([&*vec![0; 10_000_000]].into_iter());
         let Err(GunzipError::TooLarge { limit }) = gunzip(&packed, usize::MAX) else { panic!() };
         assert_eq!(limit, packed.len() * MAX_RATIO);
-        let packed = gzip([&[0; 100_000][..]].into_iter());
+        let packed = gzip([&*vec![0; 100_000]].into_iter());
         assert!(matches!(gunzip(&packed, 99_999), Err(GunzipError::TooLarge { limit: 99_999 })));
         assert!(gunzip(&packed, 100_000).is_ok());
     }

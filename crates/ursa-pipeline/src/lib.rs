@@ -26,6 +26,7 @@ mod rpc;
 mod signal;
 mod sink;
 mod status;
+mod stream;
 mod tasks;
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ use crate::{Refusal, Signal, Sink, attributes};
 /// What a sender is told to wait when nothing can be taken.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long what waits for a removed backend is still tried.
-const REMOVED_FOR: Duration = Duration::from_secs(300);
+const REMOVED_FOR: Duration = Duration::from_mins(5);
 /// How often ages are shown, and removed backends looked after.
 const TICK: Duration = Duration::from_secs(1);
 /// How long connections may take to end.

@@ -1,5 +1,7 @@
 //! To and from a real OpenTelemetry Collector, over gRPC and over HTTP: every span compared.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

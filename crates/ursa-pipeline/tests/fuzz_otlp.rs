@@ -1,6 +1,8 @@
 //! Fuzz targets of OTLP receiving. `cargo test` runs the kept corpus (`__fuzz__`) and some random
 //! inputs; `cargo bolero test` searches for more.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

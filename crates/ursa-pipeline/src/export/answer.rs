@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::wire::{Fields, Value};
 
-/// Longest text of a backend that is kept.
+/// Characters of a backend's text that are kept.
 const MAX_MESSAGE: usize = 512;
 
 /// What came of an attempt to deliver a batch.
@@ -97,8 +97,12 @@ impl Outcome {
     }
 }
 
-/// A backend's text, cut to a bound and made printable.
+/// A backend's text, made printable. It may repeat secrets.
 pub(super) fn text_of(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect()
+    String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).collect()
+}
+
+/// A text cut to what is kept of it; after redaction, which needs secrets whole.
+pub(super) fn cut(text: &str) -> String {
+    text.chars().take(MAX_MESSAGE).collect()
 }

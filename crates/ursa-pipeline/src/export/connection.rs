@@ -12,7 +12,6 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -20,6 +19,7 @@ use ursa_model::backend::Protocol;
 
 use super::Target;
 use super::body::Pieces;
+use crate::stream::Stream;
 use crate::tasks::Tasks;
 
 /// What is kept of an answer's body.
@@ -35,11 +35,6 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) trait Dial: Debug + Send + Sync {
     async fn dial(&self, host: &str, port: u16) -> io::Result<Box<dyn Stream>>;
 }
-
-/// A connection's bytes.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Plain TCP.
 #[derive(Debug)]

@@ -70,11 +70,11 @@ pub(super) fn outcome(answer: &Answer) -> Outcome {
         Some(Code::OK) => message(&answer.body),
         Some(code) => failed(code, trailers),
         None if answer.status == StatusCode::OK => {
-            failure(Code::UNKNOWN, "the answer has no gRPC status".to_owned(), None)
+            failure(Code::UNKNOWN, "the answer has no gRPC status", None)
         }
         None => {
             let message = format!("HTTP status {} instead of a gRPC answer", answer.status);
-            failure(Code::of_http(answer.status), message, None)
+            failure(Code::of_http(answer.status), &message, None)
         }
     }
 }
@@ -88,10 +88,10 @@ fn failed(code: Code, trailers: &HeaderMap) -> Outcome {
     let text = trailers.get(MESSAGE).map(|text| unpercent(text.as_bytes())).unwrap_or_default();
     let details = trailers.get(STATUS_DETAILS).and_then(|details| BINARY.decode(details).ok());
     let details = details.and_then(|details| Status::decode(&*details).ok());
-    failure(code, text, details.and_then(|details| details.retry_after()))
+    failure(code, &text, details.and_then(|details| details.retry_after()))
 }
 
-fn failure(code: Code, text: String, retry_after: Option<Duration>) -> Outcome {
+fn failure(code: Code, text: &str, retry_after: Option<Duration>) -> Outcome {
     let again = match code {
         Code::CANCELLED
         | Code::DEADLINE_EXCEEDED

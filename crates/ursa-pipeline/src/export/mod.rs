@@ -29,12 +29,11 @@ use crate::queue::Batch;
 use connection::{Connection, SendError};
 
 pub(crate) use answer::{Again, Failure, Outcome, Reason};
-#[cfg(test)]
-pub(crate) use connection::Stream;
 pub(crate) use connection::{Dial, Tcp};
 pub(crate) use credentials::Values;
 pub(crate) use retry::Backoff;
 
+use answer::cut;
 use credentials::Credentials;
 
 /// The address of the node's own collector when nothing names it.
@@ -134,7 +133,7 @@ impl Exporter {
                 })
             }),
         };
-        outcome.map_message(|message| filled.redact(message))
+        outcome.map_message(|message| cut(&filled.redact(message)))
     }
 
     async fn attempt(&self, signal: Signal, batch: &Batch, headers: &::http::HeaderMap) -> Outcome {

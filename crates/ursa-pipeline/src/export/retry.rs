@@ -5,7 +5,7 @@ use std::time::Duration;
 use ursa_model::backend::OpenTelemetryBackend;
 
 /// Longest wait that a backend may ask for.
-const MAX_ASKED: Duration = Duration::from_secs(3600);
+const MAX_ASKED: Duration = Duration::from_hours(1);
 /// What is added at most to a wait that was asked for, so that not all senders return at once.
 const ASKED_JITTER: Duration = Duration::from_secs(1);
 

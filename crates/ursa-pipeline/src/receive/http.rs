@@ -73,7 +73,11 @@ impl Http {
             message = self.intake.gunzip(&message, &mut held)?;
         }
         if format == Format::Json {
-            held.grow(json::cost(&message))?;
+            let cost = json::cost(&message);
+            if cost > limits.memory {
+                return Err(Problem::TooMany);
+            }
+            held.grow(cost)?;
             let protobuf = json::to_protobuf(signal, &message);
             message = protobuf.map_err(|error| Problem::Malformed(error.to_string()))?.into();
         }

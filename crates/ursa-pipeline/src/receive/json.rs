@@ -15,7 +15,7 @@ const OBJECT_BYTES: usize = 512;
 
 /// Memory that decoding `text` may take: `[{},{},…]` grows a lot.
 pub(super) fn cost(text: &[u8]) -> usize {
-    let objects = text.iter().filter(|byte| **byte == b'{').count();
+    let objects: usize = text.iter().map(|byte| usize::from(*byte == b'{')).sum();
     objects.saturating_mul(OBJECT_BYTES).saturating_add(text.len().saturating_mul(2))
 }
 

@@ -51,7 +51,7 @@ pub struct Limits {
     /// Bytes of all requests that are being read or handled. Default 64 MiB; beyond it, requests
     /// are pushed back.
     pub memory: usize,
-    /// Connections. Default 256; more wait to be accepted.
+    /// Connections. Default 1024; more wait to be accepted.
     pub connections: usize,
     /// HTTP/2 requests at once on one connection. Default 64.
     pub streams: u32,
@@ -68,11 +68,11 @@ impl Default for Limits {
         Self {
             message: 4 << 20,
             memory: 64 << 20,
-            connections: 256,
+            connections: 1024,
             streams: 64,
             headers: 16 << 10,
             read: Duration::from_secs(20),
-            idle: Duration::from_secs(300),
+            idle: Duration::from_mins(5),
         }
     }
 }

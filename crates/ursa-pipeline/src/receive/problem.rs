@@ -20,6 +20,8 @@ pub(super) enum Problem {
     Refused(#[from] Refusal),
     #[error("the request is larger than {limit} bytes")]
     TooLarge { limit: usize },
+    #[error("the request holds too many objects for JSON; send fewer at once, or protobuf")]
+    TooMany,
     #[error("too many requests at once; try again later")]
     Busy,
     #[error("the request did not arrive in time")]
@@ -53,9 +55,10 @@ impl Problem {
     /// The gRPC code. RESOURCE_EXHAUSTED is final without `RetryInfo`.
     pub(super) fn code(&self) -> Code {
         match self {
-            Self::Refused(Refusal::Full { .. }) | Self::TooLarge { .. } | Self::Busy => {
-                Code::RESOURCE_EXHAUSTED
-            }
+            Self::Refused(Refusal::Full { .. })
+            | Self::TooLarge { .. }
+            | Self::TooMany
+            | Self::Busy => Code::RESOURCE_EXHAUSTED,
             Self::Refused(Refusal::Unavailable { .. }) => Code::UNAVAILABLE,
             Self::Refused(Refusal::Unsupported { .. }) | Self::Path(_) | Self::Encoding(_) => {
                 Code::UNIMPLEMENTED
@@ -75,7 +78,7 @@ impl Problem {
             Self::Refused(Refusal::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Refused(Refusal::Unsupported { .. }) | Self::Path(_) => StatusCode::NOT_FOUND,
             Self::Refused(Refusal::Invalid { .. }) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Encoding(_) | Self::ContentType(..) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,

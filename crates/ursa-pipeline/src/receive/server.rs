@@ -18,13 +18,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::listener::{Listener, Stream};
+use super::listener::Listener;
 use super::reply::Reply;
 use super::{Bind, BindError, Limits};
+use crate::stream::Stream;
 use crate::tasks::Tasks;
 
 /// Header fields of a request over HTTP/1.1.
 const MAX_HEADERS: usize = 64;
+/// The HTTP library takes no smaller buffer.
+const MIN_BUFFER: usize = 8 << 10;
 /// How long a new try to accept waits after the system refused (out of file descriptors).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// HTTP/2 pings look after connections whose peer vanished.
@@ -32,7 +35,7 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// HTTP/2 flow-control windows: what a peer may send ahead of being read.
 const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// What a protocol makes of a request.
 pub(super) trait Answer: Clone + Send + Sync + 'static {
@@ -159,7 +162,7 @@ impl<A: Answer> Server<A> {
             .timer(TokioTimer::new())
             .header_read_timeout(limits.read)
             .max_headers(MAX_HEADERS)
-            .max_buf_size(limits.headers as usize);
+            .max_buf_size((limits.headers as usize).max(MIN_BUFFER));
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -53,8 +53,9 @@ async fn spans_arrive_whole_with_their_headers() {
 async fn failures_are_repeated_or_counted_as_the_protocol_says() {
     use Reply::{Grpc, Hang, Http, Partial, Refuse};
     let http = |status, header, value| Http(status, header, value, "");
-    // Answers; seconds between attempts (at least, less than one second or half more); losses.
-    let cases: [(&str, Vec<Reply>, &[f64], &[(&str, u64)]); 17] = [
+    /// Endpoint; answers; seconds of the attempts, at least, and less than two more; losses.
+    type Case = (&'static str, Vec<Reply>, &'static [f64], &'static [(&'static str, u64)]);
+    let cases: [Case; 17] = [
         (HTTP, vec![http(429, "retry-after", "7")], &[0.0, 7.0], &[]),
         (HTTP, vec![http(503, "retry-after", "100")], &[0.0, 100.0], &[]),
         (HTTP, vec![http(502, "x", "y"), http(504, "x", "y")], &[0.0, 0.5, 1.5], &[]),

@@ -75,7 +75,7 @@ impl Rig {
 
     /// Waits, on the paused clock, until the status is as wanted.
     async fn wait(&self, what: &str, wanted: impl Fn(&PipelineStatus) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(7200);
+        let deadline = Instant::now() + Duration::from_hours(2);
         loop {
             let status = self.pipeline.status().await;
             if wanted(&status) {

@@ -25,8 +25,9 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::compression::gunzip;
-use crate::export::{Dial, Stream};
+use crate::export::Dial;
 use crate::rpc::{Code, PREFIX_BYTES, Status};
+use crate::stream::Stream;
 use crate::tasks::Tasks;
 
 /// What a backend does with a request.

@@ -305,8 +305,8 @@ proptest! {
                 bytes[at] = byte;
             }
         }
-        if end.index(2) == 1 {
-            bytes.truncate(end.index(bytes.len() + 1));
+        if !bytes.is_empty() && end.index(2) == 1 {
+            bytes.truncate(end.index(bytes.len()));
         }
         trusted(bytes);
     }
