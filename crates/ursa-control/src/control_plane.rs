@@ -175,11 +175,10 @@ impl ControlPlane {
             window: Arc::clone(&window),
         };
         let others = telemetry::routes(Arc::clone(&window), stop.clone()).merge(gui::routes());
-        let tls = match is_local {
-            true => None,
-            false => {
-                Some(TlsAcceptor::from(authority.server(&names, now, &[b"h2", b"http/1.1"])?))
-            }
+        let tls = if is_local {
+            None
+        } else {
+            Some(TlsAcceptor::from(authority.server(&names, now, &[b"h2", b"http/1.1"])?))
         };
         let serving =
             Serving { tls, max_connections: MAX_API_CONNECTIONS, http2_only: false, grace: GRACE };

@@ -31,6 +31,8 @@ mod secrets;
 mod serve;
 mod snapshot;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 mod tokens;
 
 pub use authority::{Authority, AuthorityError};

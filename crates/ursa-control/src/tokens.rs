@@ -299,3 +299,64 @@ pub(crate) fn same_proxy(token: &ProxyId, proxy: &ProxyId) -> Result<(), Refused
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    #[test]
+    fn a_token_says_who_it_was_made_for_until_it_expires() {
+        let tokens = Tokens::open(None, "pin").unwrap();
+        for identity in [Identity::Admin, Identity::Dataplane(ProxyId::new("default", "a.b"))] {
+            let token = tokens.issue(&identity, now(), HOUR).unwrap();
+            assert_eq!(tokens.verify(token.expose(), now()), Ok(identity));
+            let end = now() + HOUR;
+            let expired = tokens.verify(token.expose(), end);
+            assert_eq!(expired, Err(Refused::Expired { at: end }));
+        }
+        for wrong in [Duration::ZERO, MAX_VALID_FOR + HOUR] {
+            assert!(tokens.issue(&Identity::Admin, now(), wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_authority_or_algorithm_is_refused() {
+        let tokens = Tokens::open(None, "pin").unwrap();
+        let other = Tokens { authority: "other".to_owned(), ..Tokens::open(None, "").unwrap() };
+        let strange = Tokens { verifying: tokens.verifying.clone(), ..other };
+        let token = strange.issue(&Identity::Admin, now(), HOUR).unwrap();
+        assert_eq!(tokens.verify(token.expose(), now()), Err(Refused::Signature));
+        let same_key = Tokens {
+            signing: tokens.signing.clone(),
+            verifying: tokens.verifying.clone(),
+            authority: "other".to_owned(),
+        };
+        let token = same_key.issue(&Identity::Admin, now(), HOUR).unwrap();
+        assert_eq!(tokens.verify(token.expose(), now()), Err(Refused::Authority));
+        // {"alg":"none","typ":"JWT"} . {"kind":"admin", …} .
+        let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJraW5kIjoiYWRtaW4iLCJjYSI6InBpbiIsImlhdCI6MCwiZXhwIjoxOTAwMDAwMDAwLCJqdGkiOiIifQ.";
+        assert_eq!(tokens.verify(none, now()), Err(Refused::Malformed));
+        assert_eq!(tokens.verify(&"x".repeat(1 << 20), now()), Err(Refused::Malformed));
+    }
+
+    #[test]
+    fn the_admin_token_is_kept_and_renewed_half_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(Some(dir.path()), "pin").unwrap();
+        let first = tokens.admin(Some(dir.path()), now()).unwrap();
+        assert_eq!(tokens.admin(Some(dir.path()), now() + HOUR).unwrap(), first);
+        let later = now() + ADMIN_VALID_FOR / 2 + HOUR;
+        let renewed = tokens.admin(Some(dir.path()), later).unwrap();
+        assert_ne!(renewed, first);
+        assert_eq!(
+            tokens.verify(renewed.expose(), later + ADMIN_VALID_FOR / 2),
+            Ok(Identity::Admin)
+        );
+    }
+}

@@ -54,7 +54,7 @@ pub(crate) enum Answer {
 /// A resource that the agent refused; it keeps the version that it acknowledged before, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// The version that was refused.
+    /// The version that was refused; empty when it refused to let go of it.
     pub(crate) version: String,
     /// The agent's or Envoy's words.
     pub(crate) error: String,
@@ -148,10 +148,13 @@ impl State {
             }
             Some(error) => {
                 let error = cut(error);
-                for (name, version) in &waiting.resources {
-                    let refused =
-                        Refused { version: version.clone(), error: error.clone(), at: now.1 };
-                    this.refused.insert(name.clone(), refused);
+                let removed = waiting.removed.iter().map(|name| (name, ""));
+                let resources = waiting.resources.iter();
+                for (name, version) in
+                    resources.map(|(name, it)| (name, it.as_str())).chain(removed)
+                {
+                    let (version, error) = (version.to_owned(), error.clone());
+                    this.refused.insert(name.clone(), Refused { version, error, at: now.1 });
                 }
                 this.retry_in_halves(waiting.resources);
                 Answer::Refused
@@ -171,7 +174,7 @@ impl State {
             for type_url in types {
                 responses.extend(self.additions(type_url, &target, now));
             }
-            if !self.waits(types) && !self.refuses(types) {
+            if !self.waits(types) && !self.refuses(types, &target) {
                 for type_url in types.iter().rev() {
                     responses.extend(self.removals(type_url, &target, now));
                 }
@@ -184,8 +187,14 @@ impl State {
         types.iter().filter_map(|url| self.types.get(url)).any(|this| this.waiting.is_some())
     }
 
-    fn refuses(&self, types: &[&'static str]) -> bool {
-        types.iter().filter_map(|url| self.types.get(url)).any(|this| !this.refused.is_empty())
+    /// Whether anything that is wanted is refused as it is.
+    fn refuses(&self, types: &[&'static str], target: &Resources) -> bool {
+        let refused = |url: &&'static str| Some((self.types.get(url)?, target.get(url)?));
+        types.iter().filter_map(refused).any(|(this, wanted)| {
+            this.refused.iter().any(|(name, refused)| {
+                wanted.get(name).is_some_and(|resource| resource.version == refused.version)
+            })
+        })
     }
 
     fn additions(
@@ -197,9 +206,6 @@ impl State {
         let this = self.types.get_mut(type_url).filter(|this| this.waiting.is_none())?;
         let none = BTreeMap::new();
         let wanted = target.get(type_url).unwrap_or(&none);
-        this.refused.retain(|name, refused| {
-            wanted.get(name).is_some_and(|resource| resource.version == refused.version)
-        });
         let mut changed: Vec<_> = wanted
             .iter()
             .filter(|(name, resource)| this.sent.get(*name) != Some(&resource.version))

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use envoy_types::pb::google::protobuf::Any;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use super::state::{Answer, Response, State};
 fn of(resources: &[(&'static str, &str, &str)]) -> Arc<Resources> {
     let mut made = Resources::new();
     for (type_url, name, version) in resources {
-        let resource = Resource { version: (*version).to_owned(), body: Default::default() };
+        let resource = Resource { version: (*version).to_owned(), body: Any::default() };
         made.entry(type_url).or_default().insert((*name).to_owned(), resource);
     }
     Arc::new(made)

@@ -1,0 +1,275 @@
+//! The configuration of one proxy: a pure function of the mesh's snapshot and the proxy.
+//!
+//! - Each inbound is a listener and a local cluster behind it; each outbound is a listener and a
+//!   cluster whose endpoints are the inbounds, of all Dataplanes of the mesh, that have its tags.
+//! - An inbound speaks what its `kuma.io/protocol` says. An outbound speaks what all of its
+//!   destinations speak.
+//! - Then the policies are applied, and the result is looked over once more ([`check`]).
+//!
+//! Names hold no IP address unless the Dataplane gives one of its own to the listener, so that the
+//! statistics of a service's proxies have the same names.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ursa_envoy::check::check;
+use ursa_envoy::proxy::{
+    Cluster, ClusterKind, Direction, Endpoint, HttpListener, Listener, ListenerKind, ProxyConfig,
+    Route, RouteConfig, RouteTracing,
+};
+use ursa_envoy::resources::{Resources, SECRET, resources};
+use ursa_model::backend::OpenTelemetryBackend;
+use ursa_model::dataplane::{Outbound, Protocol, SERVICE_TAG};
+use ursa_model::pipeline::PipelineConfig;
+use ursa_policies::backends::Applied;
+use ursa_policies::effective::{Effective, apply, effective};
+
+use crate::backends::MeshBackends;
+use crate::secrets;
+use crate::snapshot::{Instance, MeshSnapshot, Proxy};
+
+/// What holds for all proxies of this control plane.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    /// The zone.
+    pub(crate) zone: String,
+    /// The MeshOpenTelemetryBackend named `ursa`.
+    pub(crate) built_in: OpenTelemetryBackend,
+}
+
+/// Everything one proxy is to hold, and what it was made of.
+#[derive(Debug)]
+pub(crate) struct Generated {
+    /// The service that it speaks for.
+    pub(crate) service: String,
+    /// What it is sent.
+    pub(crate) resources: Arc<Resources>,
+    /// What does not work as written.
+    pub(crate) warnings: Vec<String>,
+    /// Backends that the policies looked up.
+    pub(crate) applied: Applied,
+    /// Services that its outbounds lead to, also those that nobody serves.
+    pub(crate) destinations: BTreeSet<String>,
+    /// Secrets that its pipeline names, also those that are missing.
+    pub(crate) secrets: BTreeSet<String>,
+    /// What the second look found: mistakes of ours, not of the user's.
+    pub(crate) findings: Vec<String>,
+}
+
+/// What the policies say about a proxy.
+pub(crate) fn policies(mesh: &MeshSnapshot, proxy: &Proxy, site: &Site) -> Vec<Effective> {
+    effective(&mesh.policies, &proxy.subject(&site.zone))
+}
+
+/// Makes the configuration of a proxy.
+pub(crate) fn generate(mesh: &MeshSnapshot, proxy: &Proxy, site: &Site) -> Generated {
+    let Picture { mut config, destinations, mut warnings } = picture(mesh, proxy, site);
+    let backends = MeshBackends { mesh, built_in: &site.built_in };
+    let applied = apply(&policies(mesh, proxy, site), &backends, &mut config);
+    warnings.extend(applied.warnings.iter().cloned());
+
+    let secrets = config.pipeline.secret_names();
+    let mut resources = resources(&config);
+    let findings = check(&resources).iter().map(ToString::to_string).collect();
+    let (found, missing) = secrets::resources(mesh, &secrets);
+    resources.insert(SECRET, found);
+    warnings.extend(missing.iter().map(|name| {
+        format!("there is no Secret `{name}`, which a backend refers to; nothing is sent there")
+    }));
+    Generated {
+        service: config.service,
+        resources: Arc::new(resources),
+        warnings,
+        applied,
+        destinations,
+        secrets,
+        findings,
+    }
+}
+
+/// A proxy before policies.
+struct Picture {
+    config: ProxyConfig,
+    destinations: BTreeSet<String>,
+    warnings: Vec<String>,
+}
+
+fn picture(mesh: &MeshSnapshot, proxy: &Proxy, site: &Site) -> Picture {
+    let mut config = ProxyConfig {
+        id: proxy.id.clone(),
+        service: proxy.dataplane.service(&proxy.id.name).to_owned(),
+        listeners: Vec::new(),
+        clusters: Vec::new(),
+        pipeline: pipeline(proxy, site),
+    };
+    let mut destinations = BTreeSet::new();
+    let mut warnings = Vec::new();
+    inbounds(proxy, &mut config);
+    for outbound in &proxy.dataplane.networking.outbound {
+        destinations.extend(outbound.service().map(str::to_owned));
+        self::outbound(outbound, mesh, site, &mut config);
+    }
+    unique_listeners(&mut config, &mut warnings);
+    for destination in &destinations {
+        if mesh.instances(destination).is_empty() {
+            warnings.push(format!("nobody serves `{destination}`, which an outbound leads to"));
+        }
+    }
+    Picture { config, destinations, warnings }
+}
+
+/// What the agent is told, before policies: who the proxy is.
+fn pipeline(proxy: &Proxy, site: &Site) -> PipelineConfig {
+    let service = proxy.dataplane.service(&proxy.id.name).to_owned();
+    let mut facts = BTreeMap::new();
+    // The first to say something about a name is right: the facts, then tags, then labels.
+    let mut fact = |name: &str, value: &str| {
+        facts.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    };
+    fact("mesh", &proxy.id.mesh);
+    fact("zone", &site.zone);
+    fact("name", &proxy.id.name);
+    fact(SERVICE_TAG, &service);
+    for (name, value) in proxy.dataplane.tag_sets().chain([&proxy.labels]).flatten() {
+        fact(name, value);
+    }
+    let resource = [
+        ("service.name", service.as_str()),
+        ("service.instance.id", &proxy.id.name),
+        ("kuma.mesh", &proxy.id.mesh),
+        ("kuma.zone", &site.zone),
+    ];
+    let resource = resource.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    PipelineConfig { facts, resource, ..PipelineConfig::default() }
+}
+
+fn inbounds(proxy: &Proxy, config: &mut ProxyConfig) {
+    for inbound in &proxy.dataplane.networking.inbound {
+        let port = inbound.port;
+        let place = match &inbound.address {
+            Some(own) => format!("{own}:{port}"),
+            None => port.to_string(),
+        };
+        let (name, cluster) = (format!("inbound:{place}"), format!("local:{place}"));
+        config.clusters.push(Cluster {
+            name: cluster.clone(),
+            kind: ClusterKind::Local {
+                address: inbound.service_address().to_owned(),
+                port: inbound.service_port(),
+            },
+            http2: is_http2(inbound.protocol()),
+        });
+        let kind = listener_kind(inbound.protocol(), &name, name.clone(), cluster);
+        let address = proxy.dataplane.inbound_address(inbound).to_owned();
+        let direction = Direction::Inbound;
+        config.listeners.push(Listener { name, direction, address, port, kind });
+    }
+}
+
+fn outbound(outbound: &Outbound, mesh: &MeshSnapshot, site: &Site, config: &mut ProxyConfig) {
+    let Some(service) = outbound.service() else { return };
+    let instances: Vec<_> =
+        mesh.instances(service).iter().filter(|instance| is_meant(outbound, instance)).collect();
+    let protocol = common_protocol(&instances);
+    let cluster = cluster_name(service, outbound);
+    if !config.clusters.iter().any(|known| known.name == cluster) {
+        let endpoints = instances.iter().map(|instance| Endpoint {
+            zone: Some(site.zone.clone()),
+            address: instance.address.clone(),
+            port: instance.port,
+        });
+        config.clusters.push(Cluster {
+            name: cluster.clone(),
+            kind: ClusterKind::Eds { endpoints: endpoints.collect() },
+            http2: is_http2(protocol),
+        });
+    }
+    let port = outbound.port;
+    let name = match &outbound.address {
+        Some(own) => format!("outbound:{own}:{port}"),
+        None => format!("outbound:{port}"),
+    };
+    let kind = listener_kind(protocol, &name, format!("outbound:{cluster}"), cluster);
+    let address = outbound.address().to_owned();
+    let direction = Direction::Outbound;
+    config.listeners.push(Listener { name, direction, address, port, kind });
+}
+
+fn listener_kind(
+    protocol: Protocol,
+    name: &str,
+    stat_prefix: String,
+    cluster: String,
+) -> ListenerKind {
+    if !protocol.is_http() {
+        return ListenerKind::Tcp { cluster };
+    }
+    let tracing = RouteTracing::default();
+    let routes = vec![Route { prefix: "/".to_owned(), cluster, tracing }];
+    ListenerKind::Http(HttpListener {
+        stat_prefix,
+        tracing: None,
+        routes: RouteConfig { name: name.to_owned(), routes },
+    })
+}
+
+/// Whether an outbound leads to an instance of its service.
+fn is_meant(outbound: &Outbound, instance: &Instance) -> bool {
+    match &outbound.backend_ref {
+        Some(reference) => reference.port.is_none_or(|port| port == instance.port),
+        None => outbound.tags.iter().all(|(key, value)| instance.tags.get(key) == Some(value)),
+    }
+}
+
+/// The service's name; what narrows it follows.
+fn cluster_name(service: &str, outbound: &Outbound) -> String {
+    let port = outbound.backend_ref.as_ref().and_then(|reference| reference.port);
+    let tags = outbound.tags.iter().filter(|(key, _)| key.as_str() != SERVICE_TAG);
+    let mut name = service.to_owned();
+    for narrowing in port
+        .map(|port| port.to_string())
+        .into_iter()
+        .chain(tags.map(|(key, value)| format!("{key}={value}")))
+    {
+        name.push(':');
+        name.push_str(&narrowing);
+    }
+    name
+}
+
+/// What all instances speak: of different kinds of HTTP the one that they share, else TCP.
+fn common_protocol(instances: &[&Instance]) -> Protocol {
+    let mut protocols = instances.iter().map(|instance| instance.protocol);
+    let Some(first) = protocols.next() else { return Protocol::Tcp };
+    protocols.fold(first, |common, next| match (common, next) {
+        (a, b) if a == b => a,
+        (Protocol::Grpc, Protocol::Http2) | (Protocol::Http2, Protocol::Grpc) => Protocol::Http2,
+        (Protocol::Tcp, _) | (_, Protocol::Tcp) => Protocol::Tcp,
+        _ => Protocol::Http,
+    })
+}
+
+fn is_http2(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Http2 | Protocol::Grpc)
+}
+
+/// Two listeners on one address would make Envoy refuse the second again and again; it is left
+/// out, and said so.
+fn unique_listeners(config: &mut ProxyConfig, warnings: &mut Vec<String>) {
+    let mut names = BTreeSet::new();
+    let mut places = BTreeSet::new();
+    config.listeners.retain(|listener| {
+        let new = names.insert(listener.name.clone())
+            & places.insert((listener.address.clone(), listener.port));
+        if !new {
+            let (address, port) = (&listener.address, listener.port);
+            warnings.push(format!("{address} port {port} is listened on twice; one is left out"));
+        }
+        new
+    });
+    let mut names = BTreeSet::new();
+    config.clusters.retain(|cluster| names.insert(cluster.name.clone()));
+}

@@ -1,0 +1,11 @@
+//! A whole control plane in this process, an ADS client of our own over TLS, and its REST API.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod agent;
+mod changes;
+mod credentials;
+mod rest;
+mod restart;
+mod shop;
+mod streams;
