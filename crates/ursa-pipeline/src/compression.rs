@@ -1,5 +1,7 @@
 //! gzip, with a bound on what comes out.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use std::io::{self, Read, Write};
 
 use flate2::Compression;

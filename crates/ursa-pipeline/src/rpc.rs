@@ -2,6 +2,8 @@
 //!
 //! `google/rpc/status.proto`, `google/rpc/error_details.proto`; OTLP 1.x, "Failures", "Throttling".
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use std::fmt;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! What came of an attempt.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use std::time::Duration;
 
 use crate::wire::{Fields, Value};

@@ -1,5 +1,7 @@
 //! One connection to a backend.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use std::fmt::Debug;
 use std::io;
 use std::time::Duration;
@@ -175,7 +177,7 @@ async fn read(response: Response<Incoming>) -> Result<Answer, SendError> {
     while let Some(frame) = incoming.frame().await {
         match frame.map_err(SendError::Read)?.into_data() {
             Ok(data) => {
-                let room = MAX_ANSWER - body.len();
+                let room = MAX_ANSWER.saturating_sub(body.len());
                 body.extend(data.iter().take(room));
                 if data.len() > room {
                     answer.complete = false;

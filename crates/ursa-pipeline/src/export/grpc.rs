@@ -1,5 +1,7 @@
 //! OTLP/gRPC: the request of a batch, and what an answer means.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use std::time::Duration;
 
 use base64::Engine;

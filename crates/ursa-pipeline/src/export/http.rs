@@ -1,5 +1,7 @@
 //! OTLP/HTTP: the request of a batch, and what an answer means.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -77,13 +79,13 @@ fn is_protobuf(headers: &HeaderMap) -> bool {
 /// Some backends answer in JSON whatever they are sent, or with nothing at all.
 fn of_json(body: &[u8]) -> Outcome {
     let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let partial = &body["partialSuccess"];
+    let partial = |name: &str| body.get("partialSuccess")?.get(name);
     let counts = ["rejectedSpans", "rejectedDataPoints", "rejectedLogRecords"];
-    let count = counts.iter().find_map(|name| match &partial[name] {
+    let count = counts.into_iter().find_map(|name| match partial(name)? {
         serde_json::Value::String(digits) => digits.parse().ok(),
         number => usize::try_from(number.as_u64()?).ok(),
     });
-    let message = partial["errorMessage"].as_str().unwrap_or_default();
+    let message = partial("errorMessage").and_then(|text| text.as_str()).unwrap_or_default();
     Outcome::Delivered { rejected: count.unwrap_or(0), message: text_of(message.as_bytes()) }
 }
 
@@ -94,7 +96,7 @@ fn message(answer: &Answer) -> String {
         return text_of(status.message.as_bytes());
     }
     let status: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
-    match status.as_ref().and_then(|status| status["message"].as_str()) {
+    match status.as_ref().and_then(|status| status.get("message")?.as_str()) {
         Some(message) => text_of(message.as_bytes()),
         None => text_of(&answer.body),
     }
