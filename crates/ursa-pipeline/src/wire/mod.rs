@@ -2,7 +2,7 @@
 //!
 //! An export request is a sequence of fields, and holds one repeated field (number 1: the
 //! `ResourceSpans`, `ResourceMetrics` or `ResourceLogs`). So requests concatenated byte by byte
-//! are one valid request ([`crate::queue`] makes batches that way), and an edit copies the ranges
+//! are one valid request (batches are made that way), and an edit copies the ranges
 //! that stay and writes the lengths of the messages around what changed.
 //!
 //! [`check`] is the boundary of trust. It accepts what a protobuf decoder would accept for the
