@@ -231,7 +231,7 @@ fn largest_wheel(dir: &Path, depth: u8) -> Option<(u64, PathBuf)> {
             return largest_wheel(&path, depth - 1);
         }
         let is_wheel = about.is_file() && path.extension().is_some_and(|end| end == "whl");
-        is_wheel.then(|| (about.len(), path))
+        is_wheel.then_some((about.len(), path))
     });
     sizes.max()
 }

@@ -27,7 +27,7 @@ use spawner::Spawner;
 pub(crate) use usage::Usage;
 
 /// An Envoy that ran this long was well: the wait before the next start is the first again.
-const WELL: Duration = Duration::from_secs(60);
+const WELL: Duration = Duration::from_mins(1);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// How long Envoy may take to end after SIGTERM before it is killed.

@@ -62,8 +62,6 @@ pub(crate) struct Shelf {
     entries: BTreeMap<String, Entry>,
     bytes: usize,
     waiting: VecDeque<Waiting>,
-    late: Option<Answer>,
-    last_nonce: Option<String>,
     /// Whether the control plane has said anything about this type yet.
     pub(crate) synced: bool,
 }
@@ -97,7 +95,6 @@ impl Shelf {
     /// Takes an update and returns the names that it touched.
     pub(crate) fn apply(&mut self, update: DeltaDiscoveryResponse, serial: u64) -> Vec<String> {
         self.synced = true;
-        self.last_nonce = Some(update.nonce.clone());
         let mut waiting = Waiting { nonce: update.nonce, names: Vec::new(), refused: Vec::new() };
         for resource in update.resources {
             let name = resource.name;
@@ -127,14 +124,13 @@ impl Shelf {
 
     /// Stores the newest content of a name and returns the serial to wait for.
     fn put(&mut self, name: &str, item: Item, serial: u64) -> Result<u64, String> {
-        let entry = self.entries.get_mut(name);
-        if let Some(entry) = entry {
-            if entry.newest.as_ref().is_some_and(|newest| newest.version == item.version) {
-                if entry.is_refused() {
-                    entry.serial = serial;
-                }
-                return Ok(entry.serial);
+        if let Some(entry) = self.entries.get_mut(name)
+            && entry.newest.as_ref().is_some_and(|newest| newest.version == item.version)
+        {
+            if entry.is_refused() {
+                entry.serial = serial;
             }
+            return Ok(entry.serial);
         }
         let new = size(&item);
         let newest = self.entries.get(name).and_then(|entry| entry.newest.as_ref());
@@ -196,16 +192,7 @@ impl Shelf {
                 }
             }
             Err(words) => {
-                let words = bounded(words);
-                if entry.unseen >= serial {
-                    // It was acknowledged when nobody was interested. The control plane shall
-                    // know all the same, so its newest update gets a second, honest answer.
-                    self.late = self
-                        .last_nonce
-                        .clone()
-                        .map(|nonce| Answer { nonce, refused: Some(words.clone()) });
-                }
-                entry.refused = Some(words);
+                entry.refused = Some(bounded(words));
             }
         }
     }
@@ -213,7 +200,7 @@ impl Shelf {
     /// The answers that are due. An update is answered when each of its names was judged, in that
     /// content or a newer one, or when nobody is `interested` in it.
     pub(crate) fn answers(&mut self, interested: impl Fn(&str) -> bool) -> Vec<Answer> {
-        let mut due: Vec<Answer> = self.late.take().into_iter().collect();
+        let mut due = Vec::new();
         let entries = &mut self.entries;
         self.waiting.retain_mut(|update| {
             let refused = &mut update.refused;
@@ -251,21 +238,19 @@ impl Shelf {
     /// The stream to the control plane ended: nobody waits for answers any more.
     pub(crate) fn disconnected(&mut self) {
         self.waiting.clear();
-        self.late = None;
-        self.last_nonce = None;
     }
 
-    /// What to tell a control plane that connects again: what was taken, so that it sends only what
-    /// differs, and what was refused or not yet judged once more.
+    /// What to tell a control plane that connects again, so that it sends only what differs: what
+    /// was taken. Of what was refused, what was there before. A name whose newest content is not
+    /// judged yet has no version that fits, so that it is sent, or removed, once more.
     pub(crate) fn versions(&self) -> HashMap<String, String> {
-        let versions = self.entries.iter().filter_map(|(name, entry)| {
-            let taken = entry.judged == entry.serial && entry.refused.is_none();
-            let item = if taken || entry.unseen == entry.serial {
-                entry.newest.as_ref().filter(|_| !entry.is_refused())
-            } else {
-                entry.good.as_ref()
+        let versions = self.entries.iter().map(|(name, entry)| {
+            let item = match entry {
+                entry if entry.is_refused() => entry.good.as_ref(),
+                entry if entry.serial == entry.judged.max(entry.unseen) => entry.newest.as_ref(),
+                _ => None,
             };
-            item.map(|item| (name.clone(), item.version.clone()))
+            (name.clone(), item.map(|item| item.version.clone()).unwrap_or_default())
         });
         versions.collect()
     }

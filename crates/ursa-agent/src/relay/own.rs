@@ -33,6 +33,13 @@ impl Verdicts {
         self.refused.insert((type_url, name.to_owned()), words.to_owned());
     }
 
+    /// What was refused: type, name and words.
+    pub(crate) fn refused(&self) -> impl Iterator<Item = (&'static str, &str, &str)> {
+        self.refused
+            .iter()
+            .map(|((type_url, name), words)| (*type_url, name.as_str(), words.as_str()))
+    }
+
     /// Why one was refused, if it was.
     pub(crate) fn refusal(&self, type_url: &'static str, name: &str) -> Option<&str> {
         self.refused.get(&(type_url, name.to_owned())).map(String::as_str)

@@ -4,7 +4,7 @@
 //! it does not say reliably which of them was wrong, so each is sent again by itself: one bad
 //! resource never keeps a good one out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::cache::{Change, Shelf};
 
@@ -17,17 +17,33 @@ pub(crate) struct Subscription {
     seen: bool,
     wildcard: bool,
     names: BTreeSet<String>,
-    /// Versions that Envoy has acknowledged.
-    held: BTreeMap<String, String>,
+    /// What Envoy has.
+    held: BTreeMap<String, Held>,
     /// Versions that Envoy has refused; not offered to it again.
     refused: BTreeMap<String, String>,
-    /// Names whose offer may differ from what Envoy holds.
+    /// Names whose offer may differ from what Envoy holds and from what is on its way.
     dirty: BTreeSet<String>,
-    /// Names of a refused response, to be sent one by one.
-    suspects: VecDeque<String>,
+    /// Names of a refused response, to be sent one by one, those of the oldest update first.
+    suspects: BTreeSet<String>,
     flight: Option<Flight>,
     /// Whether a response was sent; the first may be empty, so that Envoy need not wait.
     greeted: bool,
+}
+
+/// What Envoy has of one name.
+#[derive(Debug, Default)]
+struct Held {
+    /// The version that it has acknowledged.
+    version: Option<String>,
+    /// It has refused a response with another version beside others, and may have that one now: what
+    /// is offered is sent in any case.
+    unsure: bool,
+}
+
+impl Held {
+    fn sure(version: String) -> Self {
+        Self { version: Some(version), unsure: false }
+    }
 }
 
 #[derive(Debug)]
@@ -71,7 +87,7 @@ impl Subscription {
             }
         }
         if first {
-            self.held.extend(known);
+            self.held.extend(known.into_iter().map(|(name, version)| (name, Held::sure(version))));
             self.dirty.extend(self.held.keys().cloned());
         }
         if self.wildcard && !had_all {
@@ -121,7 +137,9 @@ impl Subscription {
                 return true;
             }
             let change = shelf.offered(name);
-            if change.version() == held.get(name).map(String::as_str) {
+            let held = held.get(name);
+            let unsure = held.is_some_and(|held| held.unsure);
+            if !unsure && change.version() == held.and_then(|held| held.version.as_deref()) {
                 if !shelf.is_judged(name) {
                     shelf.judge(&change, Ok(()));
                 }
@@ -153,24 +171,26 @@ impl Subscription {
             (Some(serial), Some(barrier)) => serial < barrier,
             _ => true,
         };
-        let mut changes: Vec<Change> = Vec::new();
         self.suspects.retain(|name| self.dirty.contains(name));
-        if let Some(name) = self.suspects.front() {
-            let change = shelf.offered(name);
-            if before(&change) {
-                self.suspects.pop_front();
-                changes.push(change);
-            }
+        let suspects = self.suspects.iter().map(|name| shelf.offered(name));
+        let suspect = suspects.filter(before).min_by_key(|change| change.serial);
+        let mut changes = if let Some(suspect) = suspect {
+            self.suspects.remove(&suspect.name);
+            vec![suspect]
         } else {
-            changes.extend(self.dirty.iter().map(|name| shelf.offered(name)).filter(before));
-        }
-        let greeting = self.wildcard && shelf.synced && !self.greeted;
+            let rest = self.dirty.difference(&self.suspects);
+            rest.map(|name| shelf.offered(name)).filter(before).collect()
+        };
+        let greeting = self.wildcard && shelf.synced && !self.greeted && self.dirty.is_empty();
         // Of a name that it asks for and that is not known (yet), Envoy hears when it is.
         changes.retain(|change| change.item.is_some() || self.held.contains_key(&change.name));
         if changes.is_empty() && !greeting {
             return None;
         }
         self.greeted = true;
+        for change in &changes {
+            self.dirty.remove(&change.name);
+        }
         let flight = Flight { nonce: nonce(), sent: changes.len(), changes };
         let flight = self.flight.insert(flight);
         Some((flight.nonce.clone(), &flight.changes))
@@ -180,25 +200,26 @@ impl Subscription {
     pub(crate) fn answered(&mut self, nonce: &str, refused: Option<&str>, shelf: &mut Shelf) {
         let Some(flight) = self.flight.take_if(|flight| flight.nonce == nonce) else { return };
         self.dirty.extend(flight.changes.iter().map(|change| change.name.clone()));
-        match refused {
-            Some(_) if flight.sent > 1 => {
-                self.suspects.extend(flight.changes.into_iter().map(|change| change.name));
-            }
-            Some(words) => flight.changes.iter().for_each(|change| match &change.item {
-                // Nothing is left that could be offered instead.
-                None => self.take(change, shelf),
-                Some(item) => {
-                    self.refused.insert(change.name.clone(), item.version.clone());
-                    shelf.judge(change, Err(words));
+        let several = flight.sent > 1;
+        for change in flight.changes {
+            match (refused, &change.item) {
+                (Some(_), _) if several => {
+                    self.held.entry(change.name.clone()).or_default().unsure = true;
+                    self.suspects.insert(change.name);
                 }
-            }),
-            None => flight.changes.iter().for_each(|change| self.take(change, shelf)),
+                (Some(words), Some(item)) => {
+                    self.refused.insert(change.name.clone(), item.version.clone());
+                    shelf.judge(&change, Err(words));
+                }
+                // Of a refused removal nothing is left that could be offered instead.
+                _ => self.take(&change, shelf),
+            }
         }
     }
 
     fn take(&mut self, change: &Change, shelf: &mut Shelf) {
         match &change.item {
-            Some(item) => self.held.insert(change.name.clone(), item.version.clone()),
+            Some(item) => self.held.insert(change.name.clone(), Held::sure(item.version.clone())),
             None => self.held.remove(&change.name),
         };
         shelf.judge(change, Ok(()));

@@ -124,9 +124,9 @@ impl Task {
                     self.relay.upstream_closed();
                 }
                 Some(event) = ports.control_plane.recv(), if self.relay.has_room() => {
-                    self.from_control_plane(event, &ports.node);
+                    self.heard_control_plane(event, &ports.node);
                 }
-                Some(event) = ports.envoy.recv() => self.from_envoy(event),
+                Some(event) = ports.envoy.recv() => self.heard_envoy(event),
                 Some(question) = questions.recv() => {
                     // Whoever asked may have gone.
                     drop(question.send(self.status()));
@@ -138,7 +138,7 @@ impl Task {
         }
     }
 
-    fn from_control_plane(&mut self, event: FromControlPlane, node: &Node) {
+    fn heard_control_plane(&mut self, event: FromControlPlane, node: &Node) {
         match event {
             FromControlPlane::Opened(requests) => {
                 let mut first = self.relay.upstream_opened();
@@ -146,7 +146,9 @@ impl Task {
                     request.node = Some(node.clone());
                 }
                 self.upstream = Some(requests);
-                first.into_iter().for_each(|request| self.send_upstream(request));
+                for request in first {
+                    self.send_upstream(request);
+                }
             }
             FromControlPlane::Update(update) => {
                 tracing::debug!(
@@ -160,7 +162,7 @@ impl Task {
         }
     }
 
-    fn from_envoy(&mut self, event: FromEnvoy) {
+    fn heard_envoy(&mut self, event: FromEnvoy) {
         let current = self.stream.as_ref().map(|stream| stream.number);
         match event {
             FromEnvoy::Opened(stream) => {
@@ -168,6 +170,10 @@ impl Task {
                 self.relay.envoy_opened();
             }
             FromEnvoy::Request(number, request) if current == Some(number) => {
+                if let Some(status) = &request.error_detail {
+                    let (type_url, reason) = (&request.type_url, &status.message);
+                    tracing::warn!(type_url, reason, "Envoy refused a part of its configuration");
+                }
                 self.relay.request(*request);
             }
             FromEnvoy::Closed(number) if current == Some(number) => {
@@ -191,6 +197,9 @@ impl Task {
                     Action::Respond(response) => self.send_envoy(response),
                     Action::Configure => {
                         let verdicts = telemetry.configure(&self.relay.own()).await;
+                        for (type_url, name, reason) in verdicts.refused() {
+                            tracing::warn!(type_url, name, reason, "refused a resource");
+                        }
                         self.relay.configured(&verdicts);
                     }
                 }
@@ -200,14 +209,7 @@ impl Task {
 
     fn send_upstream(&mut self, request: DeltaDiscoveryRequest) {
         if !request.response_nonce.is_empty() {
-            let confirmation = match &request.error_detail {
-                None => "ACK",
-                Some(status) => {
-                    let (type_url, reason) = (&request.type_url, &status.message);
-                    tracing::warn!(type_url, reason, "configuration was refused");
-                    "NACK"
-                }
-            };
+            let confirmation = if request.error_detail.is_none() { "ACK" } else { "NACK" };
             self.confirmations.with(&[&request.type_url, confirmation]).inc();
         }
         if self.upstream.as_ref().is_some_and(|requests| requests.try_send(request).is_err()) {

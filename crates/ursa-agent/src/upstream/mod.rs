@@ -105,6 +105,13 @@ enum StreamError {
         #[source]
         source: io::Error,
     },
+    #[error("{host}:{port} is not to be trusted")]
+    Untrusted {
+        host: String,
+        port: u16,
+        #[source]
+        source: pin::Untrusted,
+    },
     #[error("{host}:{port} did not answer within {seconds} s", seconds = PATIENCE.as_secs())]
     Silent { host: String, port: u16 },
     #[error("set up TLS")]
@@ -121,17 +128,10 @@ impl StreamError {
     /// Value of the label `result` of `ursa_dp_control_plane_connects_total`.
     fn result(&self) -> &'static str {
         match self {
-            Self::Token(_) | Self::Refused { .. } => "refused",
-            Self::Unreachable { source, .. } if is_untrusted(source) => "refused",
+            Self::Token(_) | Self::Refused { .. } | Self::Untrusted { .. } => "refused",
             _ => "unavailable",
         }
     }
-}
-
-/// Whether TLS failed because the certificate was not the one to trust.
-fn is_untrusted(error: &io::Error) -> bool {
-    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// Whether the control plane is there, for people.
@@ -255,10 +255,12 @@ impl Upstream {
             connector.connect(name, stream).await
         };
         let dialled = timeout(PATIENCE, dialling).await.map_err(|_| self.silent())?;
-        dialled.map_err(|source| StreamError::Unreachable {
-            host: host.clone(),
-            port: *port,
-            source,
+        dialled.map_err(|source| {
+            let (host, port) = (host.clone(), *port);
+            match pin::Untrusted::of(&source) {
+                Some(source) => StreamError::Untrusted { host, port, source },
+                None => StreamError::Unreachable { host, port, source },
+            }
         })
     }
 

@@ -20,6 +20,32 @@ use rustls::{
 )]
 pub(crate) struct OtherAuthority;
 
+/// Why a server's certificate was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Untrusted {
+    /// See [`OtherAuthority`].
+    #[error(transparent)]
+    OtherAuthority(#[from] OtherAuthority),
+    /// It is not for this name, not of this time, or not signed by the authority.
+    #[error(transparent)]
+    Certificate(rustls::Error),
+}
+
+impl Untrusted {
+    /// What a failed handshake says of the certificate, if it failed for that.
+    pub(crate) fn of(error: &std::io::Error) -> Option<Self> {
+        match error.get_ref()?.downcast_ref::<Error>()? {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(error)))
+                if error.is::<OtherAuthority>() =>
+            {
+                Some(OtherAuthority.into())
+            }
+            error @ Error::InvalidCertificate(_) => Some(Self::Certificate(error.clone())),
+            _ => None,
+        }
+    }
+}
+
 /// The client's side of TLS, trusting the authority whose certificate has this SHA-256.
 pub(crate) fn client(authority: [u8; 32]) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
