@@ -10,7 +10,7 @@ const SUB: u64 = 1 << SUB_BITS;
 /// Durations are cut to this: 2^36 µs, about 19 hours.
 const LONGEST_MICROS: u64 = (1 << 36) - 1;
 /// One more than the highest bucket.
-const BUCKETS: usize = 33 * SUB as usize;
+const BUCKETS: usize = 33 << SUB_BITS;
 
 /// How often each duration was seen. At most [`BUCKETS`] entries of 8 bytes.
 #[derive(Debug, Clone, Default)]
@@ -98,6 +98,7 @@ fn middle_micros(bucket: usize) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank is small")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -108,7 +109,9 @@ mod tests {
             let (first, second) = micros.split_at(micros.len() / 2);
             let parts = [first, second].map(|part| {
                 let mut histogram = Histogram::default();
-                part.iter().for_each(|&micros| histogram.record(Duration::from_micros(micros)));
+                for &micros in part {
+                    histogram.record(Duration::from_micros(micros));
+                }
                 histogram
             });
             let found = Sum::of(parts.iter()).quantile(q).unwrap() * 1000.0;

@@ -14,6 +14,11 @@
 //! - Services, durations, errors and times are figures of each trace; tags are looked for in the encoded spans of
 //!   those traces that the other conditions leave, newest first, in steps between which spans can be stored.
 //!
+//! Cost, measured with spans of 423 bytes and 12 attributes, ten to a trace, on one shared core: 1.1 to 1.6 µs of CPU
+//! to store a span; 90 bytes held beside each span's own (513 in all; the process grows by 517). Of 130 000 spans,
+//! 20 traces are listed in 20 to 40 µs, a service that is not there is looked for in 1.5 ms, a tag in 70 ms, in steps
+//! of half a millisecond.
+//!
 //! Not here: metrics and logs, anything on disk, tail sampling.
 
 mod bounds;
@@ -154,10 +159,11 @@ impl Window {
         let mut origin = Vec::new();
         for group in &request.groups {
             request.origin_of(group, &mut origin);
-            let service = origins::service_name(&origin).into();
+            let id = state.traces.enter(&origin);
+            let service = state.traces.service(id);
             for (facts, encoded) in &group.spans {
                 state.received += 1;
-                match state.traces.insert(facts, encoded, &origin) {
+                match state.traces.insert(facts, encoded, id) {
                     Stored::Kept => {}
                     Stored::Refused => state.refused += 1,
                     Stored::Repeated => {
@@ -172,6 +178,7 @@ impl Window {
                     Observation { service: &service, server, error: facts.error, duration },
                 );
             }
+            state.traces.leave(id);
         }
         Ok(())
     }

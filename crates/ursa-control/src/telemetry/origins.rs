@@ -26,13 +26,10 @@ pub(super) struct Origin {
 impl Origin {
     /// What an origin takes of the limit: its bytes, itself, its entry in the index, and two counted allocations.
     fn cost(&self) -> usize {
-        cost(&self.encoded, &self.service)
+        const FIXED: usize =
+            size_of::<Option<Origin>>() + size_of::<(Arc<[u8]>, OriginId)>() + 2 * 32;
+        FIXED + self.encoded.len() + self.service.len()
     }
-}
-
-fn cost(encoded: &[u8], service: &str) -> usize {
-    const FIXED: usize = size_of::<Option<Origin>>() + size_of::<(Arc<[u8]>, OriginId)>() + 2 * 32;
-    FIXED + encoded.len() + service.len()
 }
 
 /// All origins that spans refer to.
@@ -48,9 +45,7 @@ impl Origins {
     /// Refers to an origin once more; it stays until it was [released](Self::release) as often.
     pub(super) fn refer(&mut self, encoded: &[u8]) -> OriginId {
         if let Some(&id) = self.ids.get(encoded) {
-            if let Some(origin) = self.slot(id) {
-                origin.spans += 1;
-            }
+            self.refer_again(id);
             return id;
         }
         let encoded: Arc<[u8]> = encoded.into();
@@ -66,6 +61,13 @@ impl Origins {
         }
         self.ids.insert(encoded, id);
         id
+    }
+
+    /// Refers once more to an origin that is known.
+    pub(super) fn refer_again(&mut self, id: OriginId) {
+        if let Some(origin) = self.slot(id) {
+            origin.spans += 1;
+        }
     }
 
     pub(super) fn release(&mut self, id: OriginId) {
@@ -87,11 +89,6 @@ impl Origins {
 
     fn slot(&mut self, id: OriginId) -> Option<&mut Origin> {
         self.slots.get_mut(id.0 as usize)?.as_mut()
-    }
-
-    /// What [`refer`](Self::refer) would add to [`bytes`](Self::bytes).
-    pub(super) fn cost_of_next(&self, encoded: &[u8]) -> usize {
-        if self.ids.contains_key(encoded) { 0 } else { cost(encoded, &service_name(encoded)) }
     }
 
     /// Bytes of all origins together.

@@ -88,7 +88,7 @@ impl TraceQuery {
     fn set(&mut self, name: &str, value: &str, now: Timestamp) -> Result<(), String> {
         match name {
             "service" => {
-                self.service = Some(value.to_owned()).filter(|service| !service.is_empty())
+                self.service = Some(value.to_owned()).filter(|service| !service.is_empty());
             }
             "minDuration" => self.min_duration = duration(value)?,
             "errors" => {
@@ -183,7 +183,7 @@ impl TagMatcher<'_> {
                 let mut found = 0;
                 if let Some(origin) = origins.get(span.origin) {
                     resource_attributes(&origin.encoded, |attribute| {
-                        found |= which(self.tags, &attribute)
+                        found |= which(self.tags, &attribute);
                     });
                 }
                 found

@@ -29,7 +29,7 @@ pub const MAX_LIVE_STREAMS: usize = 64;
 /// How often a live stream tells the news.
 const LIVE_EVERY: Duration = Duration::from_secs(1);
 /// Over which time services are shown when nothing else is asked for.
-const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
+const DEFAULT_WINDOW: Duration = Duration::from_mins(1);
 
 #[derive(Clone)]
 struct Shared {

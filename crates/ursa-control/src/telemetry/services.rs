@@ -187,6 +187,7 @@ fn rounded(value: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these values have few binary digits")]
 mod tests {
     use super::*;
 

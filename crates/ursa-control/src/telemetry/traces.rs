@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::facts::{Facts, TraceId};
-use super::origins::Origins;
+use super::origins::{OriginId, Origins};
 use super::trace::Trace;
 
 /// A trace takes no more spans than this; further ones are refused and counted.
@@ -56,8 +56,23 @@ impl Traces {
         }
     }
 
-    /// Keeps a span, after as many of the oldest other traces left as need be.
-    pub(super) fn insert(&mut self, facts: &Facts, encoded: &[u8], origin: &[u8]) -> Stored {
+    /// Makes an origin known for the spans that come with it; it is to be [left](Self::leave) after them.
+    pub(super) fn enter(&mut self, origin: &[u8]) -> OriginId {
+        self.origins.refer(origin)
+    }
+
+    /// Ends what [`enter`](Self::enter) began: an origin without spans is forgotten.
+    pub(super) fn leave(&mut self, origin: OriginId) {
+        self.origins.release(origin);
+    }
+
+    /// The service of an origin that was entered.
+    pub(super) fn service(&self, origin: OriginId) -> Arc<str> {
+        self.origins.get(origin).map_or_else(|| Arc::from(""), |origin| Arc::clone(&origin.service))
+    }
+
+    /// Keeps a span of an entered origin, after as many of the oldest other traces left as need be.
+    pub(super) fn insert(&mut self, facts: &Facts, encoded: &[u8], origin: OriginId) -> Stored {
         let known = self.by_id.get(&facts.trace).copied();
         if let Some(trace) = known.and_then(|age| self.by_age.get(&age)) {
             if trace.holds(facts, encoded) {
@@ -67,16 +82,15 @@ impl Traces {
                 return Stored::Refused;
             }
         }
-        if !self.make_room(known, facts, encoded, origin) {
+        if !self.make_room(known, facts, encoded) {
             return Stored::Refused;
         }
         let age = known.unwrap_or_else(|| self.begin(facts));
+        let service = self.service(origin);
         let Some(trace) = self.by_age.get_mut(&age) else { return Stored::Refused };
         let (cost, start) = (trace.cost(), trace.start);
-        let origin = self.origins.refer(origin);
-        if let Some(service) = self.origins.get(origin).map(|origin| Arc::clone(&origin.service)) {
-            trace.push(facts, encoded, origin, &service);
-        }
+        self.origins.refer_again(origin);
+        trace.push(facts, encoded, origin, &service);
         self.spans += 1;
         self.bytes += trace.cost() - cost;
         if trace.start != start {
@@ -86,28 +100,20 @@ impl Traces {
         Stored::Kept
     }
 
-    fn make_room(
-        &mut self,
-        growing: Option<Age>,
-        facts: &Facts,
-        encoded: &[u8],
-        origin: &[u8],
-    ) -> bool {
-        loop {
-            let trace_adds = match growing.and_then(|age| self.by_age.get(&age)) {
-                Some(trace) => trace.cost_of_next(encoded),
-                None => {
-                    let trace = Trace::new(facts);
-                    trace.cost() + trace.cost_of_next(encoded)
-                }
-            };
-            if self.bytes() + trace_adds + self.origins.cost_of_next(origin) <= self.limit {
-                return true;
+    fn make_room(&mut self, growing: Option<Age>, facts: &Facts, encoded: &[u8]) -> bool {
+        let adds = match growing.and_then(|age| self.by_age.get(&age)) {
+            Some(trace) => trace.cost_of_next(encoded),
+            None => {
+                let trace = Trace::new(facts);
+                trace.cost() + trace.cost_of_next(encoded)
             }
+        };
+        while self.bytes() + adds > self.limit {
             let oldest = self.by_age.keys().copied().find(|&age| Some(age) != growing);
             let Some(oldest) = oldest else { return false };
             self.evict(oldest);
         }
+        true
     }
 
     fn begin(&mut self, facts: &Facts) -> Age {

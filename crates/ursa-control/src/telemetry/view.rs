@@ -166,8 +166,20 @@ pub struct EventDetail {
 pub(super) struct TraceCopy {
     summary: TraceSummary,
     start: u64,
-    /// Each span with its origin, both encoded.
-    spans: Vec<(Arc<[u8]>, Box<[u8]>)>,
+    spans: Vec<CopiedSpan>,
+}
+
+/// A span and its origin, both encoded.
+#[derive(Debug)]
+struct CopiedSpan {
+    origin: Arc<[u8]>,
+    encoded: Box<[u8]>,
+}
+
+/// What is shown of an origin.
+struct Described {
+    service: String,
+    resource: Arc<Map<String, Value>>,
 }
 
 impl TraceCopy {
@@ -178,7 +190,8 @@ impl TraceCopy {
             start: trace.start,
             spans: spans
                 .filter_map(|span| {
-                    Some((Arc::clone(&origins.get(span.origin)?.encoded), span.encoded.clone()))
+                    let origin = Arc::clone(&origins.get(span.origin)?.encoded);
+                    Some(CopiedSpan { origin, encoded: span.encoded.clone() })
                 })
                 .collect(),
         }
@@ -186,14 +199,14 @@ impl TraceCopy {
 
     /// The trace for people. A span that does not decode is left out; receivers refuse these.
     pub(super) fn detail(self) -> TraceDetail {
-        let mut origins: HashMap<Arc<[u8]>, (String, Arc<Map<String, Value>>)> = HashMap::new();
+        let mut origins: HashMap<Arc<[u8]>, Described> = HashMap::new();
         let mut nodes = Vec::with_capacity(self.spans.len());
         let mut spans = Vec::with_capacity(self.spans.len());
-        for (origin, encoded) in &self.spans {
+        for CopiedSpan { origin, encoded } in &self.spans {
             let (Ok(facts), Ok(span)) = (Facts::read(encoded), Span::decode(&**encoded)) else {
                 continue;
             };
-            let (service, resource) =
+            let Described { service, resource } =
                 origins.entry(Arc::clone(origin)).or_insert_with(|| described(origin));
             nodes.push(Node { id: facts.span, parent: facts.parent, start: facts.start });
             spans.push(Some(span_detail(
@@ -220,7 +233,7 @@ impl TraceCopy {
     pub(super) fn otlp(self) -> TracesData {
         let mut resource_spans: Vec<ResourceSpans> = Vec::new();
         let mut places: HashMap<Arc<[u8]>, usize> = HashMap::new();
-        for (origin, encoded) in &self.spans {
+        for CopiedSpan { origin, encoded } in &self.spans {
             let place = *places.entry(Arc::clone(origin)).or_insert_with(|| {
                 resource_spans.push(ResourceSpans::decode(&**origin).unwrap_or_default());
                 resource_spans.len() - 1
@@ -235,10 +248,10 @@ impl TraceCopy {
     }
 }
 
-fn described(origin: &[u8]) -> (String, Arc<Map<String, Value>>) {
+fn described(origin: &[u8]) -> Described {
     let resource =
         ResourceSpans::decode(origin).ok().and_then(|spans| spans.resource).unwrap_or_default();
-    (service_name(origin), Arc::new(object(resource.attributes)))
+    Described { service: service_name(origin), resource: Arc::new(object(resource.attributes)) }
 }
 
 fn span_detail(

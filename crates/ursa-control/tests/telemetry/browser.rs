@@ -13,7 +13,7 @@ use super::{Served, fill, serve};
 const CHROMIUM: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
 /// How long the page may take to show what it should.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 impl Served {
     /// The document at a fragment, and its texts, once these hold all that is expected. The browser's virtual clock

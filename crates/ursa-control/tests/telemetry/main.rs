@@ -1,5 +1,7 @@
 //! The window behind real HTTP, and the page in a real browser.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod browser;
 mod rest;
 mod shop;
@@ -45,8 +47,8 @@ fn fill(window: &Window, gateway: &'static str) {
     for number in 1..=5 {
         let purchase = Purchase {
             number,
-            start: now - (5 - number as u64) * 1_000_000_000,
-            takes: Duration::from_millis(100 * number as u64),
+            start: now - (5 - number) * 1_000_000_000,
+            takes: Duration::from_millis(100 * number),
             fails: number == 3,
             gateway,
         };

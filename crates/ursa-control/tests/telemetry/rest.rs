@@ -110,7 +110,7 @@ async fn a_trace_is_a_tree_and_otlp() {
     let path = "/telemetry/traces/00000000000000000000000000000003";
     let (_, trace) = served.get(path).await;
     let tree = trace["spans"].as_array().unwrap().iter().map(|span| {
-        let indent = "  ".repeat(span["depth"].as_u64().unwrap() as usize);
+        let indent = "  ".repeat(usize::try_from(span["depth"].as_u64().unwrap()).unwrap());
         let text = |name: &str| span[name].as_str().unwrap();
         format!(
             "{indent}{} {} {} {}",

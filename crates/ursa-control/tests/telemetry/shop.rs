@@ -15,7 +15,7 @@ const CLIENT: i32 = 3;
 #[derive(Debug, Clone)]
 pub(crate) struct Purchase {
     /// Its trace id is this number.
-    pub(crate) number: u128,
+    pub(crate) number: u64,
     /// Nanoseconds since 1970.
     pub(crate) start: u64,
     /// The whole, as the gateway sees it.
@@ -43,7 +43,9 @@ impl Purchase {
         ];
         let resource_spans = hops.iter().enumerate().map(
             |(index, &(service, name, kind, parent, begins, lasts))| {
-                let at = |share: f64| self.start + (self.takes.as_nanos() as f64 * share) as u64;
+                let at = |share: f64| {
+                    self.start + u64::try_from(self.takes.mul_f64(share).as_nanos()).unwrap()
+                };
                 let failed = self.fails && !matches!(service, "catalog") && name != "catalog";
                 let mut attributes = vec![
                     text("http.method", name.split(' ').next().unwrap_or_default()),
@@ -61,7 +63,7 @@ impl Purchase {
                 ];
                 attributes.extend(failed.then(|| text("response_flags", "UF,URX")));
                 let span = Span {
-                    trace_id: self.number.to_be_bytes().to_vec(),
+                    trace_id: u128::from(self.number).to_be_bytes().to_vec(),
                     span_id: span_id(self.number, index),
                     parent_span_id: parent
                         .map(|parent| span_id(self.number, parent))
@@ -80,8 +82,8 @@ impl Purchase {
     }
 }
 
-fn span_id(number: u128, index: usize) -> Vec<u8> {
-    (((number as u64) << 8) + index as u64 + 1).to_be_bytes().to_vec()
+fn span_id(number: u64, index: usize) -> Vec<u8> {
+    ((number << 8) + index as u64 + 1).to_be_bytes().to_vec()
 }
 
 fn resource_spans(service: &str, span: Span) -> ResourceSpans {

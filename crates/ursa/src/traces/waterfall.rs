@@ -156,7 +156,7 @@ fn tags(span: &Span, guide: &Guide, layout: &Layout, paint: Paint) -> String {
     for word in words {
         match lines.last_mut() {
             Some(line) if columns(line) + 1 + columns(&word) <= room => {
-                *line = format!("{line} {word}")
+                *line = format!("{line} {word}");
             }
             Some(line) if !span.error => {
                 *line = cut(&format!("{line} …"), room);
@@ -166,7 +166,10 @@ fn tags(span: &Span, guide: &Guide, layout: &Layout, paint: Paint) -> String {
         }
     }
     let below = paint.text(Style::Dim, &guide.below);
-    lines.into_iter().map(|line| format!("{below}{}\n", paint.text(Style::Dim, &line))).collect()
+    lines
+        .into_iter()
+        .flat_map(|line| [below.clone(), paint.text(Style::Dim, &line), "\n".to_owned()])
+        .collect()
 }
 
 fn shown(value: &Value) -> String {
