@@ -11,7 +11,7 @@ use crate::tree::Node;
 
 /// A share between 0 and 100 percent, with four decimals.
 ///
-/// Written as a number or a decimal string; `{value: N}` means the same. Envoy's `FractionalPercent` over a million holds it exactly.
+/// Written as a number or a decimal string; `{value: N}` means the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Percent {
     millionths: u32,
@@ -34,9 +34,15 @@ impl Percent {
     /// Everything.
     pub const HUNDRED: Self = Self { millionths: 1_000_000 };
 
-    /// The share as numerator over a million (Envoy: `FractionalPercent`, denominator `MILLION`).
+    /// The share as numerator over a million.
     pub const fn millionths(self) -> u32 {
         self.millionths
+    }
+
+    /// The share as numerator over ten thousand, rounded up: how finely Envoy samples requests
+    /// (`FractionalPercent`, denominator `TEN_THOUSAND`).
+    pub const fn ten_thousandths(self) -> u32 {
+        self.millionths.div_ceil(100)
     }
 
     /// The share of `millionths` in a million.

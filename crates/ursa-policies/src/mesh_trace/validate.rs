@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use ursa_model::backend;
 use ursa_model::mesh_trace_backend::MeshTraceBackend;
+use ursa_model::percent::Percent;
 use ursa_model::report::Cursor;
 use ursa_model::target_ref::TargetRef;
 use ursa_model::tree::Node;
@@ -78,6 +79,11 @@ fn validate_backend(backend: &Backend, cursor: &Cursor<'_>) {
 }
 
 fn sampling(sampling: &Sampling, cursor: &Cursor<'_>) {
+    let shares =
+        [("overall", sampling.overall), ("client", sampling.client), ("random", sampling.random)];
+    for (field, share) in shares {
+        share.iter().for_each(|share| precision(*share, &cursor.at(field)));
+    }
     for field in ["parent", "adaptive", "rules", "traceProbes"] {
         cursor.at(field).warn_if_without_effect();
     }
@@ -95,6 +101,14 @@ fn sampling(sampling: &Sampling, cursor: &Cursor<'_>) {
     }
     for (index, rule) in sampling.rules.iter().flatten().enumerate() {
         validate_rule(rule, &cursor.at("rules").index(index));
+    }
+}
+
+/// Envoy tells ten thousand shares apart.
+fn precision(share: Percent, cursor: &Cursor<'_>) {
+    let sampled = Percent::from_millionths(share.ten_thousandths() * 100).unwrap_or(share);
+    if sampled != share {
+        cursor.warn(format!("Envoy samples in steps of 0.01 %; this becomes {sampled}"));
     }
 }
 
