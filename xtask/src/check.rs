@@ -3,12 +3,13 @@
 use anyhow::bail;
 
 use crate::project::{self, cargo, say};
-use crate::{generate, rooms};
+use crate::{generate, licences, rooms};
 
 type Check = fn() -> anyhow::Result<()>;
 
-const CHECKS: [(&str, Check); 5] = [
+const CHECKS: [(&str, Check); 6] = [
     ("order of the rooms", rooms::check),
+    ("licences", licences::check),
     ("what is generated", || generate::run(true)),
     ("format", || project::run(&mut cargo(&["fmt", "--all", "--check"]))),
     ("lints", || {

@@ -1,7 +1,9 @@
 //! The developers' own tasks. Only cargo is needed to run them: `cargo xtask help`.
 
+mod bench;
 mod check;
 mod generate;
+mod licences;
 mod peers;
 mod project;
 mod rooms;
@@ -35,6 +37,12 @@ enum Task {
         #[arg(value_enum)]
         names: Vec<Peer>,
     },
+    /// Measures; nothing fails because a figure is worse than it should be
+    Bench {
+        /// What; all but the build unless named
+        #[command(subcommand)]
+        bench: Option<bench::Bench>,
+    },
     /// Writes what is generated and checked in
     Generate {
         /// Only says what is stale
@@ -48,6 +56,7 @@ fn main() -> ExitCode {
         Task::Check => check::run(),
         Task::Test { all } => test::run(all),
         Task::Peers { names } => peers::provide(if names.is_empty() { Peer::ALL } else { &names }),
+        Task::Bench { bench } => bench::run(bench),
         Task::Generate { check } => generate::run(check),
     };
     match done {

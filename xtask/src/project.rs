@@ -68,7 +68,13 @@ fn shown(command: &Command) -> String {
 }
 
 /// Tells the developer what goes on.
-#[expect(clippy::print_stderr, reason = "the one place that prints")]
+#[expect(clippy::print_stderr, reason = "the one place that prints what goes on")]
 pub(crate) fn say(line: &str) {
     eprintln!("{line}");
+}
+
+/// Prints a result.
+#[expect(clippy::print_stdout, reason = "the one place that prints results")]
+pub(crate) fn tell(line: &str) {
+    println!("{line}");
 }

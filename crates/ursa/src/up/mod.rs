@@ -331,6 +331,12 @@ impl Up {
             };
             if acknowledged && open {
                 waiting.pop();
+            } else if let Some(words) = refusal(&overview) {
+                return Err(Failure::new(format!(
+                    "Envoy beside {} refuses its configuration: {words}",
+                    proxy.name
+                ))
+                .help(format!("logs are in {}", self.data_dir.join("logs").display())));
             } else if Instant::now() >= deadline {
                 return Err(Failure::new(format!(
                     "the proxy {} is not ready: {overview}",
@@ -408,6 +414,12 @@ impl Up {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What Envoy said of the configuration that it refused.
+fn refusal(overview: &serde_json::Value) -> Option<String> {
+    let types = overview["types"].as_object()?;
+    types.values().find_map(|state| Some(state["nack"]["error"].as_str()?.trim().to_owned()))
 }
 
 /// Writes what only this user may read.

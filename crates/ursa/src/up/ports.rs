@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::RangeInclusive;
 
 use clap::Args;
 use serde_json::Value;
@@ -45,22 +46,22 @@ impl Ports {
             return Ok(*chosen);
         }
         let arguments = self.arguments.unwrap_or(PortArgs { port_offset: 0, free_ports: false });
-        let wanted = if arguments.free_ports {
-            0
+        let listener = if arguments.free_ports {
+            free(purpose)?
         } else {
-            usual.checked_add(arguments.port_offset).ok_or_else(|| {
+            let wanted = usual.checked_add(arguments.port_offset).ok_or_else(|| {
                 Failure::unreadable(format!(
                     "port {usual} plus {} is beyond 65535",
                     arguments.port_offset
                 ))
                 .help("give a smaller --port-offset")
+            })?;
+            TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).map_err(|error| {
+                Failure::new(format!("port {wanted}, for {purpose}, cannot be used: {error}")).help(
+                    "stop what uses it (`ss -ltnp` tells), or run beside it with --port-offset 1000 or --free-ports",
+                )
             })?
         };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).map_err(|error| {
-            Failure::new(format!("port {wanted}, for {purpose}, cannot be used: {error}")).help(
-                "stop what uses it (`ss -ltnp` tells), or run beside it with --port-offset 1000 or --free-ports",
-            )
-        })?;
         let chosen = listener.local_addr().doing("ask for the port")?.port();
         self.chosen.insert(usual, chosen);
         self.held.push(listener);
@@ -90,6 +91,16 @@ impl Ports {
     pub(crate) fn release(&mut self) {
         self.held.clear();
     }
+}
+
+/// A free port that no outgoing connection will take meanwhile: below those that the system gives out by itself.
+fn free(purpose: &str) -> Outcome<TcpListener> {
+    const FROM: RangeInclusive<u16> = 15_000..=32_000;
+    const TRIES: usize = 1_000;
+    std::iter::repeat_with(|| fastrand::u16(FROM))
+        .take(TRIES)
+        .find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
+        .ok_or_else(|| Failure::new(format!("no free port was found for {purpose}")))
 }
 
 #[cfg(test)]

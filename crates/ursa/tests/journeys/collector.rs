@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -103,11 +104,15 @@ fn attributes(of: &Value) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Asserts of the spans of `GET /` at the gateway: the traces that are whole have five spans in one chain,
-/// gateway server → gateway client → frontend server → frontend client → catalog server, with tags and resource.
-pub(crate) fn assert_whole_traces(spans: &[Value]) {
+/// Asserts of the spans of `GET /` at the gateway that began after `since`: the traces that are whole have five spans
+/// in one chain, gateway server → gateway client → frontend server → frontend client → catalog server, with tags and
+/// resource.
+pub(crate) fn assert_whole_traces(spans: &[Value], since: Timestamp) {
     let mut traces: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
-    for span in spans {
+    let began = |span: &Value| {
+        span["startTimeUnixNano"].as_str().and_then(|nanos| nanos.parse::<i128>().ok())
+    };
+    for span in spans.iter().filter(|span| began(span) > Some(since.as_nanosecond())) {
         traces.entry(span["traceId"].as_str().unwrap()).or_default().push(span);
     }
     let chain = [("gateway", 2), ("gateway", 3), ("frontend", 2), ("frontend", 3), ("catalog", 2)];

@@ -1,0 +1,81 @@
+//! `cargo xtask bench`: the figures that are features, on this machine, beside their targets.
+//!
+//! Nothing here fails because a figure is worse than it should be: a benchmark tells, people decide. Kuma's own
+//! processes cannot be had here by package name; where a peer's figure is shown it was measured elsewhere and says so.
+
+mod demo;
+mod policy;
+mod statistics;
+mod up;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use clap::Subcommand;
+
+use crate::project;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Bench {
+    /// `up` to the first whole trace, and the memory of each process
+    Up {
+        /// How many times
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+    },
+    /// A policy change to the last of five proxies' acknowledgement
+    Policy {
+        /// How many changes
+        #[arg(long, default_value_t = 200)]
+        changes: usize,
+    },
+    /// A clean release build, in a target directory of its own
+    Build,
+}
+
+/// Measures one thing, or each in turn.
+pub(crate) fn run(bench: Option<Bench>) -> anyhow::Result<()> {
+    match bench {
+        Some(Bench::Up { runs }) => up::run(&release()?, runs),
+        Some(Bench::Policy { changes }) => policy::run(&release()?, changes),
+        Some(Bench::Build) => build(),
+        None => {
+            let ursa = release()?;
+            up::run(&ursa, 5)?;
+            policy::run(&ursa, 200)
+        }
+    }
+}
+
+/// Builds `ursa` as users get it.
+fn release() -> anyhow::Result<PathBuf> {
+    let root = project::root();
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--package", "ursa"])
+        .current_dir(root)
+        .status()
+        .context("run cargo")?;
+    ensure!(built.success(), "the release build failed");
+    Ok(root.join("target/release/ursa"))
+}
+
+fn build() -> anyhow::Result<()> {
+    let root = project::root();
+    let target = tempfile::tempdir().context("make a target directory")?;
+    let began = std::time::SystemTime::now();
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--package", "ursa", "--target-dir"])
+        .arg(target.path())
+        .current_dir(root)
+        .status()
+        .context("run cargo")?;
+    ensure!(built.success(), "the release build failed");
+    let took = began.elapsed().context("read the clock")?;
+    project::tell(&format!(
+        "clean release build   {:.0} s   (target: 480 s on 2 cores)",
+        took.as_secs_f64()
+    ));
+    Ok(())
+}
