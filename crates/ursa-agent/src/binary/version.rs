@@ -15,6 +15,9 @@ const SUPPORTED_MINORS: std::ops::RangeInclusive<u32> = 36..=40;
 /// How long `envoy --version` may take. Long: the first start of a binary of 100 MB reads it all.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long to wait for a program that is being written.
+const BUSY: Duration = Duration::from_millis(10);
+
 /// A version of Envoy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
@@ -94,9 +97,7 @@ pub enum VersionError {
 /// When it cannot be run, does not answer, or is not Envoy. Any version is fine here; see
 /// [`Version::support`].
 pub async fn version(path: &Path) -> Result<Version, VersionError> {
-    let mut command = Command::new(path);
-    command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output())
+    let output = tokio::time::timeout(PATIENCE, ask(path))
         .await
         .map_err(|_elapsed| VersionError::Silent { path: path.to_owned() })?
         .map_err(|source| VersionError::Run { path: path.to_owned(), source })?;
@@ -105,4 +106,19 @@ pub async fn version(path: &Path) -> Result<Version, VersionError> {
         path: path.to_owned(),
         answer: answer.trim().chars().take(100).collect(),
     })
+}
+
+/// Runs `--version`. A program that has just been written is busy for as long as a process that was
+/// started meanwhile, on another thread, has not let go of it.
+async fn ask(path: &Path) -> io::Result<std::process::Output> {
+    loop {
+        let mut command = Command::new(path);
+        command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        match command.output().await {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                tokio::time::sleep(BUSY).await;
+            }
+            result => return result,
+        }
+    }
 }

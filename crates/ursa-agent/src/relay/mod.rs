@@ -53,7 +53,7 @@ const REFUSED: i32 = 3;
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Send to the control plane, if it is connected.
-    Answer(DeltaDiscoveryRequest),
+    Answer(Box<DeltaDiscoveryRequest>),
     /// Send to Envoy.
     Respond(DeltaDiscoveryResponse),
     /// The agent's own configuration has changed: call [`Relay::own`], and [`Relay::configured`].
@@ -109,12 +109,12 @@ impl Relay {
     pub(crate) fn update(&mut self, update: DeltaDiscoveryResponse) {
         let Some(at) = TYPES.iter().position(|known| *known == update.type_url) else {
             let words = "this agent does not know the type".to_owned();
-            self.actions.push(Action::Answer(DeltaDiscoveryRequest {
+            self.actions.push(Action::Answer(Box::new(DeltaDiscoveryRequest {
                 type_url: update.type_url,
                 response_nonce: update.nonce,
                 error_detail: Some(Status { code: REFUSED, message: words, details: Vec::new() }),
                 ..DeltaDiscoveryRequest::default()
-            }));
+            })));
             return;
         };
         self.serial += 1;
@@ -129,7 +129,9 @@ impl Relay {
                 self.actions.push(Action::Configure);
             }
         } else if let Some(wants) = self.envoy.as_mut().and_then(|envoy| envoy.get_mut(at)) {
-            touched.iter().for_each(|name| wants.touch(name));
+            for name in &touched {
+                wants.touch(name);
+            }
         }
         self.pump();
     }
@@ -232,12 +234,12 @@ impl Relay {
             let answers = shelf.answers(|name| is_awaited(envoy.as_ref(), at, name));
             actions.extend(answers.into_iter().map(|answer| {
                 let status = |message| Status { code: REFUSED, message, details: Vec::new() };
-                Action::Answer(DeltaDiscoveryRequest {
+                Action::Answer(Box::new(DeltaDiscoveryRequest {
                     type_url: (*type_url).to_owned(),
                     response_nonce: answer.nonce,
                     error_detail: answer.refused.map(status),
                     ..DeltaDiscoveryRequest::default()
-                })
+                }))
             }));
         }
     }

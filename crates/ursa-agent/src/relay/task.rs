@@ -193,7 +193,7 @@ impl Task {
             }
             for action in actions {
                 match action {
-                    Action::Answer(request) => self.send_upstream(request),
+                    Action::Answer(request) => self.send_upstream(*request),
                     Action::Respond(response) => self.send_envoy(response),
                     Action::Configure => {
                         let verdicts = telemetry.configure(&self.relay.own()).await;

@@ -73,14 +73,12 @@ fn said(relay: &mut Relay) -> (Vec<String>, Vec<DeltaDiscoveryResponse>) {
     for action in relay.take_actions() {
         match action {
             Action::Respond(response) => {
-                let mut line = format!("> {}", short(&response.type_url));
-                for resource in &response.resources {
-                    line += &format!(" {}={}", resource.name, resource.version);
-                }
-                for name in &response.removed_resources {
-                    line += &format!(" -{name}");
-                }
-                words.push(line);
+                let there = response.resources.iter();
+                let there = there.map(|resource| format!("{}={}", resource.name, resource.version));
+                let gone = response.removed_resources.iter().map(|name| format!("-{name}"));
+                let of = format!("> {}", short(&response.type_url));
+                let line: Vec<String> = [of].into_iter().chain(there).chain(gone).collect();
+                words.push(line.join(" "));
                 responses.push(response);
             }
             Action::Answer(request) => {
@@ -277,9 +275,8 @@ impl ControlPlane {
         self.connected = true;
         for request in relay.upstream_opened() {
             let type_url = TYPES.iter().find(|known| **known == request.type_url).unwrap();
-            for (name, version) in request.initial_resource_versions {
-                self.sent.insert((type_url, name), version);
-            }
+            let versions = request.initial_resource_versions.into_iter();
+            self.sent.extend(versions.map(|(name, version)| ((*type_url, name), version)));
         }
         self.send(relay);
         // Of every proxy there is a pipeline; it comes last.
@@ -421,12 +418,12 @@ fn deliver(relay: &mut Relay, control_plane: &mut ControlPlane, envoy: &mut Envo
                 actions.extend(relay.take_actions());
             }
             Action::Respond(response) => envoy.inbox.push_back(response),
-            Action::Answer(request) if control_plane.connected => {
+            Action::Answer(_) if !control_plane.connected => {}
+            Action::Answer(request) => {
                 let key = (request.type_url.clone(), request.response_nonce.clone());
                 let may_refuse = control_plane.open.remove(&key);
                 assert!(may_refuse.is_some(), "answered twice: {request:?}");
             }
-            _ => {}
         }
     }
 }

@@ -158,7 +158,7 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Connects, and connects again, until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        stop.run_until_cancelled(self.keep_connected()).await;
+        stop.run_until_cancelled(Box::pin(self.keep_connected())).await;
     }
 
     async fn keep_connected(self) {
@@ -323,8 +323,8 @@ fn refusal(status: &Status, token: &Token) -> StreamError {
 fn span(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{seconds} s"),
-        ..7200 => format!("{} min", seconds / 60),
-        ..172_800 => format!("{} h", seconds / 3600),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} days", seconds / 86_400),
     }
 }

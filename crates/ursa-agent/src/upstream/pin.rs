@@ -113,3 +113,53 @@ impl ServerCertVerifier for Pinned {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+    use super::*;
+
+    fn authority() -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    /// What comes of a server `name` that shows a certificate of `signer` and then `shown`.
+    fn outcome(
+        pinned: &CertificateDer<'static>,
+        signer: &CertifiedIssuer<'static, KeyPair>,
+        shown: &CertificateDer<'static>,
+        name: &str,
+    ) -> Result<(), Error> {
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(vec!["cp.example".to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&key, signer).unwrap();
+        let hash = digest::digest(&digest::SHA256, pinned);
+        let verifier = Pinned {
+            authority: hash.as_ref().try_into().unwrap(),
+            provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
+        };
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let shown = [shown.clone()];
+        verifier.verify_server_cert(leaf.der(), &shown, &name, &[], UnixTime::now()).map(|_| ())
+    }
+
+    #[test]
+    fn only_the_pinned_authority_and_the_right_name_are_trusted() {
+        let (ours, theirs) = (authority(), authority());
+        assert_eq!(outcome(ours.der(), &ours, ours.der(), "cp.example"), Ok(()));
+        let invalid = |outcome| match outcome {
+            Err(Error::InvalidCertificate(error)) => error,
+            other => panic!("{other:?}"),
+        };
+        // The right authority is shown, but the server's certificate is not its own.
+        let forged = invalid(outcome(ours.der(), &theirs, ours.der(), "cp.example"));
+        assert_eq!(forged, CertificateError::BadSignature);
+        let name = invalid(outcome(ours.der(), &ours, ours.der(), "other.example"));
+        assert!(matches!(name, CertificateError::NotValidForNameContext { .. }), "{name:?}");
+        let other = invalid(outcome(ours.der(), &theirs, theirs.der(), "cp.example"));
+        assert!(matches!(other, CertificateError::Other(_)), "{other:?}");
+    }
+}

@@ -3,6 +3,13 @@
 //! Envoy is `$URSA_ENVOY`, else the one in Ursa's cache. The program that ties Envoy's life to the
 //! agent's is the example `agent`, which `cargo test` builds.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics, and the memory used is worth seeing"
+)]
+
 mod control_plane;
 mod world;
 
@@ -159,8 +166,8 @@ async fn envoy_does_not_outlive_its_agent() {
     let mut agent = world.agent_process();
     eventually("requests pass", Duration::from_secs(20), async || get(world.port, "/").await.ok())
         .await;
-    let envoy = world.envoy_of(agent.id().unwrap());
-    println!("agent idle: {} kB resident", world::resident(agent.id().unwrap()));
+    let envoy = World::envoy_of(agent.id().unwrap());
+    println!("agent idle: {}", world::memory(agent.id().unwrap()));
     agent.kill().await.unwrap();
     let gone = async || world::is_gone(envoy).then_some(());
     eventually("Envoy is gone", Duration::from_secs(1), gone).await;
@@ -173,7 +180,7 @@ async fn envoy_does_not_outlive_its_agent() {
     for _ in 0..2000 {
         world.passes().await;
     }
-    println!("agent after 2,000 requests: {} kB resident", world::resident(next.id().unwrap()));
+    println!("agent after 2,000 traced requests: {}", world::memory(next.id().unwrap()));
     let pid = Pid::from_raw(next.id().unwrap().cast_signed()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
     assert!(next.wait().await.unwrap().success());

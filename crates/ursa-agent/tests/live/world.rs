@@ -62,7 +62,8 @@ pub(crate) fn envoy() -> PathBuf {
 fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("examples/agent");
-    assert!(program.is_file(), "run all of `cargo test -p ursa-agent`, which builds {program:?}");
+    let missing = "run all of `cargo test -p ursa-agent`, which builds the example";
+    assert!(program.is_file(), "{missing} {}", program.display());
     program
 }
 
@@ -83,11 +84,12 @@ pub(crate) async fn get(port: u16, path: &str) -> std::io::Result<(u16, String)>
     Ok((status.ok_or_else(malformed)?, body.to_owned()))
 }
 
-/// Resident memory in kilobytes.
-pub(crate) fn resident(pid: u32) -> u64 {
+/// Memory of a process, as the system puts it: resident, and of that its own.
+pub(crate) fn memory(pid: u32) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+    let lines =
+        status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("RssAnon"));
+    lines.map(|line| line.replace('\t', " ")).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a process has ended, its parent having looked or not.
@@ -220,8 +222,8 @@ impl World {
         command.kill_on_drop(true).spawn().unwrap()
     }
 
-    /// The Envoy that a process has started.
-    pub(crate) fn envoy_of(&self, agent: u32) -> u32 {
+    /// The Envoy that an agent's process has started.
+    pub(crate) fn envoy_of(agent: u32) -> u32 {
         let threads = std::fs::read_dir(format!("/proc/{agent}/task")).unwrap().flatten();
         let children = threads
             .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
