@@ -155,16 +155,12 @@ impl Resources {
         sources: &[Source<'_>],
         dry_run: bool,
     ) -> Result<Vec<Applied>, ChangeError> {
-        let Read { mut documents, mut violations } = self.read(sources);
+        let read = self.read(sources);
         let _gate = self.gate.lock().await;
-        self.check_together(&documents, &mut violations).await?;
-        if violations.iter().any(Violation::is_refusal) {
-            violations.sort_by_key(|it| (it.document, it.place));
-            return Err(ChangeError::Violations(violations));
-        }
+        let documents = self.accepted(read).await?;
         let mut applied = Vec::new();
         let mut changes = Vec::new();
-        for ReadDocument { source, document, origin } in documents.drain(..) {
+        for ReadDocument { document, origin, warnings, .. } in documents {
             let before = self.get(&document.key).await?;
             let action = match before {
                 None => Action::Created,
@@ -172,18 +168,11 @@ impl Resources {
                 Some(_) => Action::Updated,
             };
             let (key, text) = (document.key, document.text);
-            applied.push(Applied { key: key.clone(), action, warnings: Vec::new() });
-            changes.push((source, Change::Put { key, text, origin, expect: Expect::Any }));
-        }
-        // A warning goes to the last document of its text: most texts hold one.
-        for violation in violations {
-            let at = changes.iter().rposition(|(source, _)| *source == violation.document);
-            if let Some(applied) = at.and_then(|at| applied.get_mut(at)) {
-                applied.warnings.push(violation);
-            }
+            applied.push(Applied { key: key.clone(), action, warnings });
+            changes.push(Change::Put { key, text, origin, expect: Expect::Any });
         }
         if !dry_run {
-            self.write(changes.into_iter().map(|(_, change)| change).collect()).await?;
+            self.write(changes).await?;
         }
         Ok(applied)
     }
@@ -195,14 +184,11 @@ impl Resources {
         text: &str,
         expect: Expect,
     ) -> Result<(Applied, Record), ChangeError> {
-        let Read { documents, mut violations } = self.read(&[Source { text, file: None, line: 1 }]);
+        let read = self.read(&[Source { text, file: None, line: 1 }]);
         let _gate = self.gate.lock().await;
-        self.check_together(&documents, &mut violations).await?;
-        if violations.iter().any(Violation::is_refusal) {
-            return Err(ChangeError::Violations(violations));
-        }
+        let documents = self.accepted(read).await?;
         let count = documents.len();
-        let Ok([ReadDocument { document, .. }]) = <[_; 1]>::try_from(documents) else {
+        let Ok([ReadDocument { document, warnings, .. }]) = <[_; 1]>::try_from(documents) else {
             return Err(ChangeError::NotOne(count));
         };
         if document.key != *key {
@@ -219,7 +205,7 @@ impl Resources {
             Some(before) if before.version == record.version => Action::Unchanged,
             Some(_) => Action::Updated,
         };
-        Ok((Applied { key: key.clone(), action, warnings: violations }, record))
+        Ok((Applied { key: key.clone(), action, warnings }, record))
     }
 
     /// Removes a resource.
@@ -271,22 +257,41 @@ impl Resources {
         for (index, source) in sources.iter().enumerate() {
             let above = source.line.saturating_sub(1);
             let parsed = document::parse(source.text, &self.kinds);
-            for mut violation in parsed.violations {
-                violation.document = index;
-                if let Some(place) = &mut violation.place {
-                    place.line = place.line.saturating_add(above);
-                }
-                read.violations.push(violation);
-            }
+            let first = read.documents.len();
+            let accepted = parsed.is_accepted();
             for mut document in parsed.documents {
                 document.place.line = document.place.line.saturating_add(above);
                 let origin = source
                     .file
                     .map(|file| Origin { file: file.to_owned(), line: document.place.line });
-                read.documents.push(ReadDocument { source: index, document, origin });
+                let warnings = Vec::new();
+                read.documents.push(ReadDocument { source: index, document, origin, warnings });
+            }
+            for mut violation in parsed.violations {
+                if let Some(place) = &mut violation.place {
+                    place.line = place.line.saturating_add(above);
+                }
+                let within = std::mem::replace(&mut violation.document, index);
+                // Without a refusal every document of the text is there, in order.
+                match read.documents.get_mut(first + within).filter(|_| accepted) {
+                    Some(document) => document.warnings.push(violation),
+                    None => read.violations.push(violation),
+                }
             }
         }
         read
+    }
+
+    /// The documents, if nothing at all is wrong with them.
+    async fn accepted(&self, read: Read) -> Result<Vec<ReadDocument>, ChangeError> {
+        let Read { documents, mut violations } = read;
+        self.check_together(&documents, &mut violations).await?;
+        if !violations.iter().any(Violation::is_refusal) {
+            return Ok(documents);
+        }
+        violations.extend(documents.into_iter().flat_map(|document| document.warnings));
+        violations.sort_by_key(|violation| (violation.document, violation.place));
+        Err(ChangeError::Violations(violations))
     }
 
     /// What can only be known by looking at the documents together, and at the store.
@@ -343,14 +348,18 @@ pub(crate) fn key_of(kind: &Kind, mesh: &str, name: &str) -> ResourceKey {
     }
 }
 
+/// What became of the texts.
 struct Read {
     documents: Vec<ReadDocument>,
     violations: Vec<Violation>,
 }
 
+/// A document by itself without a refusal.
 struct ReadDocument {
     /// Which of the texts it is from.
     source: usize,
     document: Document,
     origin: Option<Origin>,
+    /// What its writer should know.
+    warnings: Vec<Violation>,
 }

@@ -27,7 +27,8 @@ impl About {
     pub(crate) fn new(hostname: &str, instance_id: &str) -> Self {
         Self {
             product: "Ursa",
-            tagline: "Ursa",
+            // Kuma's own command line refuses to talk to anything else.
+            tagline: "Kuma",
             version: env!("CARGO_PKG_VERSION"),
             hostname: hostname.to_owned(),
             instance_id: instance_id.to_owned(),

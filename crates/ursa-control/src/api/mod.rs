@@ -56,6 +56,8 @@ pub(crate) fn router(api: Api, access: Access, others: Router) -> Router {
         .route("/tokens/dataplane", post(token::dataplane))
         .route("/tokens/user/admin", post(token::admin))
         .route("/dataplanes+insights", get(inspect::overviews_of_all))
+        .route("/dataplanes/_overview", get(inspect::overviews_of_all))
+        .route("/meshes/{mesh}/dataplanes/_overview", get(inspect::overviews))
         .route("/meshes/{mesh}/dataplanes+insights", get(inspect::overviews))
         .route("/meshes/{mesh}/dataplanes+insights/{name}", get(inspect::overview))
         .route("/meshes/{mesh}/dataplanes/{name}/_overview", get(inspect::overview))

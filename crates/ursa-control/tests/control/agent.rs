@@ -160,6 +160,18 @@ pub(crate) fn bodies(response: &DeltaDiscoveryResponse) -> BTreeMap<String, Valu
     resources.map(|it| (it.name.clone(), body(it.resource.as_ref().unwrap()))).collect()
 }
 
+/// The overall sampling of a route configuration's first route, in percent.
+pub(crate) fn overall(routes: &Value) -> u64 {
+    let route = &routes["virtual_hosts"][0]["routes"][0];
+    let share = &route["tracing"]["overall_sampling"];
+    let of = match share["denominator"].as_str() {
+        Some("MILLION") => 1_000_000,
+        Some("TEN_THOUSAND") => 10_000,
+        _ => 100,
+    };
+    share["numerator"].as_u64().unwrap_or_default() * 100 / of
+}
+
 async fn channel(running: &Running, pin: &str) -> Result<Channel, Status> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let pinned = Arc::new(Pinned { pin: pin.to_owned(), provider: Arc::clone(&provider) });

@@ -98,10 +98,10 @@ async fn all_that_is_wrong_is_told_and_nothing_is_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_documents_are_applied_together_or_tried() {
     let running = start(None).await;
-    let text = format!(
-        "type: Mesh\nname: shop\n---\n{}",
-        policy(80).replace("mesh: default", "mesh: shop")
-    );
+    // Of the two, the second has a field that has no effect yet.
+    let warned = policy(80).replace("    sampling:", "    propagators: [b3]\n    sampling:");
+    let text =
+        format!("type: Mesh\nname: shop\n---\n{}", warned.replace("mesh: default", "mesh: shop"));
     let send = async |dry_run: bool| {
         let body = json!({"documents": [{"text": text, "file": "shop.yaml"}], "dryRun": dry_run});
         let reply = request(
@@ -114,6 +114,9 @@ async fn several_documents_are_applied_together_or_tried() {
         .await;
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
         let results = reply.json()["results"].as_array().unwrap().clone();
+        let warnings = |at: usize| results[at]["warnings"].as_array().unwrap().clone();
+        assert!(warnings(0).is_empty() && !warnings(1).is_empty(), "{results:#?}");
+        assert!(warnings(1).iter().all(|it| it["place"]["line"] == 11), "{results:#?}");
         results.iter().map(|it| it["action"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(send(true).await, ["created", "created"]);
@@ -187,8 +190,10 @@ async fn a_proxy_can_be_looked_at() {
     };
     assert_eq!((&after["connected"], &after["service"]), (&json!(true), &json!("cart")));
     assert_eq!(after["types"].as_object().unwrap().len(), 6);
-    for path in ["/dataplanes+insights", "/meshes/default/dataplanes+insights"] {
-        let all = get(&running, path).await;
+    let lists = ["dataplanes+insights", "dataplanes/_overview"];
+    for path in lists.into_iter().flat_map(|it| [format!("/{it}"), format!("/meshes/default/{it}")])
+    {
+        let all = get(&running, &path).await;
         let connected =
             all["items"].as_array().unwrap().iter().filter(|it| it["connected"] == true);
         assert_eq!((all["total"].as_u64(), connected.count()), (Some(5), 1));
