@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use jiff::Timestamp;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use ursa_model::{ProxyId, ResourceKey, SecretText};
 use ursa_pipeline::Sink;
@@ -73,8 +73,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct ControlPlane;
 
-/// A control plane that runs, until [`shutdown`](Self::shutdown). Dropped without it, it ends with
-/// the runtime.
+/// A control plane that runs, until [`shutdown`](Self::shutdown). Dropped without it, it ends by
+/// itself, a little later.
 #[derive(Debug)]
 pub struct Running {
     addresses: Addresses,
@@ -85,7 +85,7 @@ pub struct Running {
     window: Arc<telemetry::Window>,
     receivers: Vec<Receiver>,
     tasks: TaskTracker,
-    stop: CancellationToken,
+    stop: DropGuard,
 }
 
 impl ControlPlane {
@@ -138,6 +138,7 @@ impl ControlPlane {
             Arc::new(Planner::new(Arc::clone(&store), Arc::clone(&kinds), site, metrics.clone()));
         let known = planner.begin(&listing).await;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let guard = stop.clone().drop_guard();
         tasks.spawn(Arc::clone(&planner).run(known, listing.revision, stop.clone()));
         let resources = Arc::new(Resources::new(
             Arc::clone(&store),
@@ -197,7 +198,7 @@ impl ControlPlane {
             window,
             receivers: vec![grpc, http],
             tasks,
-            stop,
+            stop: guard,
         })
     }
 }
@@ -251,7 +252,7 @@ impl Running {
 
     /// Stops taking connections, lets what is under way end, and ends.
     pub async fn shutdown(self) {
-        self.stop.cancel();
+        self.stop.disarm().cancel();
         self.tasks.close();
         let receivers = self.receivers.into_iter().map(|receiver| receiver.shutdown(GRACE));
         futures::future::join_all(receivers).await;
