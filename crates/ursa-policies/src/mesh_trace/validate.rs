@@ -82,7 +82,9 @@ fn sampling(sampling: &Sampling, cursor: &Cursor<'_>) {
     let shares =
         [("overall", sampling.overall), ("client", sampling.client), ("random", sampling.random)];
     for (field, share) in shares {
-        share.iter().for_each(|share| precision(*share, &cursor.at(field)));
+        if let Some(share) = share {
+            precision(share, &cursor.at(field));
+        }
     }
     for field in ["parent", "adaptive", "rules", "traceProbes"] {
         cursor.at(field).warn_if_without_effect();

@@ -266,29 +266,22 @@ fn begins(path: &str, field: &str) -> bool {
 fn explained_text(explained: &Value) -> String {
     let mut text = String::new();
     for kind in explained.as_array().into_iter().flatten() {
-        writeln!(text, "{}", kind["kind"].as_str().unwrap_or_default())
-            .expect("writing to a string does not fail");
-        let rows: Vec<_> = kind["values"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|value| {
-                let overridden: Vec<_> = value["overridden"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .map(|entry| format!("{} from {}", plain(&entry[1]), origin(&entry[0])))
-                    .collect();
-                [
-                    format!("  {}", value["path"].as_str().unwrap_or_default()),
-                    plain(&value["value"]),
-                    origin(&value["origin"]),
-                    overridden.join("; "),
-                ]
-            })
-            .collect();
-        text.push_str(&table(["  FIELD", "VALUE", "SET BY", "INSTEAD OF"], &rows));
+        text.push_str(kind["kind"].as_str().unwrap_or_default());
         text.push('\n');
+        for value in kind["values"].as_array().into_iter().flatten() {
+            let path = value["path"].as_str().unwrap_or_default();
+            write!(
+                text,
+                "  {path} = {}\n      {}\n",
+                plain(&value["value"]),
+                origin(&value["origin"])
+            )
+            .expect("writing to a string does not fail");
+            for entry in value["overridden"].as_array().into_iter().flatten() {
+                writeln!(text, "      instead of {}, {}", plain(&entry[1]), origin(&entry[0]))
+                    .expect("writing to a string does not fail");
+            }
+        }
     }
     if text.is_empty() {
         text.push_str("no policy is in effect\n");
@@ -300,12 +293,12 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// `MeshTrace default/all (policy.yaml:12)`, or that it is the default.
+/// `set by MeshTrace default/all (policy.yaml:12)`, or that it is the default.
 fn origin(origin: &Value) -> String {
     if origin.is_null() {
-        return "default".to_owned();
+        return "the default".to_owned();
     }
-    let policy = key_text(&origin["policy"]);
+    let policy = format!("set by {}", key_text(&origin["policy"]));
     let line = &origin["place"]["line"];
     match origin["file"].as_str() {
         Some(file) => format!("{policy} ({file}:{line})"),
@@ -375,6 +368,25 @@ fn config_text(config: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_explanation_names_who_set_each_value_and_what_it_replaced() {
+        let by = |name: &str, line: u32| {
+            json!({
+            "policy": {"kind": "MeshTrace", "mesh": "default", "name": name}, "file": "p.yaml", "place": {"line": line}})
+        };
+        let explained = json!([{"kind": "MeshTrace", "values": [
+            {"path": "sampling.overall", "value": 10, "origin": by("one", 7), "overridden": [[by("all", 3), 50]]},
+            {"path": "sampling.client", "value": 100, "origin": null, "overridden": []}]}]);
+        insta::assert_snapshot!(explained_text(&explained), @r"
+        MeshTrace
+          sampling.overall = 10
+              set by MeshTrace default/one (p.yaml:7)
+              instead of 50, set by MeshTrace default/all (p.yaml:3)
+          sampling.client = 100
+              the default
+        ");
+    }
 
     #[test]
     fn a_field_is_itself_and_what_lies_in_it() {

@@ -19,6 +19,19 @@ const FOREMOST: [&str; 5] = [
     "grpc.status_code",
     "response_flags",
 ];
+/// Envoy's own bookkeeping, the same on every span of a proxy or said by the tree already. It is left out here;
+/// `--output json` has it.
+const BOOKKEEPING: [&str; 9] = [
+    "component",
+    "downstream_cluster",
+    "error",
+    "guid:x-request-id",
+    "kuma.mesh",
+    "kuma.zone",
+    "node_id",
+    "upstream_cluster.name",
+    "zone",
+];
 /// Full cells of a bar, and its last one by eighths.
 const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 
@@ -140,7 +153,8 @@ fn bar(span: &Span, whole_ms: f64, width: usize) -> String {
 
 /// A failed span's tags on as many lines as they need, another's on one.
 fn tags(span: &Span, guide: &Guide, layout: &Layout, paint: Paint) -> String {
-    let mut sorted: Vec<_> = span.attributes.iter().collect();
+    let mut sorted: Vec<_> =
+        span.attributes.iter().filter(|(key, value)| is_telling(key, value)).collect();
     sorted.sort_by_key(|(key, _)| {
         (FOREMOST.iter().position(|foremost| foremost == key).unwrap_or(FOREMOST.len()), *key)
     });
@@ -170,6 +184,11 @@ fn tags(span: &Span, guide: &Guide, layout: &Layout, paint: Paint) -> String {
         .into_iter()
         .flat_map(|line| [below.clone(), paint.text(Style::Dim, &line), "\n".to_owned()])
         .collect()
+}
+
+/// Whether a tag says something; Envoy writes `-` for nothing.
+fn is_telling(key: &str, value: &Value) -> bool {
+    !BOOKKEEPING.contains(&key) && !matches!(value.as_str(), Some("" | "-"))
 }
 
 fn shown(value: &Value) -> String {

@@ -195,7 +195,7 @@ async fn a_quarter_is_a_quarter() {
     mesh.apply(&ursa_backend(", sampling: {random: 25}"));
     eventually("the policy everywhere", async || {
         let config = mesh.get("/meshes/default/dataplanes/gateway/_config").await;
-        config.to_string().contains("250000").then_some(())
+        config.to_string().contains("\"numerator\":2500,").then_some(())
     })
     .await;
     let client = reqwest::Client::new();
