@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use prost::Message as _;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
-use ursa_envoy::bootstrap::{self, BootstrapInputs, bootstrap};
+use ursa_envoy::bootstrap::{BootstrapInputs, bootstrap};
 use ursa_metrics::Registry;
 use ursa_model::ProxyId;
 
@@ -166,7 +167,7 @@ impl Agent {
             admin_socket: &files.admin,
             metadata: node.as_object().unwrap_or(&serde_json::Map::new()),
         });
-        files.write_bootstrap(&bootstrap::to_json(&bootstrap))?;
+        files.write_bootstrap(&bootstrap.encode_to_vec())?;
 
         let registry = Registry::new(&[
             ("mesh", &config.id.mesh),
@@ -311,7 +312,7 @@ impl Files {
         if let Some(path) = too_long {
             return Err(StartError::SocketPath { path: path.clone() });
         }
-        Ok(Self { bootstrap: at("bootstrap.json"), ads, otlp, admin, dir })
+        Ok(Self { bootstrap: at("bootstrap.pb"), ads, otlp, admin, dir })
     }
 
     /// Takes the directory for this agent alone, for as long as the file is open.
@@ -325,11 +326,13 @@ impl Files {
         }
     }
 
-    fn write_bootstrap(&self, json: &serde_json::Value) -> Result<(), StartError> {
+    /// Binary, which Envoy knows by the name's ending: as JSON it would cost each agent the descriptors of all
+    /// messages, some 4 MB.
+    fn write_bootstrap(&self, bootstrap: &[u8]) -> Result<(), StartError> {
         let mut options = fs::OpenOptions::new();
         let options = options.create(true).write(true).truncate(true).mode(0o600);
-        let file = made(options.open(&self.bootstrap), &self.bootstrap)?;
-        made(serde_json::to_writer_pretty(file, json).map_err(Into::into), &self.bootstrap)
+        let mut file = made(options.open(&self.bootstrap), &self.bootstrap)?;
+        made(file.write_all(bootstrap), &self.bootstrap)
     }
 
     fn remove(&self) {

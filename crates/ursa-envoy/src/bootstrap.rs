@@ -27,7 +27,7 @@ use serde_json::Value as Json;
 use ursa_model::key::ProxyId;
 
 use crate::cluster::one_locality;
-use crate::{json, parts};
+use crate::parts;
 
 /// Name of the cluster behind which the agent serves ADS.
 pub const ADS_CLUSTER: &str = "ursa_agent_ads";
@@ -124,11 +124,6 @@ pub fn bootstrap(inputs: &BootstrapInputs<'_>) -> Bootstrap {
         overload_manager: Some(overload_manager()),
         ..Bootstrap::default()
     }
-}
-
-/// The bootstrap in the form that Envoy reads with `--config-path`.
-pub fn to_json(bootstrap: &Bootstrap) -> Json {
-    json::message_to_json(bootstrap)
 }
 
 /// How a proxy names itself on the ADS stream. A mesh's name has no dot, so the first one parts

@@ -134,11 +134,18 @@ impl Client {
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let failure = Failure::because(format!("no answer from {}", self.server), error);
-        if error.is_connect() {
-            failure.help("is the control plane running? start one with `ursa up`, or say where it is with --server")
+        let words = failure.message();
+        let help = if words.contains("certificate") {
+            "the control plane is not one that is trusted here: give its admin token with --server-token-file, \
+             or its CA with --server-ca-file"
+        } else if words.contains("HTTP version") {
+            "an API that is not on loopback speaks TLS: write https:// in --server"
+        } else if error.is_connect() {
+            "is the control plane running? start one with `ursa up`, or say where it is with --server"
         } else {
-            failure
-        }
+            return failure;
+        };
+        failure.help(help)
     }
 }
 

@@ -243,7 +243,7 @@ mod tests {
         let command = EnvoyCommand {
             shim: "/bin/ursa".into(),
             envoy: "/bin/envoy".into(),
-            bootstrap: "/w/bootstrap.json".into(),
+            bootstrap: "/w/bootstrap.pb".into(),
             concurrency: 1,
             log_level: "warning".to_owned(),
             drain: Duration::from_secs(5),
@@ -252,7 +252,7 @@ mod tests {
         let arguments: Vec<_> =
             command.as_std().get_args().map(|argument| argument.to_string_lossy()).collect();
         let expected = format!(
-            "exec-tied --parent {} -- /bin/envoy --config-path /w/bootstrap.json \
+            "exec-tied --parent {} -- /bin/envoy --config-path /w/bootstrap.pb \
              --disable-hot-restart --log-format %l\t%n\t%_ --log-level warning \
              --drain-time-s 5 --drain-strategy immediate --concurrency 1",
             std::process::id()

@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use ursa_envoy::bootstrap::to_json as bootstrap_json;
 use ursa_envoy::check::check;
-use ursa_envoy::json::{from_json, to_json};
+use ursa_envoy::json::{from_json, message_to_json, to_json};
 use ursa_envoy::offline::offline;
 use ursa_envoy::proxy::{ClusterKind, ListenerKind, ProxyConfig};
 use ursa_envoy::resources::{PIPELINE, RDS, Resources, SECRET, resources};
@@ -44,7 +43,7 @@ fn cases_read_as_reviewed() {
 #[test]
 fn bootstrap_reads_as_reviewed() {
     let bootstrap = peers::bootstrap_in("/run/ursa".as_ref());
-    snapshot("bootstrap", &bootstrap_json(&bootstrap));
+    snapshot("bootstrap", &message_to_json(&bootstrap));
 }
 
 #[test]
@@ -113,7 +112,7 @@ fn same_input_gives_same_bytes() {
         assert_eq!(first, resources(&reversed(proxy)), "{name}, learned in another order");
     }
     let folder = "/run/ursa".as_ref();
-    let bootstrap = || bootstrap_json(&peers::bootstrap_in(folder)).to_string();
+    let bootstrap = || message_to_json(&peers::bootstrap_in(folder)).to_string();
     assert_eq!(bootstrap(), bootstrap());
 }
 

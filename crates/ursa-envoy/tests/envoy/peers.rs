@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use envoy_types::pb::envoy::config::bootstrap::v3::Bootstrap;
 use tokio::process::{Child, Command};
-use ursa_envoy::bootstrap::{BootstrapInputs, bootstrap, to_json};
+use ursa_envoy::bootstrap::{BootstrapInputs, bootstrap};
+use ursa_envoy::json::message_to_json;
 use ursa_model::key::ProxyId;
 
 /// The newest and the oldest that are supported.
@@ -69,7 +70,7 @@ pub(crate) fn run(envoy: &Path, folder: &Path, bootstrap: &Bootstrap) -> Child {
 
 fn command(envoy: &Path, folder: &Path, bootstrap: &Bootstrap) -> Command {
     let path = folder.join("bootstrap.json");
-    std::fs::write(&path, to_json(bootstrap).to_string()).unwrap();
+    std::fs::write(&path, message_to_json(bootstrap).to_string()).unwrap();
     let mut command = Command::new(envoy);
     command.arg("--config-path").arg(path).args(["--disable-hot-restart", "--log-level", "warn"]);
     command

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 use ursa_agent::upstream::TokenSource;
 use ursa_agent::{Agent, Config};
@@ -99,7 +100,18 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
     })
     .await
     .doing("start the agent")?;
-    signals.stop().await;
+    let mut reopen = signal(SignalKind::user_defined1()).doing("listen for SIGUSR1")?;
+    loop {
+        tokio::select! {
+            () = signals.stop() => break,
+            // Log rotation: Envoy opens its files anew.
+            _ = reopen.recv() => {
+                if let Err(error) = running.reopen_logs() {
+                    tracing::warn!(%error, "tell Envoy to reopen its logs");
+                }
+            }
+        }
+    }
     tracing::info!("draining");
     running.shutdown().await;
     Ok(ExitCode::SUCCESS)
