@@ -27,13 +27,15 @@ pub const XDS_RESPONSES_SENT_BYTES: Metric = Metric::bytes(
     "Sizes of discovery responses sent.",
 );
 /// Discovery requests received. `confirmation` is `ACK`, `NACK` or empty for a subscription;
-/// `error_type` is empty unless refused.
+/// `error_type` is `rejected` with a NACK, else empty.
 pub const XDS_REQUESTS_RECEIVED: Metric = Metric::counter(
     "xds_requests_received_total",
     &["type_url", "protocol", "confirmation", "error_type"],
     "Discovery requests received.",
 );
-/// Making one proxy's configuration. `result` is `changed`, `generated` (but as before) or `skip`.
+/// Making one proxy's configuration. `proxy_type` is `sidecar` or `gateway`; `result` is `changed` or
+/// `generated` (but as before). Proxies that a change does not touch are not counted: nothing is made
+/// for them.
 pub const XDS_GENERATION_SECONDS: Metric = Metric::seconds(
     "xds_generation_seconds",
     &["proxy_type", "result"],
@@ -42,11 +44,12 @@ pub const XDS_GENERATION_SECONDS: Metric = Metric::seconds(
 /// Configurations that could not be made.
 pub const XDS_GENERATION_ERRORS: Metric =
     Metric::counter("xds_generation_errors_total", &[], "Configurations that could not be made.");
-/// From sending a response to its ACK.
+/// From the change of a proxy's configuration to the ACK of each response that carries it, with the
+/// time that it waited for answers to earlier ones.
 pub const XDS_DELIVERY_SECONDS: Metric = Metric::seconds(
     "xds_delivery_seconds",
     &["protocol"],
-    "Time from sending a discovery response to its acknowledgement.",
+    "Time from the change of a proxy's configuration to its acknowledgement.",
 );
 /// Connected proxies by the version that the node reports.
 pub const XDS_CLIENT_VERSIONS: Metric = Metric::gauge(
@@ -95,7 +98,8 @@ pub const EVENTS_DROPPED: Metric = Metric::counter(
 pub const RESOURCES_COUNT: Metric =
     Metric::gauge("resources_count", &["resource_type"], "Resources in the store.");
 
-/// REST requests. `handler` is the route's pattern, never the path.
+/// REST requests. `handler` is the route's pattern, never the path, or `none`; `method` is one of
+/// HTTP's, or `other`.
 pub const API_REQUEST_SECONDS: Metric = Metric::seconds(
     "api_server_http_request_duration_seconds",
     &["code", "handler", "method"],

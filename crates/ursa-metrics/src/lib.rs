@@ -14,18 +14,29 @@
 //! assert!(registry.encode().contains(r#"ursa_cp_auth_failures_total{kind="expired",zone="east"} 1"#));
 //! ```
 //!
-//! Not here: where values come from, and the endpoint that shows them.
+//! [`Usage`] is what a process uses, which every part says of itself.
+//!
+//! Not here: where other values come from, and the endpoints that show them.
 
 pub mod agent;
 pub mod control;
 mod metric;
 pub mod pipeline;
 mod registry;
+mod usage;
 
 pub use metric::{BYTES_BUCKETS, Kind, Metric, SECONDS_BUCKETS};
 pub use registry::{
     CONTENT_TYPE, Counter, FOLDED, Family, Gauge, Histogram, MAX_SERIES, Registry, SecondsCounter,
 };
+pub use usage::Usage;
 
-/// Every metric, in the order of the rooms that emit them.
-pub const CATALOGUE: &[&[&Metric]] = &[control::METRICS, agent::METRICS, pipeline::METRICS];
+/// Every metric.
+pub const CATALOGUE: &[&[&Metric]] =
+    &[control::METRICS, agent::METRICS, pipeline::RECEIVERS, pipeline::BACKENDS];
+
+/// What a control plane shows.
+pub const CONTROL_PLANE: &[&[&Metric]] = &[control::METRICS, pipeline::RECEIVERS];
+
+/// What an agent shows.
+pub const AGENT: &[&[&Metric]] = &[agent::METRICS, pipeline::RECEIVERS, pipeline::BACKENDS];

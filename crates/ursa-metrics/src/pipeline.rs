@@ -1,4 +1,5 @@
-//! What a telemetry pipeline emits. An agent's registry carries `mesh`, `zone`, `dataplane`.
+//! What a telemetry pipeline emits. An agent's registry carries `mesh`, `zone`, `dataplane`. The
+//! control plane, which only receives, has the metrics of [`RECEIVERS`].
 //!
 //! They obey conservation at every quiet moment. Per signal, accepted = enqueued, for each backend;
 //! per backend, enqueued = sent + dropped + queued. An item is counted in `sent` or `dropped` once,
@@ -37,14 +38,13 @@ pub const SENT_BYTES: Metric = Metric::counter(
     "Bytes acknowledged by the backend, before compression.",
 );
 /// Items of failed attempts, retried or not. `reason` is `timeout`, `unavailable`, `unauthorized`,
-/// `rejected`, `tls` or `too_large`.
+/// `rejected` or `too_large`.
 pub const SEND_FAILED_ITEMS: Metric = Metric::counter(
     "ursa_pipeline_send_failed_items_total",
     &["signal", "backend", "protocol", "reason"],
     "Items of failed attempts, retried or not.",
 );
-/// Items lost for good. `reason` is `queue_full`, `expired`, `retry_exhausted`, `rejected` or
-/// `disk`.
+/// Items lost for good. `reason` is `queue_full`, `expired`, `retry_exhausted` or `rejected`.
 pub const DROPPED_ITEMS: Metric = Metric::counter(
     "ursa_pipeline_dropped_items_total",
     &["signal", "backend", "protocol", "reason"],
@@ -99,10 +99,11 @@ pub const EXPORTER_UP: Metric = Metric::gauge(
     "1 when the last request to the backend succeeded.",
 );
 
-/// All of this module.
-pub const METRICS: &[&Metric] = &[
-    &ACCEPTED_ITEMS,
-    &REFUSED_ITEMS,
+/// What receivers emit.
+pub const RECEIVERS: &[&Metric] = &[&ACCEPTED_ITEMS, &REFUSED_ITEMS];
+
+/// What is emitted for backends.
+pub const BACKENDS: &[&Metric] = &[
     &ENQUEUED_ITEMS,
     &SENT_ITEMS,
     &SENT_BYTES,

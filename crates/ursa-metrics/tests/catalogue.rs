@@ -1,8 +1,12 @@
 //! The catalogue keeps its own rules, and what is counted is what is shown.
 
+mod exposition;
+
 use std::collections::BTreeSet;
 
-use ursa_metrics::{CATALOGUE, FOLDED, Kind, MAX_SERIES, Metric, Registry, control, pipeline};
+use ursa_metrics::{
+    AGENT, CATALOGUE, CONTROL_PLANE, FOLDED, Kind, MAX_SERIES, Metric, Registry, control, pipeline,
+};
 
 fn all() -> impl Iterator<Item = &'static Metric> {
     CATALOGUE.iter().flat_map(|room| room.iter().copied())
@@ -29,24 +33,22 @@ fn names_are_final_and_unique() {
 fn every_metric_is_emitted_under_its_name_with_its_labels() {
     let registry = Registry::new(&[("instance_id", "one")]);
     for metric in all() {
-        let values = vec!["x"; metric.labels.len()];
+        let values = vec!["{\"x\\\", y=\"z\"}"; metric.labels.len()];
         match metric.kind {
             Kind::Counter => registry.counter(metric).with(&values).inc(),
             Kind::Gauge => registry.gauge(metric).with(&values).set(1.0),
             Kind::Histogram => registry.histogram(metric).with(&values).observe(1.0),
         }
     }
-    let text = registry.encode();
-    for metric in all() {
-        let kind = format!("{:?}", metric.kind).to_lowercase();
-        assert!(text.contains(&format!("# TYPE {} {kind}\n", metric.name)), "{metric:?}\n{text}");
-        let mut labels: Vec<_> = metric.labels.iter().map(|l| format!("{l}=\"x\"")).collect();
-        labels.push("instance_id=\"one\"".to_owned());
-        labels.sort();
-        let suffix = if metric.kind == Kind::Histogram { "_sum" } else { "" };
-        let line = format!("{}{suffix}{{{}}} 1\n", metric.name, labels.join(","));
-        assert!(text.contains(&line), "{line}{text}");
-    }
+    exposition::assert_shows(&registry.encode(), CATALOGUE, &["instance_id"]);
+}
+
+#[test]
+fn every_metric_is_of_the_control_plane_or_of_agents() {
+    let names = |rooms: &[&[&Metric]]| -> BTreeSet<_> {
+        rooms.iter().copied().flatten().map(|metric| metric.name).collect()
+    };
+    assert_eq!(&names(CONTROL_PLANE) | &names(AGENT), names(CATALOGUE));
 }
 
 #[test]

@@ -1,0 +1,64 @@
+//! What a process uses, from Linux's `/proc` (`proc(5)`).
+
+use std::fs;
+
+/// What a process uses now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Usage {
+    /// User and system CPU time since it started, in seconds.
+    pub cpu: f64,
+    /// Resident memory in bytes.
+    pub resident: f64,
+    /// Open file descriptors.
+    pub open_fds: f64,
+}
+
+impl Usage {
+    /// What process `pid` uses. None where it is not there, may not be looked at, or the system is
+    /// not Linux.
+    pub fn of(pid: u32) -> Option<Self> {
+        let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
+        let open_fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
+        Some(Self {
+            cpu: cpu(&file("stat")?, rustix::param::clock_ticks_per_second())?,
+            resident: resident(&file("status")?)?,
+            open_fds: open_fds as f64,
+        })
+    }
+
+    /// What this process uses.
+    pub fn own() -> Option<Self> {
+        Self::of(std::process::id())
+    }
+}
+
+/// `VmRSS` of `/proc/<pid>/status`, which is in kilobytes.
+fn resident(status: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024.0)
+}
+
+/// Fields 14 and 15 of `/proc/<pid>/stat`. Field 2, the name, may hold anything but ends with the
+/// last `)`.
+fn cpu(stat: &str, ticks_per_second: u64) -> Option<f64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11);
+    let mut ticks = || times.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / ticks_per_second.max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_proc() {
+        assert_eq!(resident("Name:\tx\nVmRSS:\t    1024 kB\nThreads: 1"), Some(1_048_576.0));
+        let stat = "12 (a) b) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0";
+        assert_eq!(cpu(stat, 100), Some(2.0));
+        let own = Usage::own().unwrap();
+        assert!(own.resident > 1e6 && own.open_fds >= 3.0, "{own:?}");
+        assert_eq!(Usage::of(u32::MAX), None);
+    }
+}
