@@ -51,13 +51,17 @@ fn touched(change: &str) -> Vec<String> {
 #[test]
 fn a_change_touches_whom_it_concerns() {
     let policy = |target: &str, name: &str| {
-        format!("{{type: MeshTrace, mesh: default, name: {name}, spec: {{targetRef: {target}, default: {{backends: []}}}}}}")
+        format!(
+            "{{type: MeshTrace, mesh: default, name: {name}, spec: {{targetRef: {target}, default: {{backends: []}}}}}}"
+        )
     };
     let dataplane = |name: &str, rest: &str| {
         format!("{{type: Dataplane, mesh: default, name: {name}, {rest}}}")
     };
     let backend = |name: &str, port: u16| {
-        format!("{{type: MeshOpenTelemetryBackend, mesh: default, name: {name}, labels: {{use: yes-please}}, spec: {{endpoint: 'h:{port}'}}}}")
+        format!(
+            "{{type: MeshOpenTelemetryBackend, mesh: default, name: {name}, labels: {{use: yes-please}}, spec: {{endpoint: 'h:{port}'}}}}"
+        )
     };
     let api = "networking: {address: 10.0.0.2, inbound: [{port: 80, tags: {kuma.io/service: api, kuma.io/protocol: http}}]}";
     for (change, wanted) in [

@@ -78,7 +78,10 @@ fn the_built_in_backend_is_where_this_control_plane_listens() {
     let pipeline = &made.resources[PIPELINE]["pipeline"].body.value;
     let pipeline: serde_json::Value = serde_json::from_slice(pipeline).unwrap();
     let backend = &pipeline["traces"]["backends"][0]["spec"];
-    assert_eq!((&backend["endpoint"], &backend["protocol"]), (&"127.0.0.1:4317".into(), &"grpc".into()));
+    assert_eq!(
+        (&backend["endpoint"], &backend["protocol"]),
+        (&"127.0.0.1:4317".into(), &"grpc".into())
+    );
     assert_eq!(pipeline["facts"]["version"], "v1");
     assert_eq!(pipeline["resource"]["service.name"], "me");
     assert!(made.resources.get(EDS).is_none_or(std::collections::BTreeMap::is_empty));

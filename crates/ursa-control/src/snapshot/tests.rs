@@ -45,7 +45,10 @@ fn what_does_not_change_is_shared() {
 fn a_stored_document_that_cannot_be_read_is_reported_and_takes_nothing_with_it() {
     let key = |name: &str| ResourceKey::in_mesh("MeshTrace", "default", name);
     let broken = [
-        (key("later"), "{type: MeshTrace, mesh: default, name: later, spec: {default: {backends: []}, newField: 1}}"),
+        (
+            key("later"),
+            "{type: MeshTrace, mesh: default, name: later, spec: {default: {backends: []}, newField: 1}}",
+        ),
         (key("torn"), "{type: MeshTrace, mesh:"),
         (key("swapped"), "{type: Mesh, name: default}"),
         (ResourceKey::in_mesh("MeshFuture", "default", "x"), "{type: MeshFuture, name: x}"),
