@@ -14,11 +14,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
-use ursa_metrics::{Registry, agent};
+use ursa_metrics::{Registry, Usage, agent};
 use ursa_model::ProxyId;
 
 use crate::admin::Admin;
-use crate::process::{EnvoyStatus, Usage};
+use crate::process::EnvoyStatus;
 use crate::relay::Handle;
 use crate::telemetry::Telemetry;
 use crate::upstream::ConnectionStatus;
@@ -129,15 +129,15 @@ impl Status {
         let mut last = self.asked.cpu.lock().unwrap_or_else(PoisonError::into_inner);
         for ((process, pid), last) in ["agent", "envoy"].into_iter().zip(pids).zip(&mut *last) {
             let resident = registry.gauge(&agent::PROCESS_RESIDENT_MEMORY_BYTES);
-            let open_files = registry.gauge(&agent::PROCESS_OPEN_FDS);
+            let open_fds = registry.gauge(&agent::PROCESS_OPEN_FDS);
             let cpu = registry.seconds_counter(&agent::PROCESS_CPU_SECONDS).with(&[process]);
             let Some((pid, usage)) = pid.and_then(|pid| Some((pid, Usage::of(pid)?))) else {
                 resident.with(&[process]).set(0.0);
-                open_files.with(&[process]).set(0.0);
+                open_fds.with(&[process]).set(0.0);
                 continue;
             };
             resident.with(&[process]).set(usage.resident);
-            open_files.with(&[process]).set(usage.open_files);
+            open_fds.with(&[process]).set(usage.open_fds);
             let before = if last.0 == pid { last.1 } else { 0.0 };
             cpu.inc_by((usage.cpu - before).max(0.0));
             *last = (pid, usage.cpu);

@@ -2,7 +2,6 @@
 
 mod log;
 mod spawner;
-mod usage;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,7 +23,6 @@ use crate::admin::Admin;
 use crate::backoff::Backoff;
 use crate::causes::Causes;
 use spawner::Spawner;
-pub(crate) use usage::Usage;
 
 /// An Envoy that ran this long was well: the wait before the next start is the first again.
 const WELL: Duration = Duration::from_mins(1);

@@ -11,6 +11,8 @@
 )]
 
 mod control_plane;
+#[path = "../../../ursa-metrics/tests/exposition/mod.rs"]
+mod exposition;
 mod world;
 
 use std::time::Duration;
@@ -19,6 +21,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::JoinSet;
 use ursa_envoy::proxy::RouteTracing;
 use ursa_envoy::resources::LDS;
+use ursa_metrics::AGENT;
 use ursa_model::ProxyId;
 use world::{World, eventually, get, resources};
 
@@ -139,6 +142,23 @@ async fn spans_reach_the_backend_and_a_route_stops_them() {
     }
     running.shutdown().await;
     assert_eq!(world.forget_spans(), 0, "nothing after the answer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_catalogue_is_shown_and_nothing_else() {
+    let mut world = World::start().await;
+    let running = world.agent().await;
+    running.ready().await;
+    world.passes().await;
+    world.spans(1).await;
+    let sent = "ursa_pipeline_requests_total{";
+    let shown =
+        eventually("the backend's answer is counted", Duration::from_secs(10), async || {
+            Some(world.metrics(&running).await).filter(|text| text.contains(sent))
+        })
+        .await;
+    exposition::assert_shows(&shown, AGENT, &["dataplane", "mesh", "zone"]);
+    running.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
