@@ -65,7 +65,7 @@ pub(crate) struct Refused {
 /// What is known of one type.
 #[derive(Debug, Default)]
 struct Type {
-    /// Name → version sent last, or said to be held.
+    /// Name → version sent last, or said to be held; empty where it is to be sent again.
     sent: BTreeMap<String, String>,
     /// Name → version that the agent accepted last.
     acked: BTreeMap<String, String>,
@@ -213,13 +213,12 @@ impl State {
             .collect();
         while changed.is_empty() {
             let Some(batch) = this.retries.pop_front() else { break };
-            changed = batch
-                .into_iter()
-                .filter_map(|(name, version)| {
-                    let resource = wanted.get(&name).filter(|it| it.version == version)?;
-                    Some((name, resource.clone()))
-                })
-                .collect();
+            for (name, version) in batch {
+                match wanted.get(&name).filter(|it| it.version == version) {
+                    Some(resource) => changed.push((name, resource.clone())),
+                    None => this.never_tried(&name, &version),
+                }
+            }
         }
         let greeting = !this.greeted && wanted.is_empty();
         if changed.is_empty() && !greeting {
@@ -284,6 +283,14 @@ impl State {
 }
 
 impl Type {
+    /// A part of a refused response is not wanted now, so that it is not tried by itself: should it be
+    /// wanted again, it is sent again.
+    fn never_tried(&mut self, name: &str, version: &str) {
+        if let Some(sent) = self.sent.get_mut(name).filter(|sent| *sent == version) {
+            sent.clear();
+        }
+    }
+
     fn retry_in_halves(&mut self, mut resources: Vec<(String, String)>) {
         if resources.len() > 1 {
             let second = resources.split_off(resources.len() / 2);

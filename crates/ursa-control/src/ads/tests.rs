@@ -138,6 +138,24 @@ async fn what_an_agent_holds_is_not_sent_again() {
     assert_eq!(words(&advance(&mut state, &newest)), ["Cluster -gone"]);
 }
 
+#[test]
+fn what_was_refused_beside_another_is_sent_when_it_is_wanted_again() {
+    let mut state = subscribed(&[CDS, LDS]);
+    let both = of(&[(LDS, "bad", "1"), (LDS, "good", "1")]);
+    let sent = advance(&mut state, &both);
+    answer(&mut state, &sent[0], None);
+    answer(&mut state, &sent[1], Some("no"));
+    let sent = advance(&mut state, &both);
+    assert_eq!(words(&sent), ["Listener +bad=1"]);
+    answer(&mut state, &sent[0], Some("no"));
+    // It is not wanted just when it would be tried, and not yet taken away when it is again.
+    let sent = advance(&mut state, &of(&[(CDS, "a", "1")]));
+    assert_eq!(words(&sent), ["Cluster +a=1"]);
+    answer(&mut state, &sent[0], None);
+    let sent = advance(&mut state, &of(&[(CDS, "a", "1"), (LDS, "good", "1")]));
+    assert_eq!(words(&sent), ["Listener +good=1"]);
+}
+
 #[tokio::test]
 async fn answers_to_what_is_no_longer_asked_count_for_nothing() {
     let mut state = subscribed(&[CDS]);
