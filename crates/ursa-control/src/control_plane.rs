@@ -23,6 +23,7 @@ use crate::backends;
 use crate::config::{Addresses, Config};
 use crate::files::{self, FileError};
 use crate::generate::Site;
+use crate::measured::Measured;
 use crate::metrics::Metrics;
 use crate::planner::Planner;
 use crate::resources::{Applied, ChangeError, Resources, Source};
@@ -108,7 +109,8 @@ impl ControlPlane {
         let mut instance = [0; 4];
         aws_lc_rs::rand::fill(&mut instance).map_err(|_| StartError::Randomness)?;
         let instance = hex(&instance);
-        let metrics = Metrics::new(&instance, &config.zone);
+        let kinds = Arc::new(ursa_policies::kinds());
+        let metrics = Metrics::new(&instance, &config.zone, &kinds);
 
         let listener = listen(config.api, "the REST API and live view", "--api-port").await?;
         let xds = listen(config.xds, "agents' connections", "--xds-port").await?;
@@ -129,9 +131,8 @@ impl ControlPlane {
             otlp_http: http.address().unwrap_or(config.otlp_http),
         };
 
-        let store = open_store(dir).await?;
+        let store = open_store(dir, metrics.clone()).await?;
         let listing = store.list(&Filter::default()).await?;
-        let kinds = Arc::new(ursa_policies::kinds());
         let built_in = backends::built_in(addresses.otlp_grpc, &config.hostname);
         let site = Site { zone: config.zone.clone(), built_in };
         let planner =
@@ -140,12 +141,7 @@ impl ControlPlane {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let guard = stop.clone().drop_guard();
         tasks.spawn(Arc::clone(&planner).run(known, listing.revision, stop.clone()));
-        let resources = Arc::new(Resources::new(
-            Arc::clone(&store),
-            kinds,
-            Arc::clone(&planner),
-            metrics.clone(),
-        ));
+        let resources = Arc::new(Resources::new(Arc::clone(&store), kinds, Arc::clone(&planner)));
 
         let names = names(&config);
         let ads = Ads {
@@ -271,11 +267,12 @@ fn cannot_listen(
 }
 
 /// The store, with the mesh `default` if this is its first use.
-async fn open_store(dir: Option<&Path>) -> Result<Arc<dyn Store>, StartError> {
+async fn open_store(dir: Option<&Path>, metrics: Metrics) -> Result<Arc<dyn Store>, StartError> {
     let store: Arc<dyn Store> = match dir {
         None => Arc::new(MemoryStore::new()),
         Some(dir) => Arc::new(SqliteStore::open(dir.join(DATABASE)).await?),
     };
+    let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics));
     if store.list(&Filter::default()).await?.revision == 0 {
         let mesh = Change::put(ResourceKey::global("Mesh", "default"), DEFAULT_MESH);
         store.write(vec![mesh]).await?;

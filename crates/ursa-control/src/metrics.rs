@@ -1,10 +1,14 @@
 //! What the control plane counts about itself. Names are those of [`ursa_metrics::control`].
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ursa_metrics::{Counter, Family, Gauge, Histogram, Registry, control};
+use ursa_envoy::resources::TYPES;
+use ursa_metrics::{Counter, Family, Gauge, Histogram, Registry, SecondsCounter, Usage, control};
+use ursa_model::kind::Kinds;
 
 use crate::telemetry::Totals;
+use crate::tokens::Refused;
 
 /// The label `protocol` of everything about ADS.
 const DELTA: &str = "delta";
@@ -32,6 +36,9 @@ pub(crate) struct Metrics {
     pub(crate) envoy_resources: Family<Gauge>,
     pub(crate) stored: Family<Gauge>,
     window: WindowMetrics,
+    process: ProcessMetrics,
+    /// Held while what others count is taken over, so that nothing counts twice.
+    showing: Arc<Mutex<()>>,
 }
 
 /// What is counted about the window of recent telemetry, which counts for itself.
@@ -44,6 +51,14 @@ struct WindowMetrics {
     capacity: Gauge,
 }
 
+/// What this process uses, which the system counts.
+#[derive(Debug, Clone)]
+struct ProcessMetrics {
+    cpu: SecondsCounter,
+    resident: Gauge,
+    open_fds: Gauge,
+}
+
 /// What making one proxy's configuration came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Generation {
@@ -54,11 +69,12 @@ pub(crate) enum Generation {
 }
 
 impl Metrics {
-    pub(crate) fn new(instance: &str, zone: &str) -> Self {
+    /// With the counters at 0 whose labels are known, so that the first failure is a change.
+    pub(crate) fn new(instance: &str, zone: &str, kinds: &Kinds) -> Self {
         let registry = Registry::new(&[("instance_id", instance), ("zone", zone)]);
         registry.gauge(&control::INFO).with(&["Ursa", env!("CARGO_PKG_VERSION"), "zone"]).set(1.0);
         registry.gauge(&control::LEADER).with(&[]).set(1.0);
-        Self {
+        let metrics = Self {
             streams: registry.gauge(&control::XDS_STREAMS_ACTIVE).with(&[DELTA, "v3"]),
             responses: registry.counter(&control::XDS_RESPONSES_SENT),
             response_bytes: registry.histogram(&control::XDS_RESPONSES_SENT_BYTES),
@@ -84,8 +100,26 @@ impl Metrics {
                 bytes: registry.gauge(&control::TELEMETRY_BYTES).with(&[]),
                 capacity: registry.gauge(&control::TELEMETRY_CAPACITY_BYTES).with(&[]),
             },
+            process: ProcessMetrics {
+                cpu: registry.seconds_counter(&control::PROCESS_CPU_SECONDS).with(&[]),
+                resident: registry.gauge(&control::PROCESS_RESIDENT_MEMORY_BYTES).with(&[]),
+                open_fds: registry.gauge(&control::PROCESS_OPEN_FDS).with(&[]),
+            },
+            showing: Arc::default(),
             registry,
+        };
+        for type_url in TYPES {
+            metrics.responses.with(&[type_url, DELTA]);
+            metrics.requests.with(&[type_url, DELTA, "ACK", ""]);
+            metrics.requests.with(&[type_url, DELTA, "NACK", "rejected"]);
         }
+        for kind in Refused::KINDS {
+            metrics.auth_failures.with(&[kind]);
+        }
+        for kind in kinds.iter() {
+            metrics.conflicts.with(&[kind.name]);
+        }
+        metrics
     }
 
     pub(crate) fn stream_opened(&self, envoy: &str) {
@@ -141,14 +175,22 @@ impl Metrics {
         self.store.with(&[operation, kind]).observe(took.as_secs_f64());
     }
 
-    /// Brings what is shown of the window up to what it counted.
-    pub(crate) fn window(&self, totals: &Totals) {
+    /// All metrics as text, with what the window and the system have counted until now.
+    pub(crate) fn show(&self, totals: &Totals) -> String {
+        let _showing = self.showing.lock().unwrap_or_else(PoisonError::into_inner);
         let window = &self.window;
         window.spans.inc_by(totals.spans_received.saturating_sub(window.spans.get()));
         window.evicted.inc_by(totals.evicted_traces.saturating_sub(window.evicted.get()));
         window.traces.set(totals.traces_held as f64);
         window.bytes.set(totals.bytes_held as f64);
         window.capacity.set(totals.bytes_limit as f64);
+        if let Some(usage) = Usage::own() {
+            let process = &self.process;
+            process.cpu.inc_by((usage.cpu - process.cpu.get()).max(0.0));
+            process.resident.set(usage.resident);
+            process.open_fds.set(usage.open_fds);
+        }
+        self.registry.encode()
     }
 
     pub(crate) fn conflict(&self, kind: &str) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::Mutex;
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 use ursa_model::ResourceKey;
 use ursa_model::document::{self, Document};
 use ursa_model::kind::{Kind, Kinds, Scope};
@@ -19,7 +19,6 @@ use ursa_store::{
 };
 
 use crate::backends::BUILT_IN;
-use crate::metrics::Metrics;
 use crate::planner::Planner;
 
 /// How long a change waits for proxies' targets to follow it before it is answered.
@@ -113,18 +112,12 @@ pub(crate) struct Resources {
     store: Arc<dyn Store>,
     kinds: Arc<Kinds>,
     planner: Arc<Planner>,
-    metrics: Metrics,
     gate: Mutex<()>,
 }
 
 impl Resources {
-    pub(crate) fn new(
-        store: Arc<dyn Store>,
-        kinds: Arc<Kinds>,
-        planner: Arc<Planner>,
-        metrics: Metrics,
-    ) -> Self {
-        Self { store, kinds, planner, metrics, gate: Mutex::default() }
+    pub(crate) fn new(store: Arc<dyn Store>, kinds: Arc<Kinds>, planner: Arc<Planner>) -> Self {
+        Self { store, kinds, planner, gate: Mutex::default() }
     }
 
     pub(crate) fn kinds(&self) -> &Kinds {
@@ -133,19 +126,12 @@ impl Resources {
 
     /// One resource as it is stored.
     pub(crate) async fn get(&self, key: &ResourceKey) -> Result<Option<Record>, StoreError> {
-        let started = Instant::now();
-        let record = self.store.get(key).await;
-        self.metrics.store_used("get", &key.kind, started.elapsed());
-        record
+        self.store.get(key).await
     }
 
     /// Resources as they are stored.
     pub(crate) async fn list(&self, filter: &Filter) -> Result<Listing, StoreError> {
-        let started = Instant::now();
-        let listing = self.store.list(filter).await;
-        let kind = filter.kind.as_deref().unwrap_or_default();
-        self.metrics.store_used("list", kind, started.elapsed());
-        listing
+        self.store.list(filter).await
     }
 
     /// Makes or changes all resources of `sources`, or none. With `dry_run`, only says what would
@@ -230,26 +216,11 @@ impl Resources {
     }
 
     async fn write(&self, changes: Vec<Change>) -> Result<StoreWritten, StoreError> {
-        let kind = match changes.as_slice() {
-            [only] => only.key().kind.clone(),
-            _ => String::new(),
-        };
-        let started = Instant::now();
-        let written = self.store.write(changes).await;
-        self.metrics.store_used("write", &kind, started.elapsed());
-        match &written {
-            Ok(written) if !self.planner.reached(written.revision, FOLLOW).await => {
-                tracing::warn!(
-                    revision = written.revision,
-                    "proxies' targets lag behind the store"
-                );
-            }
-            Err(StoreError::Conflict { key, .. } | StoreError::AlreadyExists { key }) => {
-                self.metrics.conflict(&key.kind);
-            }
-            _ => {}
+        let written = self.store.write(changes).await?;
+        if !self.planner.reached(written.revision, FOLLOW).await {
+            tracing::warn!(revision = written.revision, "proxies' targets lag behind the store");
         }
-        written
+        Ok(written)
     }
 
     fn read(&self, sources: &[Source<'_>]) -> Read {

@@ -113,6 +113,10 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// Every [`kind`](Self::kind).
+    pub(crate) const KINDS: [&str; 5] =
+        ["missing", "malformed", "signature", "expired", "identity"];
+
     /// The value of the label `kind` of `ursa_cp_auth_failures_total`.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

@@ -43,7 +43,7 @@ pub(crate) struct Response {
 /// What became of an answer to a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Accepted, so long after it was sent.
+    /// Accepted, so long after the change that it carried.
     Acknowledged(Duration),
     /// Refused.
     Refused,
@@ -85,17 +85,27 @@ struct Type {
 #[derive(Debug)]
 struct Waiting {
     nonce: String,
-    at: Instant,
+    /// When what it carries became the configuration.
+    changed: Instant,
     resources: Vec<(String, String)>,
     removed: Vec<String>,
+}
+
+/// A configuration to bring the agent to.
+#[derive(Debug, Clone)]
+struct Target {
+    resources: Arc<Resources>,
+    /// When it became the newest.
+    since: Instant,
 }
 
 /// The state of one stream.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     types: BTreeMap<&'static str, Type>,
+    newest: Option<Target>,
     /// What Envoy's types and the agent's own types are being brought to.
-    targets: [Option<Arc<Resources>>; 2],
+    targets: [Option<Target>; 2],
     nonces: u64,
 }
 
@@ -144,7 +154,7 @@ impl State {
                     this.refused.remove(name);
                     this.acked.remove(name);
                 }
-                Answer::Acknowledged(now.0.duration_since(waiting.at))
+                Answer::Acknowledged(now.0.duration_since(waiting.changed))
             }
             Some(error) => {
                 let error = cut(error);
@@ -164,19 +174,24 @@ impl State {
 
     /// What to send now, given the newest configuration.
     pub(crate) fn advance(&mut self, newest: &Arc<Resources>, now: Instant) -> Vec<Response> {
+        let newest = match self.newest.take() {
+            Some(known) if Arc::ptr_eq(&known.resources, newest) => known,
+            _ => Target { resources: Arc::clone(newest), since: now },
+        };
+        self.newest = Some(newest.clone());
         let mut responses = Vec::new();
         let (envoys, agents) = TYPES.split_at(ENVOYS);
         for (group, types) in [envoys, agents].into_iter().enumerate() {
             if !self.waits(types) {
-                self.targets[group] = Some(Arc::clone(newest));
+                self.targets[group] = Some(newest.clone());
             }
             let Some(target) = self.targets[group].clone() else { continue };
             for type_url in types {
-                responses.extend(self.additions(type_url, &target, now));
+                responses.extend(self.additions(type_url, &target));
             }
-            if !self.waits(types) && !self.refuses(types, &target) {
+            if !self.waits(types) && !self.refuses(types, &target.resources) {
                 for type_url in types.iter().rev() {
-                    responses.extend(self.removals(type_url, &target, now));
+                    responses.extend(self.removals(type_url, &target));
                 }
             }
         }
@@ -197,15 +212,10 @@ impl State {
         })
     }
 
-    fn additions(
-        &mut self,
-        type_url: &'static str,
-        target: &Resources,
-        now: Instant,
-    ) -> Option<Response> {
+    fn additions(&mut self, type_url: &'static str, target: &Target) -> Option<Response> {
         let this = self.types.get_mut(type_url).filter(|this| this.waiting.is_none())?;
         let none = BTreeMap::new();
-        let wanted = target.get(type_url).unwrap_or(&none);
+        let wanted = target.resources.get(type_url).unwrap_or(&none);
         let mut changed: Vec<_> = wanted
             .iter()
             .filter(|(name, resource)| this.sent.get(*name) != Some(&resource.version))
@@ -224,20 +234,15 @@ impl State {
         if changed.is_empty() && !greeting {
             return None;
         }
-        Some(self.send(type_url, changed, Vec::new(), now))
+        Some(self.send(type_url, changed, Vec::new(), target.since))
     }
 
-    fn removals(
-        &mut self,
-        type_url: &'static str,
-        target: &Resources,
-        now: Instant,
-    ) -> Option<Response> {
+    fn removals(&mut self, type_url: &'static str, target: &Target) -> Option<Response> {
         let this = self.types.get(type_url)?;
-        let wanted = target.get(type_url);
+        let wanted = target.resources.get(type_url);
         let is_wanted = |name: &String| wanted.is_some_and(|wanted| wanted.contains_key(name));
         let gone: Vec<_> = this.sent.keys().filter(|name| !is_wanted(name)).cloned().collect();
-        (!gone.is_empty()).then(|| self.send(type_url, Vec::new(), gone, now))
+        (!gone.is_empty()).then(|| self.send(type_url, Vec::new(), gone, target.since))
     }
 
     fn send(
@@ -245,7 +250,7 @@ impl State {
         type_url: &'static str,
         resources: Vec<(String, Resource)>,
         removed: Vec<String>,
-        now: Instant,
+        changed: Instant,
     ) -> Response {
         self.nonces = self.nonces.wrapping_add(1);
         let nonce = self.nonces.to_string();
@@ -261,7 +266,7 @@ impl State {
         this.sent.extend(versions.iter().cloned());
         this.waiting = Some(Waiting {
             nonce: nonce.clone(),
-            at: now,
+            changed,
             resources: versions,
             removed: removed.clone(),
         });

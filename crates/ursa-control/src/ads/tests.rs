@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use envoy_types::pb::google::protobuf::Any;
 use jiff::Timestamp;
@@ -81,6 +82,26 @@ async fn a_slow_agent_is_sent_the_newest_only() {
     assert_eq!(words(&advance(&mut state, &newest)), ["Pipeline +p=5"], "not held back by Envoy");
     answer(&mut state, &first[0], None);
     assert_eq!(words(&advance(&mut state, &newest)), ["Cluster +a=5"]);
+}
+
+#[test]
+fn delivery_is_counted_from_the_change_also_while_it_waited() {
+    let begin = Instant::now();
+    let at = |seconds| begin + Duration::from_secs(seconds);
+    let mut state = subscribed(&[CDS]);
+    let ack = |state: &mut State, response: &Response, seconds| {
+        state.answer(CDS, &response.nonce, None, (at(seconds), Timestamp::UNIX_EPOCH))
+    };
+    let first = state.advance(&of(&[(CDS, "a", "1")]), at(0));
+    let newest = of(&[(CDS, "b", "1")]);
+    assert_eq!(state.advance(&newest, at(1)), []);
+    assert_eq!(ack(&mut state, &first[0], 3), Answer::Acknowledged(Duration::from_secs(3)));
+    // What is new, and then what is gone.
+    for acknowledged in [4, 6] {
+        let next = state.advance(&newest, at(acknowledged - 1));
+        let took = Duration::from_secs(acknowledged - 1);
+        assert_eq!(ack(&mut state, &next[0], acknowledged), Answer::Acknowledged(took));
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,10 @@ use super::Api;
 use super::problem::Problem;
 use crate::metrics::Metrics;
 
+/// The methods that requests are measured under; others, which clients may make up, are `other`.
+const METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+
 /// Measures a request under its route's pattern.
 pub(crate) async fn measure(
     State(metrics): State<Metrics>,
@@ -22,12 +26,13 @@ pub(crate) async fn measure(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let method = request.method().as_str().to_owned();
+    let method = METHODS.into_iter().find(|known| known == request.method());
+    let method = method.unwrap_or("other");
     let handler = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let handler = handler.unwrap_or("none").to_owned();
     let response = next.run(request).await;
     let code = response.status();
-    let labels = [code.as_str(), handler.as_str(), method.as_str()];
+    let labels = [code.as_str(), handler.as_str(), method];
     metrics.api_seconds.with(&labels).observe(started.elapsed().as_secs_f64());
     if let Some(bytes) = response.body().size_hint().exact() {
         metrics.api_bytes.with(&labels).observe(bytes as f64);
@@ -61,8 +66,6 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse,
         api.metrics.envoy_resources.with(&[type_url]).set(count as f64);
     }
 
-    api.metrics.window(&api.window.totals());
-
     let mut stored: BTreeMap<String, usize> =
         api.resources.kinds().iter().map(|kind| (kind.name.to_owned(), 0)).collect();
     for record in api.resources.list(&Filter::default()).await?.records {
@@ -71,5 +74,5 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse,
     for (kind, count) in &stored {
         api.metrics.stored.with(&[kind]).set(*count as f64);
     }
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], api.metrics.registry.encode()))
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], api.metrics.show(&api.window.totals())))
 }

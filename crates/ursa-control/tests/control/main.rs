@@ -5,6 +5,9 @@
 mod agent;
 mod changes;
 mod credentials;
+#[path = "../../../ursa-metrics/tests/exposition/mod.rs"]
+mod exposition;
+mod metrics;
 mod rest;
 mod restart;
 mod shop;
