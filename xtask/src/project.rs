@@ -11,6 +11,14 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
 }
 
+/// Where cargo puts what it builds: `$CARGO_TARGET_DIR`, else `target`.
+pub(crate) fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(directory) => root().join(directory),
+        None => root().join("target"),
+    }
+}
+
 /// Where what is fetched or built is kept, by version: `$XDG_CACHE_HOME/ursa`, else
 /// `~/.cache/ursa`.
 pub(crate) fn cache() -> anyhow::Result<PathBuf> {

@@ -58,7 +58,7 @@ fn release() -> anyhow::Result<PathBuf> {
         .status()
         .context("run cargo")?;
     ensure!(built.success(), "the release build failed");
-    Ok(root.join("target/release/ursa"))
+    Ok(project::target().join("release/ursa"))
 }
 
 fn build() -> anyhow::Result<()> {

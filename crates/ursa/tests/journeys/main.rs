@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod collector;
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod live_policy;
 #[cfg(test)]
 mod mesh;

@@ -1,0 +1,141 @@
+//! The commands by which resources are written, read and explained, against a control plane without proxies.
+
+use serde_json::Value;
+
+use crate::mesh::Mesh;
+
+const WEB: &str = "type: Dataplane
+mesh: default
+name: web
+labels: {team: shop}
+networking:
+  address: 127.0.0.1
+  inbound:
+    - port: 10000
+      servicePort: 8000
+      tags: {kuma.io/service: web, kuma.io/protocol: http}
+---
+type: Secret
+mesh: default
+name: key
+data: dG9wLXNlY3JldC12YWx1ZQ==
+";
+
+fn policy(name: &str, target: &str, settings: &str) -> String {
+    format!(
+        "type: MeshTrace\nmesh: default\nname: {name}\nspec:\n  targetRef: {target}\n  default:\n    \
+         backends: [{{openTelemetry: {{endpoint: 'collector:4317', headers: {{x-key: '${{secret:key}}'}}}}}}]\n    \
+         {settings}\n"
+    )
+}
+
+#[test]
+fn resources_are_written_read_explained_and_deleted() {
+    let mesh = Mesh::demo(&["--no-demo"]);
+    mesh.apply(WEB);
+    mesh.apply(&policy("all", "{kind: Mesh}", "sampling: {overall: 50, client: 20}"));
+    mesh.apply(&policy(
+        "shop",
+        "{kind: Dataplane, labels: {team: shop}}",
+        "sampling: {overall: 10}",
+    ));
+
+    let table = mesh.ok(&["get", "meshtraces"]);
+    assert!(table.starts_with("NAME"), "{table}");
+    assert!(
+        table.lines().any(|line| line.starts_with("shop") && line.contains("Dataplane team=shop")),
+        "{table}"
+    );
+
+    // What is printed can be applied again, and is then what it was.
+    let printed = mesh.ok(&["get", "meshtrace", "shop", "-o", "yaml"]);
+    mesh.apply(&printed);
+    let file = mesh.data.path().join("applied.yaml");
+    let again = mesh.ok(&["apply", "-f", &file.to_string_lossy(), "--output", "json"]);
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(again["results"][0]["action"], "unchanged", "{again:#}");
+
+    // The stronger policy has its value, the weaker one the rest; each with its file and line.
+    let explained = mesh
+        .ok(&["explain", "proxy", "web", "--policy", "mt", "--field", "sampling", "-o", "json"]);
+    let explained: Value = serde_json::from_str(&explained).unwrap();
+    let values = explained[0]["values"].as_array().unwrap();
+    let by = |path: &str| {
+        values.iter().find(|value| value["path"] == path).unwrap_or_else(|| panic!("{values:#?}"))
+    };
+    assert_eq!(
+        (&by("sampling.overall")["value"], &by("sampling.overall")["origin"]["policy"]["name"]),
+        (&10.into(), &"shop".into())
+    );
+    assert_eq!(
+        (&by("sampling.client")["value"], &by("sampling.client")["origin"]["place"]["line"]),
+        (&20.into(), &8.into())
+    );
+    assert_eq!(by("sampling.random")["origin"], Value::Null);
+
+    // A secret is never shown: not itself, not in what refers to it.
+    for command in [
+        "get secrets -o yaml",
+        "get secret key -o json",
+        "config proxy web",
+        "inspect proxy web",
+        "explain proxy web",
+    ] {
+        let output = mesh.run(&command.split(' ').collect::<Vec<_>>());
+        let all = [output.stdout, output.stderr].concat();
+        let all = String::from_utf8_lossy(&all);
+        assert!(
+            !all.contains("dG9wLXNlY3JldC12YWx1ZQ") && !all.contains("top-secret-value"),
+            "{command:?}: {all}"
+        );
+    }
+
+    mesh.ok(&["delete", "meshtrace", "shop"]);
+    let gone = mesh.run(&["delete", "meshtrace", "shop"]);
+    assert_eq!(gone.status.code(), Some(1));
+    mesh.ok(&["delete", "meshtrace", "shop", "--ignore-not-found"]);
+    assert!(!mesh.ok(&["get", "meshtraces"]).contains("shop"));
+}
+
+#[test]
+fn one_wrong_document_leaves_all_unchanged_and_every_mistake_is_told() {
+    let mesh = Mesh::demo(&["--no-demo"]);
+    let right = policy("right", "{kind: Mesh}", "sampling: {overall: 50}");
+    let wrong = policy("wrong", "{kind: Mesch}", "sampling: {overal: 50, random: 101}");
+    let file = mesh.data.path().join("both.yaml");
+    std::fs::write(&file, format!("{right}---\n{wrong}")).unwrap();
+    let file = file.to_string_lossy();
+
+    let refused = mesh.run(&["apply", "-f", &file]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    for words in [
+        format!("{file}:14:15: spec.targetRef.kind: "),
+        "did you mean `Mesh`?".to_owned(),
+        "did you mean `overall`?".to_owned(),
+        "spec.default.sampling.random: must be between 0 and 100".to_owned(),
+        "nothing was changed".to_owned(),
+    ] {
+        assert!(said.contains(&words), "{words:?} is not in:\n{said}");
+    }
+    assert_eq!(mesh.ok(&["get", "meshtraces"]), "no meshtraces found\n");
+
+    // The same without a server, with the exit codes that scripts rely on.
+    assert_eq!(mesh.run(&["validate", "-f", &file]).status.code(), Some(1));
+    assert_eq!(mesh.run(&["validate", "-f", "no-such-file.yaml"]).status.code(), Some(2));
+    assert_eq!(mesh.run(&["get", "meshtrases"]).status.code(), Some(2));
+}
+
+#[test]
+fn an_unreachable_control_plane_is_said_with_what_to_do() {
+    let output = crate::mesh::ursa()
+        .args(["--server", "http://127.0.0.1:1", "get", "meshes"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("no answer from http://127.0.0.1:1/") && said.contains("`ursa up`"),
+        "{said}"
+    );
+}
