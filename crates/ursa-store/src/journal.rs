@@ -16,7 +16,7 @@ use crate::Record;
 /// Writes that the journal reaches back.
 pub const JOURNAL_WRITES: usize = 1024;
 
-/// Bytes of texts and names that the journal holds at most.
+/// Bytes of texts, names and origins that the journal holds at most.
 pub const JOURNAL_BYTES: usize = 8 << 20;
 
 /// What a watcher is told.
@@ -142,6 +142,12 @@ fn size(changes: &[Changed]) -> usize {
     let names = |key: &ResourceKey| {
         key.kind.len() + key.name.len() + key.mesh.as_ref().map_or(0, String::len)
     };
-    let text = |changed: &Changed| changed.record.as_ref().map_or(0, |record| record.text.len());
-    changes.iter().map(|changed| size_of::<Changed>() + names(&changed.key) + text(changed)).sum()
+    let kept = |record: &Record| {
+        let origin = record.origin.as_ref().map_or(0, |origin| origin.file.len());
+        names(&record.key) + record.text.len() + origin
+    };
+    let size = |changed: &Changed| {
+        size_of::<Changed>() + names(&changed.key) + changed.record.as_ref().map_or(0, kept)
+    };
+    changes.iter().map(size).sum()
 }

@@ -1,10 +1,14 @@
 //! What goes in and what comes out.
+//!
+//! `Debug` of these does not show texts, only their length: some of them are secrets.
+
+use std::fmt;
 
 use jiff::Timestamp;
 use ursa_model::ResourceKey;
 
 /// A resource as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// Which resource.
     pub key: ResourceKey,
@@ -20,6 +24,29 @@ pub struct Record {
     pub origin: Option<Origin>,
 }
 
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, version, created, modified, text, origin } = self;
+        f.debug_struct("Record")
+            .field("key", key)
+            .field("version", version)
+            .field("created", created)
+            .field("modified", modified)
+            .field("text", &Length(text))
+            .field("origin", origin)
+            .finish()
+    }
+}
+
+/// A text of which only the length is shown.
+struct Length<'a>(&'a str);
+
+impl fmt::Debug for Length<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{} bytes]", self.0.len())
+    }
+}
+
 /// The place of a document in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
@@ -30,7 +57,7 @@ pub struct Origin {
 }
 
 /// One change of one resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Change {
     /// Makes or replaces it.
     Put {
@@ -50,6 +77,23 @@ pub enum Change {
         /// What must hold before.
         expect: Expect,
     },
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Put { key, text, origin, expect } => f
+                .debug_struct("Put")
+                .field("key", key)
+                .field("text", &Length(text))
+                .field("origin", origin)
+                .field("expect", expect)
+                .finish(),
+            Self::Delete { key, expect } => {
+                f.debug_struct("Delete").field("key", key).field("expect", expect).finish()
+            }
+        }
+    }
 }
 
 impl Change {

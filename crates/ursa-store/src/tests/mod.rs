@@ -63,6 +63,7 @@ mod suite {
         a_watch_from_a_listing_misses_nothing
         a_watcher_far_behind_is_told_and_goes_on
         the_journal_is_bounded_in_bytes
+        texts_are_not_shown
         a_watch_ends_with_the_store
         of_concurrent_updates_none_is_lost
         odd_texts_and_names_are_kept_as_they_are
@@ -275,6 +276,21 @@ mod suite {
         assert_eq!(next(&mut events).await, Event::Resync);
         put_one(&store, "d", "small").await;
         assert!(matches!(next(&mut events).await, Event::Changed { revision: 4, .. }));
+        // What is not text counts as well.
+        for name in ["e", "f", "g"] {
+            let origin = Some(Origin { file: half.clone(), line: 1 });
+            let (text, expect) = (String::new(), Expect::Any);
+            store.write(vec![Change::Put { key: key(name), text, origin, expect }]).await.unwrap();
+        }
+        assert_eq!(next(&mut events).await, Event::Resync);
+    }
+
+    async fn texts_are_not_shown(store: Arc<dyn Store>) {
+        let change = put_if("a", "hush", Expect::Any);
+        let shown = format!("{change:?}");
+        let written = store.write(vec![change]).await;
+        let shown = format!("{shown}{written:?}{:?}{store:?}", next(&mut store.watch(0)).await);
+        assert!(!shown.contains("hush"), "{shown}");
     }
 
     async fn a_watch_ends_with_the_store(store: Arc<dyn Store>) {
