@@ -21,6 +21,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use tokio::time::{Instant, interval, sleep_until};
+use ursa_model::size::ByteSize;
 
 use self::children::Children;
 use self::envoy::Envoy;
@@ -76,7 +77,7 @@ pub(crate) struct Arguments {
     data_dir: Option<PathBuf>,
     /// How much recent telemetry is held.
     #[arg(long, default_value = "64Mi", value_name = "SIZE")]
-    telemetry_memory: String,
+    telemetry_memory: ByteSize,
     #[command(flatten)]
     ports: PortArgs,
 }
@@ -205,7 +206,7 @@ impl Up {
             "--otlp-http-port",
             &text(ports.otlp_http),
             "--telemetry-memory",
-            &self.arguments.telemetry_memory,
+            &self.arguments.telemetry_memory.to_string(),
             "--data-dir",
             &self.data_dir.to_string_lossy(),
         ]
