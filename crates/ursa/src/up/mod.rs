@@ -181,8 +181,7 @@ impl Up {
             ));
         }
         output.note(&format!("\n  live view  http://127.0.0.1:{}/gui\n", control.api));
-        let entrance = resources.proxies.first().and_then(|proxy| proxy.inbound);
-        let load = match entrance {
+        let load = match resources.entrance() {
             Some(port) if self.arguments.is_demo() => Some(Load::start(port, self.arguments.rps)),
             _ => None,
         };

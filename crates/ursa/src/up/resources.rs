@@ -24,6 +24,19 @@ pub(crate) struct Resources {
     pub(crate) proxies: Vec<Proxy>,
 }
 
+impl Resources {
+    /// Where requests come in: the inbound of a service that no other one calls.
+    pub(crate) fn entrance(&self) -> Option<u16> {
+        let is_called = |service: &str| {
+            self.proxies
+                .iter()
+                .flat_map(|proxy| &proxy.outbounds)
+                .any(|(called, _)| called == service)
+        };
+        self.proxies.iter().find(|proxy| !is_called(&proxy.service))?.inbound
+    }
+}
+
 /// A Dataplane, as far as `up` needs to know it.
 #[derive(Debug, Clone)]
 pub(crate) struct Proxy {
