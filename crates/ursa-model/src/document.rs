@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use schemars::Schema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -14,7 +15,7 @@ use crate::kind::{Kind, Kinds};
 use crate::path::{Path, Segment};
 use crate::report::{Cursor, Report, Severity, Violation};
 use crate::schema;
-use crate::tree::{Node, Place};
+use crate::tree::{Node, Place, Value};
 use crate::yaml::{self, MAX_TEXT, Source};
 
 /// The mesh of resources that name none.
@@ -266,11 +267,14 @@ fn canonical(
     let found = checking.finish();
 
     spec.drop_nulls();
-    if let Some(sound) = without_refused(&spec, spec_path, &found) {
+    if spec.as_map().is_some() {
+        let (sound, stand_ins) = without_refused(&spec, spec_path, &found, &kinds.schema(kind));
         let validating = Report::new(&root);
         (kind.validate)(&sound, meta, &cursor_at(&validating, spec_path));
-        let echoes =
-            |violation: &Violation| found.iter().any(|cause| violation.path.contains(&cause.path));
+        let echoes = |Violation { path, .. }: &Violation| {
+            found.iter().any(|cause| path.contains(&cause.path) || cause.path.contains(path))
+                || stand_ins.iter().any(|stand_in| stand_in.contains(path))
+        };
         violations.extend(validating.finish().into_iter().filter(|violation| !echoes(violation)));
     }
     violations.extend(found);
@@ -300,26 +304,35 @@ fn with_spec(written: &Node, spec: &Node, spec_path: &Path) -> Node {
     root
 }
 
-/// The spec without what the schema refused, so that its other parts can be validated; `None` if too little is left.
-fn without_refused(spec: &Node, spec_path: &Path, found: &[Violation]) -> Option<Node> {
+/// The spec without what the schema refused, so that its other parts can be validated; and the paths of what only stands in for something.
+fn without_refused(
+    spec: &Node,
+    spec_path: &Path,
+    found: &[Violation],
+    schema: &Schema,
+) -> (Node, Vec<Path>) {
     let mut sound = spec.clone();
     for violation in found.iter().filter(|violation| violation.is_refusal()) {
-        let below = violation.path.segments().get(spec_path.segments().len()..)?;
-        remove(&mut sound, below)?;
+        let below = violation.path.segments().get(spec_path.segments().len()..);
+        if let Some((last, parents)) = below.and_then(<[_]>::split_last) {
+            remove(&mut sound, parents, last);
+        }
     }
-    Some(sound)
+    let stand_ins = schema::fill_in(&mut sound, schema, spec_path);
+    (sound, stand_ins)
 }
 
-/// Takes out the entry at `path`. A missing one takes out what should hold it, an item its whole list. `None` if that is the root.
-fn remove(node: &mut Node, path: &[Segment]) -> Option<()> {
-    let (last, parents) = path.split_last()?;
-    let parent = Path(parents.to_vec());
-    match (node.at_mut(&parent), last) {
-        (None, _) => Some(()), // gone with something above it
-        (Some(parent), Segment::Key(key)) if parent.get(key).is_some() => {
-            parent.as_map_mut()?.remove(key)?;
-            Some(())
+/// Takes out an entry; of a list's item the place stays, for those behind it.
+fn remove(node: &mut Node, parents: &[Segment], last: &Segment) {
+    let Some(parent) = node.at_mut(&Path(parents.to_vec())) else { return };
+    match last {
+        Segment::Key(key) => {
+            parent.as_map_mut().and_then(|map| map.remove(key));
         }
-        _ => remove(node, parents),
+        Segment::Index(index) => {
+            if let Some(item) = parent.as_list_mut().and_then(|items| items.get_mut(*index)) {
+                item.value = Value::Null;
+            }
+        }
     }
 }

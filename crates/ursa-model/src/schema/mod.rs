@@ -3,9 +3,12 @@
 //! It knows what schemars makes of our types, not all of JSON Schema. Objects are closed unless they say otherwise: an unknown field is an error. A
 //! `null` field is an unset one. The formats `percent`, `duration` and `byte-size` are ours.
 
+mod stand_ins;
+
 use schemars::Schema;
 use serde_json::Value as Json;
 
+pub(crate) use self::stand_ins::fill_in;
 use crate::duration::{Duration, DurationError};
 use crate::percent::{Percent, PercentError};
 use crate::report::{Cursor, Report};
@@ -286,7 +289,9 @@ fn is_bare(text: &str, types: &[&str]) -> bool {
 fn range(number: &serde_json::Number, schema: &Json, cursor: &Cursor<'_>) {
     let bound = |name: &str| schema.get(name).and_then(Json::as_f64);
     let Some(value) = number.as_f64() else { return };
-    let (minimum, maximum) = (bound("minimum"), bound("maximum"));
+    let of_type = (schema.get("format").and_then(Json::as_str) == Some("uint32"))
+        .then_some(f64::from(u32::MAX)); // schemars leaves it to the format
+    let (minimum, maximum) = (bound("minimum"), bound("maximum").or(of_type));
     let outside = minimum.is_some_and(|minimum| value < minimum)
         || maximum.is_some_and(|maximum| value > maximum);
     if outside {
