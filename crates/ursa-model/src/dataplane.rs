@@ -37,9 +37,9 @@ pub struct Dataplane {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Networking {
-    /// Where the proxy is reached, IP address or DNS name; inbounds listen there unless they say otherwise.
+    /// Where the proxy is reached; inbounds listen there unless they say otherwise. An IP address; of a proxy without inbounds a DNS name will do.
     pub address: String,
-    /// Where it is reached from elsewhere, when that differs.
+    /// Where it is reached from elsewhere, when that differs. As `address`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advertised_address: Option<String>,
     /// What the proxy stands in front of.
@@ -66,14 +66,14 @@ pub struct Inbound {
     /// Port that the proxy listens on.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// Address that the proxy listens on. Default: the proxy's.
+    /// IP address that the proxy listens on. Default: the proxy's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// Port of the workload. Default: `port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub service_port: Option<u16>,
-    /// Address of the workload. Default 127.0.0.1.
+    /// IP address of the workload. Default 127.0.0.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_address: Option<String>,
     /// Name of the port, for `sectionName`.
@@ -114,7 +114,7 @@ pub struct Outbound {
     /// Port that the proxy listens on.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// Address that the proxy listens on. Default 127.0.0.1.
+    /// IP address that the proxy listens on. Default 127.0.0.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// The service by tags; `kuma.io/service` is needed.
@@ -315,8 +315,10 @@ impl Dataplane {
         }
         let cursor = cursor.at("networking");
         let networking = &self.networking;
-        validate_address(Some(&networking.address), &cursor.at("address"));
-        validate_address(networking.advertised_address.as_ref(), &cursor.at("advertisedAddress"));
+        let has_inbounds = !networking.inbound.is_empty();
+        validate_reachable(Some(&networking.address), has_inbounds, &cursor.at("address"));
+        let advertised = networking.advertised_address.as_ref();
+        validate_reachable(advertised, has_inbounds, &cursor.at("advertisedAddress"));
         if networking.admin.as_ref().is_some_and(|admin| admin.port.is_some()) {
             cursor
                 .at("admin.port")
@@ -392,8 +394,11 @@ fn validate_gateway(gateway: &Gateway, cursor: &Cursor<'_>) {
 }
 
 fn validate_inbound(inbound: &Inbound, cursor: &Cursor<'_>) {
-    validate_address(inbound.address.as_ref(), &cursor.at("address"));
-    validate_address(inbound.service_address.as_ref(), &cursor.at("serviceAddress"));
+    validate_ip(inbound.address.as_ref(), &cursor.at("address"));
+    if let Some(address) = &inbound.address {
+        refuse_unspecified(address, &cursor.at("address"));
+    }
+    validate_ip(inbound.service_address.as_ref(), &cursor.at("serviceAddress"));
     names::validate_tags(&inbound.tags, &cursor.at("tags"));
     validate_protocol(inbound.protocol.as_ref(), &cursor.at("protocol"));
     validate_protocol(inbound.tags.get(PROTOCOL_TAG), &cursor.at("tags").key(PROTOCOL_TAG));
@@ -402,7 +407,7 @@ fn validate_inbound(inbound: &Inbound, cursor: &Cursor<'_>) {
 }
 
 fn validate_outbound(outbound: &Outbound, cursor: &Cursor<'_>) {
-    validate_address(outbound.address.as_ref(), &cursor.at("address"));
+    validate_ip(outbound.address.as_ref(), &cursor.at("address"));
     names::validate_tags(&outbound.tags, &cursor.at("tags"));
     match (&outbound.backend_ref, outbound.tags.get(SERVICE_TAG)) {
         (None, None) => cursor.refuse(format!("needs a `backendRef` or the tag `{SERVICE_TAG}`")),
@@ -416,12 +421,30 @@ fn validate_outbound(outbound: &Outbound, cursor: &Cursor<'_>) {
     }
 }
 
-fn validate_address(address: Option<&String>, cursor: &Cursor<'_>) {
+/// Where a proxy is reached. Envoy takes IP addresses only, so a name will do only where there is no inbound.
+fn validate_reachable(address: Option<&String>, has_inbounds: bool, cursor: &Cursor<'_>) {
     let Some(address) = address else { return };
-    if address == "0.0.0.0" || address == "::" {
-        cursor.refuse("must be an address that others can reach, not the one that stands for all");
+    if names::is_ip(address) {
+        refuse_unspecified(address, cursor);
     } else if address.starts_with('[') || !names::is_host(address) {
         cursor.refuse("is neither an IP address nor a DNS name");
+    } else if has_inbounds {
+        cursor.refuse_with_hint(
+            "DNS names are not looked up yet, and the inbounds are reached here",
+            "write the IP address",
+        );
+    }
+}
+
+fn validate_ip(address: Option<&String>, cursor: &Cursor<'_>) {
+    if address.is_some_and(|address| !names::is_ip(address)) {
+        cursor.refuse("must be an IP address");
+    }
+}
+
+fn refuse_unspecified(address: &str, cursor: &Cursor<'_>) {
+    if address == "0.0.0.0" || address == "::" {
+        cursor.refuse("must be an address that others can reach, not the one that stands for all");
     }
 }
 
