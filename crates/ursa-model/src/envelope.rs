@@ -29,8 +29,9 @@ const UNIVERSAL: [&str; 9] =
 /// Fields of the Kubernetes form. `mesh` stood beside `metadata` in older versions.
 const KUBERNETES: [&str; 6] = ["apiVersion", "kind", "metadata", "mesh", "spec", "status"];
 /// Fields of Kubernetes' metadata that the API server writes, or that are not for us.
-const METADATA: [&str; 13] = [
+const METADATA: [&str; 15] = [
     "name",
+    "generateName",
     "namespace",
     "labels",
     "annotations",
@@ -42,6 +43,7 @@ const METADATA: [&str; 13] = [
     "managedFields",
     "ownerReferences",
     "resourceVersion",
+    "selfLink",
     "uid",
 ];
 
@@ -77,7 +79,13 @@ impl Envelope {
         let mesh = mesh(kind, map, mesh_label, cursor);
         let (spec, spec_path) = if kind.flat {
             let mut fields = map.clone();
-            fields.retain(|entry| !is_envelope(&entry.key));
+            fields.retain(|entry| !UNIVERSAL.contains(&entry.key.as_str()));
+            if map.contains("spec") {
+                cursor.at("spec").refuse_with_hint(
+                    format!("a {} has no `spec` in this form", kind.name),
+                    "write its fields beside `name`",
+                );
+            }
             (Node::new(place, Value::Map(fields)), Path::root())
         } else {
             spec_beside(map, &UNIVERSAL, kind, kinds, cursor, place)
@@ -210,6 +218,7 @@ fn checked_name(name: String, kind: &Kind, cursor: &Cursor<'_>) -> String {
 
 fn mesh(kind: &Kind, map: &Map, label: Option<String>, cursor: &Cursor<'_>) -> Option<String> {
     let written = string(map, "mesh", cursor);
+    let labels = cursor.at(if map.contains("metadata") { "metadata.labels" } else { "labels" });
     if kind.scope == Scope::Global {
         if written.is_some() {
             cursor.at("mesh").warn(format!("has no effect: a {} belongs to no mesh", kind.name));
@@ -218,12 +227,10 @@ fn mesh(kind: &Kind, map: &Map, label: Option<String>, cursor: &Cursor<'_>) -> O
     }
     if let Some(mesh) = &written {
         names::validate_mesh_name(mesh, &cursor.at("mesh"));
+        if label.as_ref().is_some_and(|label| label != mesh) {
+            labels.key(MESH_LABEL).warn(format!("has no effect: `mesh` says {mesh}"));
+        }
     } else if let Some(mesh) = &label {
-        let labels = if map.contains("metadata") {
-            cursor.at("metadata.labels")
-        } else {
-            cursor.at("labels")
-        };
         names::validate_mesh_name(mesh, &labels.key(MESH_LABEL));
     }
     Some(written.or(label).unwrap_or_else(|| DEFAULT_MESH.to_owned()))
@@ -244,7 +251,7 @@ fn labels(map: &Map, cursor: &Cursor<'_>) -> BTreeMap<String, String> {
             labels.insert(entry.key.clone(), value);
         }
     }
-    names::validate_tags(&labels, &cursor);
+    names::validate_labels(&labels, &cursor);
     labels
 }
 

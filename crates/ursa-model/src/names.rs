@@ -32,17 +32,22 @@ pub fn validate_mesh_name(name: &str, cursor: &Cursor<'_>) {
     }
 }
 
-/// Refuses tags or labels that could not be written to a proxy. The cursor stands on their object.
+/// Refuses tags that could not be written to a proxy. The cursor stands on their object.
 pub fn validate_tags(tags: &BTreeMap<String, String>, cursor: &Cursor<'_>) {
+    validate_labels(tags, cursor);
+    for (key, _) in tags.iter().filter(|(_, value)| value.is_empty()) {
+        cursor.key(key).refuse("must not be empty");
+    }
+}
+
+/// Refuses labels whose keys are none. Values may be empty, as in Kubernetes. The cursor stands on their object.
+pub fn validate_labels(labels: &BTreeMap<String, String>, cursor: &Cursor<'_>) {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':');
-    for (key, value) in tags {
+    for key in labels.keys() {
         if key.is_empty() {
             cursor.key(key).refuse("a key must not be empty");
         } else if !key.chars().all(allowed) {
             cursor.key(key).refuse("a key consists of letters, digits, `-`, `_`, `.`, `:` and `/`");
-        }
-        if value.is_empty() {
-            cursor.key(key).refuse("must not be empty");
         }
     }
 }

@@ -162,7 +162,7 @@ impl TargetRef {
                 .refuse_with_hint("selects no proxy", "leave it out to select all");
         }
         names::validate_tags(&self.tags, &cursor.at("tags"));
-        names::validate_tags(&self.labels, &cursor.at("labels"));
+        names::validate_labels(&self.labels, &cursor.at("labels"));
     }
 }
 

@@ -94,7 +94,7 @@ impl BackendRef {
                 cursor.at("labels").refuse("`labels` and `name` exclude each other; keep one");
             }
             (Some(name), true) => names::validate_resource_name(name, &cursor.at("name")),
-            (None, false) => names::validate_tags(&self.labels, &cursor.at("labels")),
+            (None, false) => names::validate_labels(&self.labels, &cursor.at("labels")),
         }
     }
 }
@@ -125,6 +125,19 @@ fn validate_tls(tls: &Tls, cursor: &Cursor<'_>) {
         && tls.key.is_none()
     {
         cursor.at("mode").refuse("`provided` needs `ca`, or `cert` and `key`");
+    }
+    if tls.mode == Some(TlsMode::System) && tls.ca.is_some() {
+        cursor.at("ca").refuse_with_hint(
+            "`mode: system` trusts the system's authorities, not these",
+            "leave `mode` out, or say `provided`",
+        );
+    }
+    if tls.mode == Some(TlsMode::Disabled) {
+        for field in ["ca", "cert", "key", "serverName", "insecureSkipVerify"] {
+            if cursor.at(field).node().is_some_and(|node| !node.is_null()) {
+                cursor.at(field).warn("has no effect: `mode` is `disabled`");
+            }
+        }
     }
     for (field, file) in [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)] {
         if file.as_ref().is_some_and(|file| !file.starts_with('/')) {
