@@ -200,11 +200,17 @@ fn is_backend_field(field: &str) -> bool {
 impl Zipkin {
     /// Reports all that is wrong. The cursor stands on `zipkin`.
     pub fn validate(&self, cursor: &Cursor<'_>) {
-        let url = self.url.split_once("://");
-        let host = url.map(|(_, rest)| authority_host(rest)).unwrap_or_default();
-        match url {
-            Some(("http" | "https", _)) if names::is_host(host) => {}
-            Some(("http" | "https", _)) => cursor.at("url").refuse("the URL has no valid host"),
+        match self.url.split_once("://") {
+            Some(("http" | "https", rest)) => {
+                let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+                let (host, port) = host_and_port(authority);
+                if !names::is_host(host) {
+                    cursor.at("url").refuse("the URL has no valid host");
+                }
+                if port.is_some_and(|port| !is_port(port)) {
+                    cursor.at("url").refuse("the port must be from 1 to 65535");
+                }
+            }
             _ => cursor.at("url").refuse_with_hint(
                 "must be an absolute URL",
                 "for example `http://zipkin:9411/api/v2/spans`",
@@ -252,21 +258,24 @@ fn validate_datadog_url(url: &str, cursor: &Cursor<'_>) {
             cursor.refuse(format!("the URL must not have a {part}"));
         }
     }
-    if !names::is_host(authority_host(host_port)) {
+    let (host, port) = host_and_port(host_port);
+    if !names::is_host(host) {
         cursor.refuse("the URL has no valid host");
     }
-    let port = host_port.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-    if !matches!(port, Some(Ok(1..))) {
+    if !port.is_some_and(is_port) {
         cursor.refuse("the URL needs a port from 1 to 65535");
     }
 }
 
-/// The host of `host:port/path`.
-fn authority_host(rest: &str) -> &str {
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+/// The host of `user@host:port`, and the port if there is one.
+fn host_and_port(authority: &str) -> (&str, Option<&str>) {
     let host_port = authority.rsplit('@').next().unwrap_or_default();
     match host_port.rsplit_once(':') {
-        Some((host, _)) if !host_port.ends_with(']') => host,
-        _ => host_port,
+        Some((host, port)) if !host_port.ends_with(']') => (host, Some(port)),
+        _ => (host_port, None),
     }
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok_and(|port| port > 0)
 }

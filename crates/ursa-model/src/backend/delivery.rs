@@ -218,11 +218,14 @@ fn from_parts(parts: &EndpointParts) -> Result<Written, EndpointError> {
             "endpoint.address",
             format!("`{host}` is neither an IP address nor a DNS name"),
         );
-        let is_url = host.contains("://");
-        return Err(if is_url {
-            error.hint("write the URL as the endpoint: `endpoint: https://…`")
-        } else {
-            error
+        return Err(match host.rsplit_once(':') {
+            _ if host.contains("://") => {
+                error.hint("write the URL as the endpoint: `endpoint: https://…`")
+            }
+            Some((name, port)) if names::is_host(name) && port.parse::<u16>().is_ok() => {
+                error.hint(format!("give the port as `port: {port}`"))
+            }
+            _ => error,
         });
     }
     if parts.port == Some(0) {
