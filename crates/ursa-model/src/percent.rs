@@ -75,7 +75,7 @@ pub fn rewrite(node: &mut Node) {
 impl TryFrom<f64> for Percent {
     type Error = PercentError;
 
-    /// More than four decimals are rounded.
+    /// More than four decimals are rounded; what is more than nothing stays so.
     fn try_from(percent: f64) -> Result<Self, PercentError> {
         if percent.is_nan() {
             return Err(PercentError::NotANumber);
@@ -88,7 +88,8 @@ impl TryFrom<f64> for Percent {
             clippy::cast_sign_loss,
             reason = "0 to 1,000,000 after the check above"
         )]
-        Ok(Self { millionths: (percent * 10_000.0).round() as u32 })
+        let millionths = (percent * 10_000.0).round() as u32;
+        Ok(Self { millionths: millionths.max(u32::from(percent > 0.0)) })
     }
 }
 

@@ -189,6 +189,13 @@ fn validate<P: Policy>(spec: &Node, meta: &Meta, report: &Cursor<'_>) {
 fn validate_target(target: &TargetRef, meta: &Meta, report: &Cursor<'_>) {
     target.validate(TargetRules::default(), report);
     let kind = report.key("kind");
+    if target.namespace.is_some()
+        && matches!(target.kind, TargetKind::MeshService | TargetKind::MeshServiceSubset)
+    {
+        report.key("namespace").warn(
+            "has no effect yet: the service is the one whose tag `kuma.io/service` is the name",
+        );
+    }
     match target.kind {
         TargetKind::MeshGateway
             if !matches!(meta.labels.get(ROLE).map(String::as_str), None | Some("system")) =>

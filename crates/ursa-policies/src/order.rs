@@ -1,7 +1,7 @@
 //! Which of several policies is stronger.
 //!
-//! By what they target first; within one kind of target a policy written in its zone over one from the global control plane, the role that is
-//! nearer to the workload, and at last the display name that sorts first.
+//! By what they target first; within one kind of target a policy written in its zone over one from the global control plane, fewer listeners of a
+//! gateway over more, the role that is nearer to the workload, and at last the display name that sorts first.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -18,8 +18,8 @@ pub fn by_strength(a: &PolicyResource, b: &PolicyResource) -> Ordering {
 fn strength(policy: &PolicyResource) -> impl Ord + '_ {
     (
         precision(&policy.target),
-        listener_tags(&policy.target),
         policy.label("kuma.io/origin") == Some("zone"),
+        listener_tags(&policy.target),
         nearness(policy.label(ROLE)),
         Reverse(policy.display_name()),
         Reverse(&policy.key),
@@ -53,5 +53,31 @@ fn nearness(role: Option<&str>) -> u8 {
         Some("consumer") => 2,
         Some("producer") => 1,
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ursa_model::document;
+
+    use super::*;
+
+    fn policy(name: &str, labels: &str, tags: &str) -> PolicyResource {
+        let text = format!(
+            "{{type: MeshTrace, name: {name}, labels: {{{labels}}}, spec: {{targetRef: {{kind: MeshGateway, name: edge, \
+             tags: {{{tags}}}}}, default: {{backends: []}}}}}}"
+        );
+        let parsed = document::parse(&text, &crate::kinds());
+        PolicyResource::from_document(&parsed.documents[0], None).unwrap()
+    }
+
+    #[test]
+    fn a_zone_outweighs_tags_and_tags_outweigh_names() {
+        let zone = policy("c", "kuma.io/origin: zone", "");
+        let narrow = policy("b", "", "port: http");
+        let wide = policy("a", "", "");
+        let mut sorted = [&zone, &narrow, &wide];
+        sorted.sort_by(|a, b| by_strength(a, b));
+        assert_eq!(sorted.map(|policy| policy.key.name.as_str()), ["a", "b", "c"]);
     }
 }

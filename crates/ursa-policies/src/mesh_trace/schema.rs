@@ -190,7 +190,7 @@ pub struct Tag {
     pub name: String,
     /// Always this value. Not empty.
     pub literal: Option<String>,
-    /// The value of a request header.
+    /// The value of a request header, or of a pseudo-header like `:authority`.
     pub header: Option<Lookup>,
     /// The value of an entry of W3C Baggage.
     pub baggage: Option<Lookup>,

@@ -2,6 +2,7 @@
 //!
 //! What is wrong is left as it is: validation says so where it stands.
 
+use ursa_model::percent;
 use ursa_model::report::Cursor;
 use ursa_model::tree::{Map, Node, Value};
 
@@ -83,20 +84,13 @@ fn backend_ref_to_reference(backend: &mut Map) {
 /// `{value: N}` is `N`.
 fn rewrite_sampling(sampling: &mut Node) {
     for share in ["overall", "client", "random"] {
-        unwrap_value(sampling.get_mut(share));
+        sampling.get_mut(share).into_iter().for_each(percent::rewrite);
     }
-    unwrap_value(sampling.get_mut("parent").and_then(|parent| parent.get_mut("fallback")));
-    for rule in sampling.get_mut("rules").and_then(Node::as_list_mut).into_iter().flatten() {
-        unwrap_value(rule.get_mut("random"));
-    }
-}
-
-fn unwrap_value(share: Option<&mut Node>) {
-    let Some(share) = share else { return };
-    if let Some(map) = share.as_map_mut()
-        && map.iter().count() == 1
-        && let Some(entry) = map.remove("value")
+    if let Some(fallback) = sampling.get_mut("parent").and_then(|parent| parent.get_mut("fallback"))
     {
-        *share = entry.node;
+        percent::rewrite(fallback);
+    }
+    for rule in sampling.get_mut("rules").and_then(Node::as_list_mut).into_iter().flatten() {
+        rule.get_mut("random").into_iter().for_each(percent::rewrite);
     }
 }

@@ -182,7 +182,7 @@ fn tags(tags: &[Tag], cursor: &Cursor<'_>) {
         if tag.literal.as_ref().is_some_and(String::is_empty) {
             cursor.at("literal").refuse("must not be empty");
         }
-        if tag.header.as_ref().is_some_and(|header| !is_token(&header.name)) {
+        if tag.header.as_ref().is_some_and(|header| !is_header(&header.name)) {
             cursor.at("header.name").refuse("is not the name of a header");
         }
         if tag.baggage.as_ref().is_some_and(|baggage| !is_token(&baggage.name)) {
@@ -190,6 +190,11 @@ fn tags(tags: &[Tag], cursor: &Cursor<'_>) {
         }
         cursor.at("baggage").warn_if_without_effect();
     }
+}
+
+/// Whether `name` is one of a header or of a pseudo-header, like `:path`.
+fn is_header(name: &str) -> bool {
+    is_token(name.strip_prefix(':').unwrap_or(name))
 }
 
 /// Whether `text` is a token of HTTP (RFC 9110, section 5.6.2): what headers, methods and keys of baggage are named by.
