@@ -296,6 +296,19 @@ async fn grpc_takes_calls_and_says_what_is_wrong_with_them() {
 }
 
 #[tokio::test]
+async fn bytes_that_are_no_text_cost_no_span() {
+    let (shelf, registry) = (Arc::new(Shelf::default()), Registry::new(&[]));
+    let (receiver, address) = grpc(&shelf, Limits::default(), &registry).await;
+    let mut bad = request(&["one", "t@o"]);
+    let at = bad.iter().position(|byte| *byte == b'@').unwrap();
+    bad[at] = 0xff;
+    let stream = TcpStream::connect(address).await.unwrap();
+    assert_eq!(call(stream, TRACES, None, frame(0, &bad)).await.0, 0);
+    assert_eq!(shelf.names(), ["one", "t?o"]);
+    receiver.shutdown(SECOND).await;
+}
+
+#[tokio::test]
 async fn a_unix_socket_is_private_replaced_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("otlp.sock");

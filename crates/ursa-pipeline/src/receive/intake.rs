@@ -9,6 +9,7 @@ use super::Limits;
 use super::memory::{Held, Memory};
 use super::problem::Problem;
 use crate::compression::gunzip;
+use crate::wire::WireError;
 use crate::{Refusal, Signal, Sink, wire};
 
 /// The way from a receiver into its sink.
@@ -58,7 +59,7 @@ impl Intake {
 
     /// Checks a message and gives it to the sink.
     pub(super) async fn take(&self, signal: Signal, message: Bytes) -> Result<(), Problem> {
-        let items = wire::check(signal, &message)
+        let (message, items) = checked(signal, message)
             .map_err(|error| Problem::Malformed(format!("read the request: {error}")))?;
         let answer = if self.sink.takes(signal) {
             self.sink.accept(signal, message, items).await
@@ -74,5 +75,17 @@ impl Intake {
         let counter = if answer.is_ok() { &counters.accepted } else { &counters.refused };
         counter.inc_by(items as u64);
         answer.map_err(Problem::Refused)
+    }
+}
+
+/// The message, its texts mended if they are not UTF-8, and how many items it has.
+fn checked(signal: Signal, message: Bytes) -> Result<(Bytes, usize), WireError> {
+    match wire::check(signal, &message) {
+        Err(WireError::Text { .. }) => {
+            let mended = Bytes::from(wire::mend_text(signal, &message)?);
+            let items = wire::check(signal, &mended)?;
+            Ok((mended, items))
+        }
+        items => Ok((message, items?)),
     }
 }

@@ -1,7 +1,8 @@
 //! OTLP receivers over gRPC and HTTP, on TCP or a Unix socket.
 //!
 //! A request is read within [`Limits`], checked by [`wire::check`](crate::wire::check) and given
-//! to a [`Sink`]; it is acknowledged when the sink stored it. Every way to refuse is an answer that
+//! to a [`Sink`]; it is acknowledged when the sink stored it. In protobuf, bytes of texts that are not
+//! UTF-8 become `?`, rather than cost the request's other items. Every way to refuse is an answer that
 //! OTLP knows: push-back carries `Retry-After` or `RetryInfo`.
 //!
 //! Followed: OTLP 1.10, "OTLP/gRPC" and "OTLP/HTTP"; gRPC over HTTP/2.

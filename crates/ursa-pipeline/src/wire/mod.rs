@@ -19,11 +19,13 @@ mod resource;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use thiserror::Error;
 
 pub use fields::{Field, Fields, Value};
 pub use resource::ResourceAttributes;
+pub use text::mend_text;
 
 use crate::Signal;
 use schema::{Kind, Message};

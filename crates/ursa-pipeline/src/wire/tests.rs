@@ -322,12 +322,40 @@ fn trusted(bytes: Vec<u8>) {
     let bytes = Bytes::from(bytes);
     let (set, fill) = put_on();
     let result = ResourceAttributes::new(&set, &fill).apply(&bytes);
-    if let Ok(items) = check(Signal::Traces, &bytes) {
+    let checked = check(Signal::Traces, &bytes);
+    if let Ok(mended) = mend_text(Signal::Traces, &bytes) {
+        assert_eq!((mended.len(), mended == bytes), (bytes.len(), is_text(checked)));
+        assert!(is_text(check(Signal::Traces, &mended)));
+    }
+    if let Ok(items) = checked {
         let decoded = decode(&bytes);
         let edit = result.unwrap();
         assert_eq!(check(Signal::Traces, &edit), Ok(items));
         assert_eq!(decode(&edit), edited(decoded));
     }
+}
+
+/// Whether a check found nothing to mend; other faults than texts' may hide some.
+fn is_text(checked: Result<usize, WireError>) -> bool {
+    !matches!(checked, Err(WireError::Text { .. }))
+}
+
+#[test]
+fn bytes_that_are_no_text_are_mended_where_they_stand() {
+    let request = |name: &str, text: &str| {
+        let attributes = vec![key_value("user-agent".into(), AnyValue { value: None })];
+        let mut span = Span { name: name.to_owned(), attributes, ..Span::default() };
+        span.trace_id = vec![0xff; 16];
+        span.attributes[0].value = Some(AnyValue { value: Some(Any::StringValue(text.into())) });
+        let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+        ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+    };
+    let bad = request("süß", "a@@b@").into_iter();
+    let bad: Vec<u8> = bad.map(|byte| if byte == b'@' { 0xfe } else { byte }).collect();
+    assert!(!is_text(check(Signal::Traces, &bad)));
+    assert_eq!(mend_text(Signal::Traces, &bad).unwrap(), request("süß", "a??b?"));
+    assert_eq!(mend_text(Signal::Traces, &bad[..9]), Err(WireError::Truncated));
 }
 
 #[test]
