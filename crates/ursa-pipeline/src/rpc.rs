@@ -29,6 +29,12 @@ impl Code {
     pub(crate) const DATA_LOSS: Self = Self(15);
     pub(crate) const UNAUTHENTICATED: Self = Self(16);
 
+    /// The code in `grpc-status`. What is no code is UNKNOWN.
+    pub(crate) fn of_text(digits: &[u8]) -> Self {
+        let code = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+        code.filter(|code| (0..=16).contains(code)).map_or(Self::UNKNOWN, Self)
+    }
+
     /// The code that stands for an HTTP status of a server that does not speak gRPC.
     pub(crate) fn of_http(status: http::StatusCode) -> Self {
         match status.as_u16() {
@@ -154,6 +160,13 @@ mod tests {
         assert_eq!(percent(text), "100 %25 s%C3%BC%C3%9F%0Anext");
         assert_eq!(unpercent(percent(text).as_bytes()), text);
         assert_eq!(unpercent(b"50% of %zz, %4"), "50% of %zz, %4");
+    }
+
+    #[test]
+    fn codes_are_those_that_there_are() {
+        for (text, code) in [("0", 0), ("14", 14), ("16", 16), ("17", 2), ("-1", 2), ("x", 2)] {
+            assert_eq!(Code::of_text(text.as_bytes()), Code(code), "{text}");
+        }
     }
 
     #[test]

@@ -77,7 +77,10 @@ impl Outcome {
             let Value::Bytes(partial) = field.value else { continue };
             for field in Fields::new(partial).map_while(Result::ok) {
                 match (field.number, field.value) {
-                    (1, Value::Varint(count)) => rejected = usize::try_from(count).unwrap_or(0),
+                    // A signed number: one below 0 rejects nothing.
+                    (1, Value::Varint(count)) => {
+                        rejected = usize::try_from(count.cast_signed()).unwrap_or(0);
+                    }
                     (2, Value::Bytes(text)) => message = text_of(text),
                     _ => {}
                 }

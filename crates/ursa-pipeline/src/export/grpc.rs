@@ -67,7 +67,7 @@ pub(super) fn outcome(answer: &Answer) -> Outcome {
     // An answer without a message has its status in the headers.
     let trailers =
         if answer.trailers.contains_key(STATUS) { &answer.trailers } else { &answer.headers };
-    let code = trailers.get(STATUS).and_then(|code| code.to_str().ok()?.parse().ok()).map(Code);
+    let code = trailers.get(STATUS).map(|code| Code::of_text(code.as_bytes()));
     match code {
         Some(Code::OK) => message(&answer.body),
         Some(code) => failed(code, trailers),

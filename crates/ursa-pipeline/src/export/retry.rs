@@ -39,13 +39,10 @@ impl Backoff {
         if self.retries.is_some_and(|retries| failures > retries) {
             return None;
         }
-        if let Some(asked) = asked {
-            let asked = asked.min(MAX_ASKED);
-            return Some(asked + (asked / 10).min(ASKED_JITTER).mul_f64(jitter));
-        }
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-        let pause = self.initial.saturating_mul(doubled).min(self.max);
-        Some(pause.mul_f64(0.5 + jitter / 2.0))
+        let own = self.initial.saturating_mul(doubled).min(self.max).mul_f64(0.5 + jitter / 2.0);
+        let asked = asked.unwrap_or_default().min(MAX_ASKED);
+        Some(own.max(asked + (asked / 10).min(ASKED_JITTER).mul_f64(jitter)))
     }
 }
 
@@ -75,6 +72,8 @@ mod tests {
         assert_eq!(asked(7, 0.0), Some(7 * SECOND));
         assert_eq!(asked(100, 1.0), Some(101 * SECOND));
         assert_eq!(asked(1_000_000, 0.0), Some(MAX_ASKED));
+        // A backend that asks for no time at all is not asked again and again.
+        assert_eq!(asked(0, 1.0), Some(SECOND));
     }
 
     #[test]

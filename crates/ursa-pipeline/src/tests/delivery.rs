@@ -55,7 +55,7 @@ async fn failures_are_repeated_or_counted_as_the_protocol_says() {
     let http = |status, header, value| Http(status, header, value, "");
     /// Endpoint; answers; seconds of the attempts, at least, and less than two more; losses.
     type Case = (&'static str, Vec<Reply>, &'static [f64], &'static [(&'static str, u64)]);
-    let cases: [Case; 17] = [
+    let cases: [Case; 20] = [
         (HTTP, vec![http(429, "retry-after", "7")], &[0.0, 7.0], &[]),
         (HTTP, vec![http(503, "retry-after", "100")], &[0.0, 100.0], &[]),
         (HTTP, vec![http(502, "x", "y"), http(504, "x", "y")], &[0.0, 0.5, 1.5], &[]),
@@ -66,6 +66,9 @@ async fn failures_are_repeated_or_counted_as_the_protocol_says() {
         (HTTP, vec![http(301, "location", "/x")], &[0.0], &[("rejected", 1)]),
         (HTTP, vec![Partial(1)], &[0.0], &[("rejected", 1)]),
         (HTTP, vec![Hang], &[0.0, 10.5], &[]),
+        (HTTP, vec![http(503, "retry-after", "0")], &[0.0, 0.5], &[]),
+        (GRPC, vec![Grpc(Code(17), "new", None)], &[0.0], &[("rejected", 1)]),
+        (GRPC, vec![Partial(-1)], &[0.0], &[]),
         (GRPC, vec![Grpc(Code::UNAVAILABLE, "later", Some(5))], &[0.0, 5.0], &[]),
         (GRPC, vec![Grpc(Code::RESOURCE_EXHAUSTED, "busy", Some(3))], &[0.0, 3.0], &[]),
         (GRPC, vec![Grpc(Code::RESOURCE_EXHAUSTED, "big", None)], &[0.0], &[("rejected", 1)]),
