@@ -54,12 +54,14 @@ struct Health {
 }
 
 impl Backend {
+    /// `cut` ends it, too.
     pub(crate) fn new(
         name: String,
         signal: Signal,
         capacity: usize,
         exporter: Exporter,
         meters: Meters,
+        cut: CancellationToken,
     ) -> Self {
         meters.announce(exporter.protocol());
         let health = Health {
@@ -77,7 +79,7 @@ impl Backend {
             meters,
             health: Mutex::new(health),
             orders: watch::Sender::new(orders),
-            cut: CancellationToken::new(),
+            cut,
         };
         backend.show_queue();
         backend
@@ -160,6 +162,8 @@ impl Backend {
     /// Moves batches from the queue to the backend until closed and empty, or cut.
     pub(crate) async fn run(self: Arc<Self>) {
         self.cut.run_until_cancelled(self.deliver_all()).await;
+        // Nothing may be taken that nobody sends.
+        self.queue.close();
         let lost = self.queue.clear();
         if lost > 0 {
             self.dropped(self.exporter().protocol(), Loss::Expired, lost);

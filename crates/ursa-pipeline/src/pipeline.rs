@@ -36,6 +36,8 @@ use crate::{Refusal, Signal, Sink, attributes};
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long what waits for a removed backend is still tried.
 const REMOVED_FOR: Duration = Duration::from_mins(5);
+/// How many removed backends are; each may hold a full queue.
+const MAX_REMOVED: usize = 4;
 /// How often ages are shown, and removed backends looked after.
 const TICK: Duration = Duration::from_secs(1);
 /// How long connections may take to end.
@@ -52,8 +54,8 @@ pub struct PipelineInputs {
     pub registry: Registry,
 }
 
-/// Receives telemetry as a [`Sink`] and delivers it to backends. It must be shut down, or what
-/// waits is lost.
+/// Receives telemetry as a [`Sink`] and delivers it to backends. Dropped without
+/// [`shutdown`](Self::shutdown), it ends at once, and what waits is lost.
 #[derive(Debug)]
 pub struct Pipeline {
     inner: Arc<Inner>,
@@ -70,7 +72,10 @@ struct Inner {
     tasks: TaskTracker,
     /// Tasks of connections.
     connections: TaskTracker,
+    /// No more of the clock.
     stop: CancellationToken,
+    /// No more of anything.
+    cut: CancellationToken,
 }
 
 /// What is being done.
@@ -78,7 +83,7 @@ struct Inner {
 struct State {
     phase: Phase,
     traces: Route,
-    /// Removed backends for which something waits, and until when it is tried.
+    /// Removed backends for which something waits, and until when it is tried; the latest last.
     removed: Vec<(Arc<Backend>, Instant)>,
     warnings: Vec<String>,
 }
@@ -124,6 +129,7 @@ impl Pipeline {
             tasks: TaskTracker::new(),
             connections: TaskTracker::new(),
             stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
         });
         let clock = Arc::clone(&inner);
         inner.tasks.spawn(async move {
@@ -142,7 +148,7 @@ impl Pipeline {
     ///
     /// A backend is known by its name: one that stays keeps its queue, and only if its settings or
     /// secrets changed is its exporter made anew. What waits for a removed backend is still tried
-    /// for five minutes.
+    /// for five minutes, or until four more were removed while it waits.
     pub async fn reconfigure(
         &self,
         config: PipelineConfig,
@@ -172,6 +178,7 @@ impl fmt::Debug for PipelineInputs {
 impl Drop for Pipeline {
     fn drop(&mut self) {
         self.inner.stop.cancel();
+        self.inner.cut.cancel();
     }
 }
 
@@ -215,6 +222,7 @@ impl Inner {
             info!(backend = %active.backend.name(), "backend removed");
             state.removed.push((active.backend, Instant::now() + REMOVED_FOR));
         }
+        state.clean_up();
         state.traces.attributes = attributes;
         state.warnings = warnings;
         state.phase = Phase::Running;
@@ -239,8 +247,9 @@ impl Inner {
             }
             None => {
                 let meters = Meters::new(&self.families, Signal::Traces, &name);
-                let backend =
-                    Arc::new(Backend::new(name, Signal::Traces, capacity, exporter, meters));
+                let cut = self.cut.child_token();
+                let backend = Backend::new(name, Signal::Traces, capacity, exporter, meters, cut);
+                let backend = Arc::new(backend);
                 self.tasks.spawn(Arc::clone(&backend).run());
                 backend
             }
@@ -308,21 +317,24 @@ impl State {
     /// A removed backend that is wanted again.
     fn take_removed(&mut self, name: &str) -> Option<Arc<Backend>> {
         let at = self.removed.iter().position(|(backend, _)| backend.name() == name)?;
-        Some(self.removed.swap_remove(at).0)
+        Some(self.removed.remove(at).0)
     }
 
-    /// Ends removed backends that are done, or whose time is up.
+    /// Ends removed backends that are done, whose time is up, or that are the oldest of too many.
     fn clean_up(&mut self) {
         let now = Instant::now();
-        self.removed.retain(|(backend, until)| {
-            backend.show_queue();
-            if !backend.is_empty() && *until > now {
-                return true;
-            }
+        let (waiting, done): (Vec<_>, Vec<_>) = std::mem::take(&mut self.removed)
+            .into_iter()
+            .partition(|(backend, until)| !backend.is_empty() && *until > now);
+        self.removed = waiting;
+        let surplus = self.removed.len().saturating_sub(MAX_REMOVED);
+        for (backend, _) in done.into_iter().chain(self.removed.drain(..surplus)) {
             backend.cut();
             backend.forget();
-            false
-        });
+        }
+        for (backend, _) in &self.removed {
+            backend.show_queue();
+        }
     }
 
     fn every_backend(&self) -> Vec<Arc<Backend>> {

@@ -141,6 +141,39 @@ async fn a_removed_backend_that_returns_keeps_its_queue_and_one_that_does_not_is
 }
 
 #[tokio::test(start_paused = true)]
+async fn removed_backends_that_wait_are_few() {
+    let rig = Rig::new();
+    for number in 0..7 {
+        let name = format!("b{number}");
+        rig.server.script(&name, down());
+        rig.configure(&[(&name, spec(&name))]).await;
+        rig.push("one").await.unwrap();
+    }
+    rig.configure(&[]).await;
+    let names: Vec<_> =
+        rig.pipeline.status().await.backends.into_iter().map(|backend| backend.name).collect();
+    assert_eq!(names, ["b3", "b4", "b5", "b6"], "the latest");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.metric("dropped_items_total", "b0"), 1);
+    rig.pipeline.shutdown(Duration::ZERO).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_pipeline_ends_and_takes_nothing_more() {
+    let rig = Rig::new();
+    rig.server.script("a", down());
+    rig.configure(&[("a", spec("a"))]).await;
+    rig.push("one").await.unwrap();
+    let (sink, registry) = (rig.pipeline.sink(), rig.registry.clone());
+    drop(rig.pipeline);
+    sleep(Duration::from_secs(1)).await;
+    let lost =
+        r#"dropped_items_total{backend="a",protocol="grpc",reason="expired",signal="traces"} 1"#;
+    assert!(registry.encode().contains(lost));
+    sink.accept(Signal::Traces, span("two"), 1).await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutting_down_sends_what_waits() {
     let rig = Rig::new();
     rig.server.script("a", vec![Reply::Http(503, "retry-after", "1000", "")]);
