@@ -89,6 +89,8 @@ impl ResourceAttributes {
                 }
             }
         }
+        // It may wait for long, and the queue counts only its bytes.
+        out.shrink_to_fit();
         Ok(out.into())
     }
 
