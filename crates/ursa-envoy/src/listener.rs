@@ -1,6 +1,6 @@
 //! Listeners: HTTP with routes by RDS, and TCP.
 
-use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
+use envoy_types::pb::envoy::config::core::v3::{HttpProtocolOptions, TrafficDirection};
 use envoy_types::pb::envoy::config::listener::v3::{self as envoy, Filter, FilterChain, filter};
 use envoy_types::pb::envoy::config::trace::v3::{OpenTelemetryConfig, tracing};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
@@ -20,13 +20,24 @@ use crate::proxy::{Direction, HttpListener, Listener, ListenerKind, Tracing, sta
 /// Envoy: `OpenTelemetryConfig.max_cache_size`, default 1024.
 const MAX_WAITING_SPANS: u32 = 8_192;
 
+/// How long a request, a WebSocket or a stream may be silent in both directions: Kuma's defaults. Envoy's own 5 minutes would cut those that wait
+/// for events. Envoy: `stream_idle_timeout`.
+const INBOUND_STREAM_IDLE_SECONDS: i64 = 3_600;
+/// The same of requests that leave.
+const OUTBOUND_STREAM_IDLE_SECONDS: i64 = 1_800;
+/// How long a connection may be without requests. Longer where connections come from other proxies, which keep them for an hour: the side that
+/// sends requests closes first, so none is sent into a closing connection. Envoy: `idle_timeout`, default 1 h.
+const INBOUND_IDLE_SECONDS: i64 = 7_200;
+/// The same of connections of the workload.
+const OUTBOUND_IDLE_SECONDS: i64 = 3_600;
+
 /// A listener as Envoy reads it.
 pub(crate) fn listener(listener: &Listener) -> envoy::Listener {
     let stat_prefix = stat_name(&listener.name);
     let filter = match &listener.kind {
         ListenerKind::Http(http) => network_filter(
             "envoy.filters.network.http_connection_manager",
-            parts::any(&connection_manager(http)),
+            parts::any(&connection_manager(http, listener.direction)),
         ),
         ListenerKind::Tcp { cluster } => network_filter(
             "envoy.filters.network.tcp_proxy",
@@ -54,8 +65,17 @@ fn network_filter(name: &str, config: Any) -> Filter {
     Filter { name: name.to_owned(), config_type: Some(filter::ConfigType::TypedConfig(config)) }
 }
 
-fn connection_manager(http: &HttpListener) -> HttpConnectionManager {
+fn connection_manager(http: &HttpListener, direction: Direction) -> HttpConnectionManager {
+    let (stream_idle, idle) = match direction {
+        Direction::Inbound => (INBOUND_STREAM_IDLE_SECONDS, INBOUND_IDLE_SECONDS),
+        Direction::Outbound => (OUTBOUND_STREAM_IDLE_SECONDS, OUTBOUND_IDLE_SECONDS),
+    };
     HttpConnectionManager {
+        stream_idle_timeout: Some(parts::seconds(stream_idle)),
+        common_http_protocol_options: Some(HttpProtocolOptions {
+            idle_timeout: Some(parts::seconds(idle)),
+            ..HttpProtocolOptions::default()
+        }),
         stat_prefix: stat_name(&http.stat_prefix),
         route_specifier: Some(hcm::RouteSpecifier::Rds(Rds {
             config_source: Some(parts::ads()),

@@ -71,6 +71,7 @@ async fn tracing_follows_routes(envoy: &Path) -> Figures {
     assert_eq!(text(&first.attributes, "phase"), Some("before"));
     assert_eq!(text(&first.attributes, "env"), Some("prod"));
     assert_eq!(text(&first.attributes, "tenant"), None);
+    assert_eq!(text(&first.attributes, "host"), Some("shop"));
     assert!(text(&first.attributes, "http.url").is_some_and(|url| url.ends_with("/first")));
 
     // Off, by the routes alone, under steady load.
@@ -137,6 +138,7 @@ fn traced(proxy: &ProxyConfig, phase: &str) -> ProxyConfig {
         proxies::tag("phase", TagSource::Literal(phase.to_owned())),
         proxies::tag("env", header("x-env", Some("prod"))),
         proxies::tag("tenant", header("x-tenant", None)),
+        proxies::tag("host", header(":authority", None)),
     ];
     proxies::with_tracing(proxy.clone(), &RouteTracing { sampling: Sampling::ALL, tags })
 }

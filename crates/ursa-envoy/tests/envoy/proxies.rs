@@ -43,6 +43,7 @@ pub(crate) fn traced() -> ProxyConfig {
             TagSource::Header { name: "x-env".to_owned(), default: Some("prod".to_owned()) },
         ),
         tag("tenant", TagSource::Header { name: "x-tenant".to_owned(), default: None }),
+        tag("host", TagSource::Header { name: ":authority".to_owned(), default: None }),
     ];
     with_tracing(plain(), &RouteTracing { sampling, tags })
 }
