@@ -50,8 +50,8 @@ impl Telemetry {
         Ok(Self { running: Arc::new(RwLock::new(running)) })
     }
 
-    /// Does as the agent's own resources say, and says which of them are refused. While a new
-    /// pipeline is refused, the one before goes on.
+    /// Does as the agent's own resources say, or says which of them it refuses: then nothing has
+    /// changed. Without a pipeline there is nothing to do.
     pub(crate) async fn configure(&self, own: &Own) -> Verdicts {
         let mut verdicts = Verdicts::default();
         let mut secrets = BTreeMap::new();
@@ -63,21 +63,20 @@ impl Telemetry {
                 Err(_) => verdicts.refuse(SECRET, name, "the secret is not text (UTF-8)"),
             }
         }
-        let mut config = PipelineConfig::default();
+        let mut config: Option<PipelineConfig> = None;
         for (name, item) in own.of(PIPELINE) {
             match serde_json::from_slice(&item.body.value) {
-                Ok(said) => config = said,
+                Ok(said) => config = Some(said),
                 Err(error) => {
-                    verdicts.refuse(
-                        PIPELINE,
-                        name,
-                        &format!("the pipeline cannot be read: {error}"),
-                    );
-                    return verdicts;
+                    let words = format!("the pipeline cannot be read: {error}");
+                    verdicts.refuse(PIPELINE, name, &words);
                 }
             }
         }
-        if let Some(running) = &*self.running.read().await {
+        if verdicts.is_empty()
+            && let Some(config) = config
+            && let Some(running) = &*self.running.read().await
+        {
             running.pipeline.reconfigure(config, &secrets).await;
         }
         verdicts
@@ -106,7 +105,17 @@ impl Telemetry {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use envoy_types::pb::envoy::config::core::v3::Node;
+    use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, Resource};
+    use envoy_types::pb::google::protobuf::Any;
+    use tokio::sync::mpsc;
+    use tokio::task::JoinSet;
+    use tokio_util::sync::CancellationToken;
+    use ursa_pipeline::{BackendState, Signal};
+
     use super::*;
+    use crate::relay::{self, FromControlPlane, Ports};
 
     #[tokio::test]
     async fn what_cannot_be_read_is_refused_by_name_and_the_rest_is_used() {
@@ -128,5 +137,68 @@ mod tests {
         assert!(configured().await);
         telemetry.shutdown(Duration::from_secs(1)).await;
         assert!(telemetry.status().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn while_a_new_secret_is_refused_the_one_before_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(&[]);
+        let telemetry =
+            Telemetry::start(&dir.path().join("s"), BTreeMap::new(), &registry).await.unwrap();
+        let (control_plane, from_control_plane) = mpsc::channel(8);
+        let (_envoy, from_envoy) = mpsc::channel(8);
+        let ports = Ports {
+            node: Node::default(),
+            control_plane: from_control_plane,
+            envoy: from_envoy,
+            telemetry: telemetry.clone(),
+            registry,
+        };
+        let stop = CancellationToken::new();
+        let (_handle, work) = relay::run(ports, stop.clone());
+        let mut relaying = JoinSet::new();
+        relaying.spawn(work);
+        let (requests, mut answers) = mpsc::channel(8);
+        control_plane.send(FromControlPlane::Opened(requests)).await.unwrap();
+        for _ in ursa_envoy::resources::TYPES {
+            answers.recv().await.unwrap();
+        }
+        let mut say = async |type_url: &str, version: &str, value: &[u8]| {
+            let body = Any { type_url: type_url.to_owned(), value: value.to_owned() };
+            let (name, version) = ("x".to_owned(), version.to_owned());
+            let resource = Resource { name, version, resource: Some(body), ..Resource::default() };
+            let update = DeltaDiscoveryResponse {
+                type_url: type_url.to_owned(),
+                resources: vec![resource],
+                nonce: "n".to_owned(),
+                ..DeltaDiscoveryResponse::default()
+            };
+            control_plane.send(FromControlPlane::Update(Box::new(update))).await.unwrap();
+            answers.recv().await.unwrap().error_detail.map(|status| status.message)
+        };
+        // Nothing listens there.
+        let pipeline = br#"{"traces": {"backends": [{"name": "b", "spec":
+            {"endpoint": "127.0.0.1:1", "headers": {"k": "${secret:x}"}}}]}}"#;
+        assert_eq!(say(SECRET, "1", b"good").await, None);
+        assert_eq!(say(PIPELINE, "1", pipeline).await, None);
+        let refused = say(SECRET, "2", &[0xff]).await;
+        assert_eq!(refused.as_deref(), Some("the secret is not text (UTF-8)"));
+
+        let sink = telemetry.running.read().await.as_ref().unwrap().pipeline.sink();
+        let span = Bytes::from_static(b"\x0a\x04\x12\x02\x12\x00");
+        sink.accept(Signal::Traces, span, 1).await.unwrap();
+        let tried = async {
+            loop {
+                match telemetry.status().await.unwrap().backends[0].state {
+                    BackendState::Idle => tokio::time::sleep(Duration::from_millis(10)).await,
+                    state => return state,
+                }
+            }
+        };
+        let state = tokio::time::timeout(Duration::from_secs(10), tried).await.unwrap();
+        assert_eq!(state, BackendState::Down, "tried with the secret before");
+        stop.cancel();
+        relaying.join_all().await;
+        telemetry.shutdown(Duration::ZERO).await;
     }
 }

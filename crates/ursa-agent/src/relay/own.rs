@@ -33,6 +33,11 @@ impl Verdicts {
         self.refused.insert((type_url, name.to_owned()), words.to_owned());
     }
 
+    /// Whether nothing was refused.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.refused.is_empty()
+    }
+
     /// What was refused: type, name and words.
     pub(crate) fn refused(&self) -> impl Iterator<Item = (&'static str, &str, &str)> {
         self.refused

@@ -201,6 +201,10 @@ impl Task {
                             tracing::warn!(type_url, name, reason, "refused a resource");
                         }
                         self.relay.configured(&verdicts);
+                        if !verdicts.is_empty() {
+                            // Instead of what was refused, what was there before.
+                            telemetry.configure(&self.relay.own()).await;
+                        }
                     }
                 }
             }
