@@ -12,8 +12,11 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use envoy_types::pb::google::protobuf::Any;
 
-/// Most bytes that the resources of one type may have together. What would exceed it is refused.
+/// Most bytes that the resources of one type may take together, names and [`ENTRY_BYTES`] for each
+/// included. What would exceed it is refused.
 pub(crate) const MAX_BYTES: usize = 128 * 1024 * 1024;
+/// What a resource takes besides its bytes.
+const ENTRY_BYTES: usize = 512;
 /// Updates of one type that may wait for their answer before no more are read from the control plane.
 pub(crate) const MAX_WAITING: usize = 64;
 /// Most bytes of a refusal's words.
@@ -111,7 +114,7 @@ impl Shelf {
         for name in update.removed_resources {
             if let Some(entry) = self.entries.get_mut(&name) {
                 if let Some(item) = entry.newest.take() {
-                    self.bytes = self.bytes.saturating_sub(size(&item));
+                    self.bytes = self.bytes.saturating_sub(size(&name, &item));
                     entry.serial = serial;
                 }
                 waiting.names.push((name, entry.serial));
@@ -132,9 +135,9 @@ impl Shelf {
             }
             return Ok(entry.serial);
         }
-        let new = size(&item);
+        let new = size(name, &item);
         let newest = self.entries.get(name).and_then(|entry| entry.newest.as_ref());
-        let old = newest.map_or(0, |item| size(item));
+        let old = newest.map_or(0, |item| size(name, item));
         let bytes = self.bytes.saturating_sub(old).saturating_add(new);
         if bytes > MAX_BYTES {
             return Err(format!(
@@ -274,8 +277,10 @@ impl Shelf {
     }
 }
 
-fn size(item: &Item) -> usize {
-    item.body.value.len().saturating_add(item.version.len())
+fn size(name: &str, item: &Item) -> usize {
+    [name.len(), item.version.len(), ENTRY_BYTES]
+        .into_iter()
+        .fold(item.body.value.len(), usize::saturating_add)
 }
 
 fn bounded(words: &str) -> String {

@@ -255,6 +255,12 @@ fn updates_without_answers_and_bytes_are_bounded() {
     relay.request(answer(&responses[0], None));
     let words = said(&mut relay).0.remove(0);
     assert!(words.starts_with("nack lds 1: \"big\" does not fit"), "{words}");
+
+    // Names count, too.
+    let name = "n".repeat(cache::MAX_BYTES);
+    relay.update(update(LDS, "2", &[(&name, "1")], &[]));
+    let words = said(&mut relay).0.remove(0);
+    assert!(words.starts_with("nack lds 2: \"nnn"), "a name that is too long is refused");
 }
 
 /// A control plane: what is true, and what its agent has of it on this stream.
