@@ -23,9 +23,12 @@ impl Backoff {
         whole.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
     }
 
-    /// It worked: the next failure is the first one again.
-    pub(crate) fn reset(&mut self) {
-        self.next = self.first;
+    /// It worked for so long. From the longest wait on, the next failure is the first one again;
+    /// what works only for a moment, again and again, is waited for as if it did not.
+    pub(crate) fn lasted(&mut self, time: Duration) {
+        if time >= self.most {
+            self.next = self.first;
+        }
     }
 }
 
@@ -39,7 +42,9 @@ mod tests {
         let waits: Vec<u128> = (0..6).map(|_| backoff.wait(1.0).as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1000, 1000]);
         assert_eq!(backoff.wait(0.0), Duration::from_millis(500));
-        backoff.reset();
+        backoff.lasted(Duration::from_millis(999));
+        assert_eq!(backoff.wait(1.0), Duration::from_secs(1));
+        backoff.lasted(Duration::from_secs(1));
         assert_eq!(backoff.wait(0.5), Duration::from_millis(75));
     }
 }

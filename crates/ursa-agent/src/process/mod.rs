@@ -24,12 +24,13 @@ use crate::backoff::Backoff;
 use crate::causes::Causes;
 use spawner::Spawner;
 
-/// An Envoy that ran this long was well: the wait before the next start is the first again.
-const WELL: Duration = Duration::from_mins(1);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// How long Envoy may take to end after SIGTERM before it is killed.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the last words of an Envoy that has ended are waited for: what it started may hold its
+/// output open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often a draining Envoy is asked whether it still has work.
 const LOOK: Duration = Duration::from_millis(50);
 /// The tracer's flush interval and a bit: what waits in it has left for the agent by then.
@@ -136,21 +137,19 @@ impl Supervisor {
                     () = stop.cancelled() => {
                         self.stop(&mut child).await;
                         self.status.send_modify(|status| status.pid = None);
-                        logs.join_all().await;
+                        finish(logs).await;
                         return;
                     }
                 },
                 Err(error) => format!("it could not be started: {}", Causes(&error)),
             };
-            logs.join_all().await;
-            if started.elapsed() >= WELL {
-                backoff.reset();
-            }
+            self.status.send_modify(|status| status.pid = None);
+            finish(logs).await;
+            backoff.lasted(started.elapsed());
             let wait = backoff.wait(fastrand::f64());
             tracing::error!(end, ?wait, "Envoy ended; it is started again");
             restarts.inc();
             self.status.send_modify(|status| {
-                status.pid = None;
                 status.restarts += 1;
                 status.last_end = Some(end);
             });
@@ -195,8 +194,8 @@ impl Supervisor {
         }
     }
 
-    /// Asks callers to go elsewhere, waits for requests to end (within the drain time) and for their
-    /// spans to leave.
+    /// Asks callers to go elsewhere and waits (within the drain time) until no request has come for
+    /// as long as spans need to leave.
     async fn drain(&self) {
         let asked = async {
             self.admin.post("/healthcheck/fail").await?;
@@ -206,25 +205,54 @@ impl Supervisor {
             tracing::debug!(error = %Causes(&error), "Envoy has nothing to drain");
             return;
         }
-        let idle = async {
-            while self.active_requests().await.is_some_and(|active| active > 0) {
-                sleep(LOOK).await;
+        let tracers = self.admin.stats("^tracing\\..*timer_flushed$").await;
+        let pause = if tracers.is_ok_and(|found| !found.is_empty()) { FLUSHED } else { LOOK };
+        let quiet = async {
+            let mut before = None;
+            // One on a kept connection may come while spans of those before leave.
+            while let Some(now) = self.requests().await {
+                match now {
+                    Requests { active: 0, .. } if before == Some(now) => return,
+                    Requests { active: 0, .. } => sleep(pause).await,
+                    _ => sleep(LOOK).await,
+                }
+                before = Some(now);
             }
         };
-        if timeout(self.command.drain, idle).await.is_err() {
-            tracing::warn!("requests were still active at the end of the drain time");
-        }
-        let tracers = self.admin.stats("^tracing\\..*timer_flushed$").await;
-        if tracers.is_ok_and(|tracers| !tracers.is_empty()) {
-            sleep(FLUSHED).await;
+        if timeout(self.command.drain, quiet).await.is_err() {
+            tracing::warn!("requests still came or went on at the end of the drain time");
+            sleep(pause).await;
         }
     }
 
-    /// Requests that Envoy has taken and not answered, except those to its admin interface.
-    async fn active_requests(&self) -> Option<u64> {
-        let stats = self.admin.stats("^http\\..*downstream_rq_active$").await.ok()?;
+    /// Envoy's requests, except those to its admin interface.
+    async fn requests(&self) -> Option<Requests> {
+        let stats = self.admin.stats("^http\\..*downstream_rq_(active|total)$").await.ok()?;
         let stats = stats.iter().filter(|(name, _)| !name.starts_with("http.admin."));
-        Some(stats.map(|(_, active)| active).sum())
+        let mut requests = Requests::default();
+        for (name, count) in stats {
+            let sum =
+                if name.ends_with("active") { &mut requests.active } else { &mut requests.total };
+            *sum = sum.saturating_add(*count);
+        }
+        Some(requests)
+    }
+}
+
+/// Requests of one Envoy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Requests {
+    /// Taken and not answered.
+    active: u64,
+    /// All there were.
+    total: u64,
+}
+
+/// Waits for what is still to be told of an Envoy that has ended.
+async fn finish(mut logs: JoinSet<()>) {
+    let all = async { while logs.join_next().await.is_some() {} };
+    if timeout(LAST_WORDS, all).await.is_err() {
+        tracing::debug!("the output of an Envoy that has ended is still open");
     }
 }
 
@@ -236,17 +264,69 @@ fn words(status: ExitStatus) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_command_line() {
-        let command = EnvoyCommand {
-            shim: "/bin/ursa".into(),
+    fn envoy_command(shim: &str) -> EnvoyCommand {
+        EnvoyCommand {
+            shim: shim.into(),
             envoy: "/bin/envoy".into(),
             bootstrap: "/w/bootstrap.pb".into(),
             concurrency: 1,
             log_level: "warning".to_owned(),
             drain: Duration::from_secs(5),
+        }
+    }
+
+    fn supervisor(shim: &str, socket: PathBuf) -> (Supervisor, watch::Receiver<EnvoyStatus>) {
+        let (state, status) = watch::channel(EnvoyStatus::default());
+        let (command, admin) = (envoy_command(shim), Admin { socket });
+        (Supervisor::new(command, admin, state, Registry::new(&[])).unwrap(), status)
+    }
+
+    #[tokio::test]
+    async fn an_end_is_seen_although_the_output_stays_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let shim = dir.path().join("shim");
+        // Another process writes it: one that a test of another thread starts must not hold it open.
+        let write = r#"printf '#!/bin/sh\nsleep 5 &\nexit 7\n' > "$1"; chmod 755 "$1""#;
+        let mut shell = std::process::Command::new("sh");
+        assert!(shell.args(["-c", write, "sh"]).arg(&shim).status().unwrap().success());
+        let (supervisor, mut status) =
+            supervisor(shim.to_str().unwrap(), dir.path().join("admin.sock"));
+        let stop = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(supervisor.run(stop.clone()));
+        let ended = status.wait_for(|status| status.restarts > 0);
+        let ended = timeout(Duration::from_secs(4), ended).await.unwrap().unwrap().clone();
+        assert_eq!(ended.last_end.as_deref(), Some("exit status: 7"));
+        stop.cancel();
+        running.join_all().await;
+    }
+
+    #[tokio::test]
+    async fn draining_goes_on_while_requests_come() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("admin.sock");
+        // Active and all: one comes while the spans of the first leave.
+        let script = std::sync::Mutex::new(vec![(0, 2), (0, 2), (1, 2), (0, 1)]);
+        let script = std::sync::Arc::new(script);
+        let left = std::sync::Arc::clone(&script);
+        let stats = move || async move {
+            let (active, total) = script.lock().unwrap().pop().unwrap();
+            format!("http.a.downstream_rq_active: {active}\nhttp.a.downstream_rq_total: {total}\n")
         };
-        let command = command.command();
+        let router = axum::Router::new()
+            .route("/stats", axum::routing::get(stats))
+            .fallback(async || "OK\n");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let mut admin = JoinSet::new();
+        admin.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let (supervisor, _status) = supervisor("/bin/true", socket);
+        supervisor.drain().await;
+        assert!(left.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_command_line() {
+        let command = envoy_command("/bin/ursa").command();
         let arguments: Vec<_> =
             command.as_std().get_args().map(|argument| argument.to_string_lossy()).collect();
         let expected = format!(

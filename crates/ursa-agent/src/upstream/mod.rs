@@ -16,7 +16,7 @@ use rustls::pki_types::ServerName;
 use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -60,8 +60,9 @@ pub(crate) struct Target {
 impl Target {
     /// Reads `https://host[:port]`; without a port, [`PORT`].
     pub(crate) fn parse(url: &Url) -> Option<Self> {
+        let bare = url.username().is_empty() && url.password().is_none();
         let plain = matches!(url.path(), "" | "/") && url.query().is_none();
-        if url.scheme() != "https" || !plain {
+        if url.scheme() != "https" || !bare || !plain {
             return None;
         }
         let host = url.host_str()?;
@@ -174,12 +175,11 @@ impl Upstream {
                     tracing::info!(control_plane = %self.target.origin, "connected");
                     self.status.send_replace(ConnectionStatus { connected: true, error: None });
                     said = None;
-                    let (error, lively) = self.read(responses, &token).await;
+                    let opened = Instant::now();
+                    let error = self.read(responses, &token).await;
                     drop(channel);
                     connected.set(0.0);
-                    if lively {
-                        backoff.reset();
-                    }
+                    backoff.lasted(opened.elapsed());
                     error
                 }
                 Err(error) => {
@@ -268,17 +268,15 @@ impl Upstream {
         StreamError::Silent { host: self.target.host.clone(), port: self.target.port }
     }
 
-    /// Passes responses on. Returns why there are no more, and whether there were any.
+    /// Passes responses on. Returns why there are no more.
     async fn read(
         &self,
         mut responses: Streaming<DeltaDiscoveryResponse>,
         token: &Token,
-    ) -> (StreamError, bool) {
-        let mut lively = false;
+    ) -> StreamError {
         loop {
             let words = match responses.message().await {
                 Ok(Some(update)) => {
-                    lively = true;
                     let update = FromControlPlane::Update(Box::new(update));
                     match self.events.send(update).await {
                         Ok(()) => continue,
@@ -286,9 +284,9 @@ impl Upstream {
                     }
                 }
                 Ok(None) => "the control plane closed it",
-                Err(status) => return (refusal(&status, token), lively),
+                Err(status) => return refusal(&status, token),
             };
-            return (StreamError::Ended { words: words.to_owned() }, lively);
+            return StreamError::Ended { words: words.to_owned() };
         }
     }
 }
@@ -345,7 +343,9 @@ mod tests {
         assert_eq!(target("https://cp.example/"), named);
         assert_eq!(target("https://127.0.0.1:1"), at("127.0.0.1", 1, "https://127.0.0.1:1/"));
         assert_eq!(target("https://[::1]:1"), at("::1", 1, "https://[::1]:1/"));
-        for wrong in ["http://cp", "cp:5678", "https://cp/path", "https://cp/?a=b"] {
+        for wrong in
+            ["http://cp", "cp:5678", "https://cp/path", "https://cp/?a=b", "https://a:b@cp"]
+        {
             assert_eq!(target(wrong), None, "{wrong}");
         }
     }
