@@ -13,6 +13,7 @@
 mod control_plane;
 #[path = "../../../ursa-metrics/tests/exposition/mod.rs"]
 mod exposition;
+mod hostile;
 mod world;
 
 use std::time::Duration;
