@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::envelope::{Envelope, is_envelope};
 use crate::key::ResourceKey;
-use crate::kind::{Kind, Kinds};
+use crate::kind::Kinds;
 use crate::path::{Path, Segment};
 use crate::report::{Cursor, Report, Severity, Violation};
 use crate::schema;
@@ -228,11 +228,10 @@ fn parse_source(source: Source<'_>, kinds: &Kinds) -> (Option<Document>, Vec<Vio
     let envelope = Envelope::read(&root, kinds, &report.cursor());
     let mut violations = read.violations;
     violations.extend(report.finish());
-    let Some(Envelope { kind, meta, spec, spec_path }) = envelope else {
-        return (None, violations);
-    };
-    let (spec, found) = canonical(&root, spec, &spec_path, kind, &meta, kinds);
+    let Some(mut envelope) = envelope else { return (None, violations) };
+    let found = canonical(&root, &mut envelope, &violations, kinds);
     violations.extend(found);
+    let Envelope { kind, meta, spec, .. } = envelope;
     violations.sort_by_key(|violation| violation.place);
     if violations.iter().any(Violation::is_refusal) {
         return (None, violations);
@@ -248,37 +247,47 @@ fn parse_source(source: Source<'_>, kinds: &Kinds) -> (Option<Document>, Vec<Vio
     (Some(document), violations)
 }
 
-/// The spec in canonical spelling, and all that is wrong with it.
+/// Brings the spec into canonical spelling, and returns all that is wrong with it. `before` is what is wrong around it.
 fn canonical(
     written: &Node,
-    mut spec: Node,
-    spec_path: &Path,
-    kind: &'static Kind,
-    meta: &Meta,
+    envelope: &mut Envelope,
+    before: &[Violation],
     kinds: &Kinds,
-) -> (Node, Vec<Violation>) {
+) -> Vec<Violation> {
+    let Envelope { kind, meta, spec, spec_path } = envelope;
     let rewriting = Report::new(written);
-    (kind.rewrite)(&mut spec, &cursor_at(&rewriting, spec_path));
+    (kind.rewrite)(spec, &cursor_at(&rewriting, spec_path));
     let mut violations = rewriting.finish();
 
-    let root = with_spec(written, &spec, spec_path);
+    let root = with_spec(written, spec, spec_path);
     let checking = Report::new(&root);
-    schema::check(&spec, &kinds.schema(kind), &cursor_at(&checking, spec_path));
+    schema::check(spec, &kinds.schema(kind), &cursor_at(&checking, spec_path));
     let found = checking.finish();
 
     spec.drop_nulls();
     if spec.as_map().is_some() {
-        let (sound, stand_ins) = without_refused(&spec, spec_path, &found, &kinds.schema(kind));
+        let (sound, stand_ins) = without_refused(spec, spec_path, &found, &kinds.schema(kind));
         let validating = Report::new(&root);
         (kind.validate)(&sound, meta, &cursor_at(&validating, spec_path));
         let echoes = |Violation { path, .. }: &Violation| {
             found.iter().any(|cause| path.contains(&cause.path) || cause.path.contains(path))
                 || stand_ins.iter().any(|stand_in| stand_in.contains(path))
+                || is_emptied(written, path, &[before, &found])
         };
         violations.extend(validating.finish().into_iter().filter(|violation| !echoes(violation)));
     }
     violations.extend(found);
-    (spec, violations)
+    violations
+}
+
+/// Whether `path` is below a field that is empty as written, because what belongs into it was refused beside it.
+fn is_emptied(written: &Node, path: &Path, found: &[&[Violation]]) -> bool {
+    let above = std::iter::successors(path.parent(), Path::parent);
+    let mut empty = above.filter(|path| written.at(path).is_some_and(Node::is_null));
+    empty.any(|empty| {
+        let beside = |cause: &Violation| cause.path.parent() == empty.parent();
+        found.iter().copied().flatten().any(beside)
+    })
 }
 
 fn cursor_at<'r>(report: &'r Report<'_>, path: &Path) -> Cursor<'r> {

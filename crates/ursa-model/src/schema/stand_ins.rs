@@ -27,7 +27,7 @@ impl<'s> Checker<'s> {
             Value::Map(map) => {
                 let lacks_kind = |field: &str| {
                     !map.contains(field)
-                        && self.property(schema, field).is_some_and(|schema| {
+                        && property(schema, field).is_some_and(|schema| {
                             !names(self.alternative(&Node::empty_map(node.place), schema))
                                 .is_empty()
                         })
@@ -42,7 +42,7 @@ impl<'s> Checker<'s> {
                     }
                 }
                 for entry in map {
-                    if let Some(schema) = self.property(schema, &entry.key) {
+                    if let Some(schema) = property(schema, &entry.key) {
                         self.fill_in(&mut entry.node, schema, &path.key(&entry.key), filled);
                     }
                 }
@@ -73,12 +73,12 @@ impl<'s> Checker<'s> {
             alternatives().find(|schema| self.types(schema).iter().any(|name| fits(node, name)));
         fitting.or_else(|| alternatives().next()).unwrap_or(schema)
     }
+}
 
-    /// The schema of an object's field.
-    fn property(&self, schema: &'s Json, field: &str) -> Option<&'s Json> {
-        let own = schema.get("properties").and_then(|properties| properties.get(field));
-        own.or_else(|| schema.get("additionalProperties").filter(|schema| schema.is_object()))
-    }
+/// The schema of an object's field.
+fn property<'s>(schema: &'s Json, field: &str) -> Option<&'s Json> {
+    let own = schema.get("properties").and_then(|properties| properties.get(field));
+    own.or_else(|| schema.get("additionalProperties").filter(|schema| schema.is_object()))
 }
 
 fn required(schema: &Json) -> impl Iterator<Item = &str> {
