@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 use ursa_metrics::Registry;
 use ursa_pipeline::receive::{Bind, OtlpHttp};
-use ursa_pipeline::wire::{ResourceAttributes, check};
+use ursa_pipeline::wire::{ResourceAttributes, WireError, check, mend_text};
 use ursa_pipeline::{Refusal, Signal, Sink};
 
 /// What the walk accepts, a decoder accepts and counts alike, before and after an edit.
@@ -33,6 +33,9 @@ fn wire() {
     bolero::check!().for_each(|bytes: &[u8]| {
         let bytes = Bytes::copy_from_slice(bytes);
         for signal in Signal::ALL {
+            if let Ok(mended) = mend_text(signal, &bytes) {
+                assert!(!matches!(check(signal, &mended), Err(WireError::Text { .. })));
+            }
             let edited = attributes.apply(&bytes);
             if let Ok(items) = check(signal, &bytes) {
                 assert!(decodes(signal, &bytes));
