@@ -15,6 +15,8 @@ pub const MAX_RESOURCE_BYTES: usize = 8 << 10;
 pub const MAX_SCOPE_BYTES: usize = 2 << 10;
 /// So many attributes of a span or resource that is cut may stay; as many as OpenTelemetry's SDKs allow.
 pub const MAX_ATTRIBUTES: usize = 128;
+/// No id of a span is longer.
+const MAX_ID_BYTES: usize = 8;
 /// So many bytes of a text within what is cut stay.
 pub const MAX_TEXT_BYTES: usize = 512;
 
@@ -25,6 +27,9 @@ pub(super) fn cut_span(encoded: &[u8]) -> Result<Vec<u8>, Malformed> {
     cut_text(&mut span.trace_state);
     if let Some(status) = &mut span.status {
         cut_text(&mut status.message);
+    }
+    if span.parent_span_id.len() > MAX_ID_BYTES {
+        span.parent_span_id.clear();
     }
     span.dropped_events_count = span.dropped_events_count.saturating_add(count(span.events.len()));
     span.dropped_links_count = span.dropped_links_count.saturating_add(count(span.links.len()));
@@ -118,6 +123,13 @@ mod tests {
             (9, 1000)
         );
         assert!(cut.attributes.len() > 25);
+    }
+
+    #[test]
+    fn what_is_no_id_is_cut_as_well() {
+        let parent_span_id = vec![1; 2 * MAX_SPAN_BYTES];
+        let span = Span { parent_span_id, ..Sample::span(1, 1, 0).0 };
+        assert!(cut_span(&span.encode_to_vec()).unwrap().len() <= MAX_SPAN_BYTES);
     }
 
     #[test]

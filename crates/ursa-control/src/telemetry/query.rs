@@ -138,7 +138,9 @@ impl TraceQuery {
             }
             search.place = Some(place);
             examined += size_of::<Trace>();
-            if !self.matches_figures(trace) {
+            // It began earlier than was known when the search came by first.
+            let again = || search.found.iter().any(|found| found.trace_id == trace.id);
+            if !self.matches_figures(trace) || again() {
                 continue;
             }
             if !self.tags.is_empty() {

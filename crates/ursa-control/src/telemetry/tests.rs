@@ -22,6 +22,24 @@ fn listed(window: &Window, query: &TraceQuery) -> Vec<TraceSummary> {
     window.traces(query).now_or_never().expect("a small window is searched in one step")
 }
 
+#[test]
+fn a_trace_that_grows_while_it_is_searched_is_listed_once() {
+    let window = Window::new(LARGE);
+    let large = "x".repeat(10_000);
+    for trace in 1..=100 {
+        let start = u64::from(trace) * 1_000_000_000;
+        let span = Sample::span(trace, 1, 0).at(start, start + 1).tag("k", "v").tag("x", &large);
+        window.store(&request("cart", [span])).unwrap();
+    }
+    let tags = vec![("k".to_owned(), "v".to_owned())];
+    let query = TraceQuery { tags, limit: MAX_LIMIT, ..TraceQuery::default() };
+    let mut search = Search::default();
+    assert!(!query.step(&window.state().traces, &mut search), "a second step is needed");
+    window.store(&request("cart", [Sample::span(100, 2, 1).at(1, 2)])).unwrap();
+    while !query.step(&window.state().traces, &mut search) {}
+    assert_eq!(search.found.len(), 100);
+}
+
 fn id(trace: u8) -> TraceId {
     TraceId::from_bytes(&[trace; 16]).unwrap()
 }
