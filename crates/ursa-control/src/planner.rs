@@ -13,7 +13,7 @@ use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use ursa_model::kind::Kinds;
 use ursa_model::{ProxyId, ResourceKey};
-use ursa_store::{Event, Filter, Listing, Store, StoreError};
+use ursa_store::{Event, Filter, Listing, Origin, Record, Store, StoreError};
 
 use crate::affected::Difference;
 use crate::generate::{Generated, Site, generate};
@@ -40,8 +40,8 @@ pub(crate) struct Planner {
     pub(crate) proxies: Proxies,
 }
 
-/// Key → version of what was taken in.
-type Known = BTreeMap<ResourceKey, u64>;
+/// Of what was taken in the version, and the origin, which may change without it.
+type Known = BTreeMap<ResourceKey, (u64, Option<Origin>)>;
 
 impl Planner {
     /// Begins with what the store holds.
@@ -136,7 +136,7 @@ impl Planner {
     async fn take_in(&self, known: &mut Known, changes: &[Change], revision: u64) {
         for change in changes {
             match &change.record {
-                Some(record) => drop(known.insert(change.key.clone(), record.version)),
+                Some(record) => drop(known.insert(change.key.clone(), stamp(record))),
                 None => drop(known.remove(&change.key)),
             }
         }
@@ -151,12 +151,12 @@ impl Planner {
         let connections = self.proxies.all();
         for (name, keys) in &touched {
             let connections = connections.iter().filter(|connection| connection.id.mesh == *name);
-            self.plan(&before.mesh(name), &after.mesh(name), keys, connections);
+            self.plan(&before.mesh(name), &after.mesh(name), keys, connections).await;
         }
         self.snapshots.send_replace(after);
     }
 
-    fn plan<'a>(
+    async fn plan<'a>(
         &self,
         before: &MeshSnapshot,
         after: &MeshSnapshot,
@@ -171,6 +171,8 @@ impl Planner {
                 // Without its Dataplane a proxy keeps what it has: to take all of it away would
                 // turn a slip into an outage.
                 connection.target.send_replace(target);
+                // So that a change of thousands of proxies lets others have the thread meanwhile.
+                tokio::task::coop::consume_budget().await;
             }
         }
     }
@@ -245,7 +247,7 @@ fn against(known: &Known, listing: &Listing) -> Vec<Change> {
     let mut gone = known.clone();
     let mut changes = Vec::new();
     for record in &listing.records {
-        if gone.remove(&record.key) != Some(record.version) {
+        if gone.remove(&record.key) != Some(stamp(record)) {
             changes.push(Change { key: record.key.clone(), record: Some(record.clone()) });
         }
     }
@@ -253,6 +255,65 @@ fn against(known: &Known, listing: &Listing) -> Vec<Change> {
     changes
 }
 
+fn stamp(record: &Record) -> (u64, Option<Origin>) {
+    (record.version, record.origin.clone())
+}
+
 pub(crate) fn log_store(error: &StoreError) {
     tracing::error!(error = error as &dyn std::error::Error, "the store failed");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{changes, site};
+    use ursa_store::MemoryStore;
+
+    const MESH: &str = "type: Mesh\nname: default\n";
+
+    #[test]
+    fn a_document_that_only_moved_in_its_file_is_seen_in_a_listing() {
+        let change = changes(MESH).remove(0);
+        let mut record = change.record.unwrap();
+        record.origin = Some(Origin { file: "mesh.yaml".to_owned(), line: 1 });
+        let known = Known::from([(record.key.clone(), stamp(&record))]);
+        let listing = |record: &Record| Listing { records: vec![record.clone()], revision: 2 };
+        assert_eq!(against(&known, &listing(&record)).len(), 0);
+        record.origin = Some(Origin { file: "mesh.yaml".to_owned(), line: 7 });
+        assert_eq!(against(&known, &listing(&record)).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_change_of_many_proxies_lets_others_have_the_thread() {
+        let kinds = Arc::new(ursa_policies::kinds());
+        let metrics = Metrics::new("test", "default", &kinds);
+        let planner = Planner::new(Arc::new(MemoryStore::new()), kinds, site(), metrics);
+        let planner = Arc::new(planner);
+        let dataplane = |n: u16| {
+            format!(
+                "---\ntype: Dataplane\nmesh: default\nname: p{n}\nnetworking: {{address: 127.0.0.1, \
+                 inbound: [{{port: {}, servicePort: 1, tags: {{kuma.io/service: s}}}}]}}\n",
+                10_000 + n
+            )
+        };
+        let dataplanes: String = (0..300).map(dataplane).collect();
+        let mut known = Known::new();
+        planner.take_in(&mut known, &changes(&format!("{MESH}{dataplanes}")), 1).await;
+        let mut sessions = Vec::new();
+        for n in 0..300 {
+            let id = ProxyId::new("default", format!("p{n}"));
+            sessions.push(planner.connect(id, Node::default(), Timestamp::UNIX_EPOCH).await);
+        }
+        let (planned, other) = tokio::join!(
+            async {
+                planner.take_in(&mut known, &changes(MESH), 2).await;
+                Instant::now()
+            },
+            async {
+                tokio::task::yield_now().await;
+                Instant::now()
+            },
+        );
+        assert!(other < planned);
+    }
 }
