@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Duration;
 use ursa_model::ResourceKey;
 use ursa_model::document::{self, Document};
@@ -142,7 +142,7 @@ impl Resources {
         dry_run: bool,
     ) -> Result<Vec<Applied>, ChangeError> {
         let read = self.read(sources);
-        let _gate = self.gate.lock().await;
+        let gate = self.gate.lock().await;
         let documents = self.accepted(read).await?;
         let mut applied = Vec::new();
         let mut changes = Vec::new();
@@ -158,7 +158,7 @@ impl Resources {
             changes.push(Change::Put { key, text, origin, expect: Expect::Any });
         }
         if !dry_run {
-            self.write(changes).await?;
+            self.write(gate, changes).await?;
         }
         Ok(applied)
     }
@@ -171,7 +171,7 @@ impl Resources {
         expect: Expect,
     ) -> Result<(Applied, Record), ChangeError> {
         let read = self.read(&[Source { text, file: None, line: 1 }]);
-        let _gate = self.gate.lock().await;
+        let gate = self.gate.lock().await;
         let documents = self.accepted(read).await?;
         let count = documents.len();
         let Ok([ReadDocument { document, warnings, .. }]) = <[_; 1]>::try_from(documents) else {
@@ -183,7 +183,7 @@ impl Resources {
         let before = self.get(key).await?;
         let text = document.text;
         let change = Change::Put { key: key.clone(), text, origin: None, expect };
-        let written = self.write(vec![change]).await?;
+        let written = self.write(gate, vec![change]).await?;
         let record = written.records.into_iter().flatten().next();
         let record = record.ok_or_else(|| StoreError::NotFound { key: key.clone() })?;
         let action = match before {
@@ -200,7 +200,7 @@ impl Resources {
         key: &ResourceKey,
         expect: Expect,
     ) -> Result<(), ChangeError> {
-        let _gate = self.gate.lock().await;
+        let gate = self.gate.lock().await;
         if key.mesh.is_none() && key.kind == "Mesh" {
             let within = Filter { kind: None, mesh: Some(key.name.clone()) };
             let mut resources: Vec<_> =
@@ -211,12 +211,18 @@ impl Resources {
                 return Err(ChangeError::MeshInUse { mesh: key.name.clone(), resources, more });
             }
         }
-        self.write(vec![Change::Delete { key: key.clone(), expect }]).await?;
+        self.write(gate, vec![Change::Delete { key: key.clone(), expect }]).await?;
         Ok(())
     }
 
-    async fn write(&self, changes: Vec<Change>) -> Result<StoreWritten, StoreError> {
+    /// Writes, and lets the next change in before proxies' targets have followed.
+    async fn write(
+        &self,
+        gate: MutexGuard<'_, ()>,
+        changes: Vec<Change>,
+    ) -> Result<StoreWritten, StoreError> {
         let written = self.store.write(changes).await?;
+        drop(gate);
         if !self.planner.reached(written.revision, FOLLOW).await {
             tracing::warn!(revision = written.revision, "proxies' targets lag behind the store");
         }
@@ -333,4 +339,31 @@ struct ReadDocument {
     origin: Option<Origin>,
     /// What its writer should know.
     warnings: Vec<Violation>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::testing::site;
+    use tokio::time::Instant;
+    use ursa_store::MemoryStore;
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_do_not_wait_for_what_follows_from_others() {
+        let (store, kinds) = (Arc::new(MemoryStore::new()), Arc::new(ursa_policies::kinds()));
+        let metrics = Metrics::new("test", "default", &kinds);
+        // It does not run: nothing follows.
+        let planner = Planner::new(Arc::clone(&store) as _, Arc::clone(&kinds), site(), metrics);
+        let resources = Resources::new(store, kinds, Arc::new(planner));
+        let put = async |name: &str| {
+            let text = format!("type: Mesh\nname: {name}\n");
+            let key = ResourceKey::global("Mesh", name);
+            resources.put(&key, &text, Expect::Absent).await.map(|(applied, _)| applied.action)
+        };
+        let started = Instant::now();
+        let (one, two) = tokio::join!(put("one"), put("two"));
+        assert_eq!((one.unwrap(), two.unwrap()), (Action::Created, Action::Created));
+        assert_eq!(started.elapsed().as_secs(), FOLLOW.as_secs());
+    }
 }
