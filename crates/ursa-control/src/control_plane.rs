@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
 use jiff::Timestamp;
 use tokio::time::timeout;
@@ -158,11 +159,15 @@ impl ControlPlane {
             http2_only: true,
             grace: GRACE,
         };
+        let ads = Router::new().fallback_service(ads);
         tasks.spawn(serve(xds, ads, serving, stop.clone()));
 
         let is_local = addresses.api.ip().is_loopback();
-        let access =
-            Access { tokens: (!is_local).then(|| Arc::clone(&tokens)), metrics: metrics.clone() };
+        let access = Access {
+            tokens: (!is_local).then(|| Arc::clone(&tokens)),
+            hostname: config.hostname.as_str().into(),
+            metrics: metrics.clone(),
+        };
         let api = Api {
             resources: Arc::clone(&resources),
             planner,

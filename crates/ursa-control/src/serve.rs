@@ -1,32 +1,36 @@
 //! Serving a port: accepting connections, TLS, HTTP, and an orderly end.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::{Body, Incoming};
-use hyper::{Request, Response};
+use axum::Router;
+use http_body_util::BodyExt as _;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tower::Service as _;
 use tracing::debug;
 
 /// A peer that says nothing for so long while it should is let go.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a quiet connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// A connection on which no request is under way for so long is closed, so that peers that never
+/// ask for anything do not keep others out.
+const IDLE: Duration = Duration::from_mins(1);
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
 
@@ -96,21 +100,12 @@ pub(crate) struct Serving {
 }
 
 /// Serves until `stop`, then lets what is under way end, within the grace.
-pub(crate) async fn serve<S, B>(
+pub(crate) async fn serve(
     listener: TcpListener,
-    service: S,
+    router: Router,
     serving: Serving,
     stop: CancellationToken,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(serving.max_connections));
     let mut connections = JoinSet::new();
@@ -133,9 +128,9 @@ pub(crate) async fn serve<S, B>(
                 continue;
             }
         };
-        let (service, watcher, serving) = (service.clone(), graceful.watcher(), serving.clone());
+        let (router, watcher, serving) = (router.clone(), graceful.watcher(), serving.clone());
         connections.spawn(async move {
-            if let Err(error) = connection(stream, service, &serving, watcher).await {
+            if let Err(error) = connection(stream, router, &serving, watcher).await {
                 debug!(%error, "connection ended");
             }
             drop(permit);
@@ -148,50 +143,31 @@ pub(crate) async fn serve<S, B>(
     connections.shutdown().await;
 }
 
-async fn connection<S, B>(
+type Ended = Result<(), Box<dyn Error + Send + Sync>>;
+
+async fn connection(
     stream: TcpStream,
-    service: S,
+    router: Router,
     serving: &Serving,
     watcher: Watcher,
-) -> Result<(), Box<dyn Error + Send + Sync>>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+) -> Ended {
     // A response should not wait for the one before it to be acknowledged by TCP.
     stream.set_nodelay(true)?;
     match &serving.tls {
-        None => http(stream, service, serving, watcher).await,
+        None => http(stream, router, serving, watcher).await,
         Some(tls) => {
             let stream = timeout(PATIENCE, tls.accept(stream)).await??;
-            http(stream, service, serving, watcher).await
+            http(stream, router, serving, watcher).await
         }
     }
 }
 
-async fn http<I, S, B>(
-    io: I,
-    service: S,
+async fn http(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
     serving: &Serving,
     watcher: Watcher,
-) -> Result<(), Box<dyn Error + Send + Sync>>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+) -> Ended {
     let mut builder = Builder::new(TokioExecutor::new());
     if serving.http2_only {
         builder = builder.http2_only();
@@ -203,7 +179,94 @@ where
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(PATIENCE)
         .max_concurrent_streams(MAX_STREAMS);
-    let service = TowerToHyperService::new(service);
+    let requests = watch::Sender::new(0);
+    let idle = idle(requests.subscribe());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let under_way = UnderWay::new(requests.clone());
+        let answer = router.clone().call(request);
+        async move {
+            let response = answer.await?;
+            // Lasts as long as the body, which may be a stream.
+            Ok::<_, std::convert::Infallible>(response.map(|body| {
+                body.map_err(move |error| {
+                    let _ = &under_way;
+                    error
+                })
+            }))
+        }
+    });
     let connection = builder.serve_connection(TokioIo::new(io), service).into_owned();
-    watcher.watch(connection).await
+    tokio::select! {
+        ended = watcher.watch(connection) => ended,
+        () = idle => Ok(()),
+    }
+}
+
+/// Counts a request for as long as it lives.
+struct UnderWay(watch::Sender<usize>);
+
+impl UnderWay {
+    fn new(requests: watch::Sender<usize>) -> Self {
+        requests.send_modify(|requests| *requests += 1);
+        Self(requests)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|requests| *requests -= 1);
+    }
+}
+
+/// Ends when no request was under way for [`IDLE`].
+async fn idle(mut requests: watch::Receiver<usize>) {
+    while requests.wait_for(|requests| *requests == 0).await.is_ok() {
+        if timeout(IDLE, requests.changed()).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// What comes back until the connection ends, and when that was.
+    async fn exchange(request: &str, http2_only: bool) -> (String, Duration) {
+        let slow = async || {
+            sleep(5 * IDLE).await;
+            "done"
+        };
+        let router = Router::new().route("/", get(slow));
+        let listener = listen("127.0.0.1:0".parse().unwrap(), "a test", "--port").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = Serving { tls: None, max_connections: 1, http2_only, grace: PATIENCE };
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, router, serving, stop.clone()));
+        let started = tokio::time::Instant::now();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        stop.cancel();
+        tasks.join_all().await;
+        (String::from_utf8_lossy(&answer).into_owned(), started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_asks_for_nothing_is_closed() {
+        for http2_only in [false, true] {
+            let (_, took) = exchange("", http2_only).await;
+            assert!(took < 2 * IDLE, "{took:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_may_take_longer_than_that() {
+        let (answer, _) = exchange("GET / HTTP/1.1\r\nconnection: close\r\n\r\n", false).await;
+        assert!(answer.ends_with("done"), "{answer}");
+    }
 }

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -290,6 +291,19 @@ impl Tokens {
     }
 }
 
+/// The token of `authorization: Bearer TOKEN` (RFC 6750).
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Refused> {
+    let value = headers.get(header::AUTHORIZATION).ok_or(Refused::Missing)?;
+    let value = value.to_str().map_err(|_| Refused::Malformed)?;
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(Refused::Missing),
+    }
+}
+
 /// That a proxy is the one that its token names.
 ///
 /// # Errors
@@ -347,6 +361,22 @@ mod tests {
         let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJraW5kIjoiYWRtaW4iLCJjYSI6InBpbiIsImlhdCI6MCwiZXhwIjoxOTAwMDAwMDAwLCJqdGkiOiIifQ.";
         assert_eq!(tokens.verify(none, now()), Err(Refused::Malformed));
         assert_eq!(tokens.verify(&"x".repeat(1 << 20), now()), Err(Refused::Malformed));
+    }
+
+    #[test]
+    fn a_token_is_found_behind_its_scheme() {
+        for (value, found) in [
+            ("Bearer a.b", Ok("a.b")),
+            ("bearer  a.b ", Ok("a.b")),
+            ("Bearer ", Ok("")),
+            ("Bearer", Err(Refused::Missing)),
+            ("Basic a.b", Err(Refused::Missing)),
+            ("Bearer \u{e9}", Err(Refused::Malformed)),
+        ] {
+            let value = header::HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            assert_eq!(bearer(&[(header::AUTHORIZATION, value)].into_iter().collect()), found);
+        }
+        assert_eq!(bearer(&HeaderMap::new()), Err(Refused::Missing));
     }
 
     #[test]

@@ -34,11 +34,11 @@ use tonic::{Request, Status, Streaming};
 use ursa_envoy::resources::TYPES;
 use ursa_model::ProxyId;
 
-use self::state::{Answer, Response};
+use self::state::{Answer, Response, cut};
 use crate::metrics::Metrics;
 use crate::planner::{Planner, Session};
 use crate::proxies::{Connection, Node};
-use crate::tokens::{Refused, Tokens, same_proxy};
+use crate::tokens::{Refused, Tokens, bearer, same_proxy};
 
 /// An agent that opens a stream says who it is within this.
 const INTRODUCTION: Duration = Duration::from_secs(10);
@@ -95,10 +95,7 @@ impl AggregatedDiscoveryService for Ads {
 
 impl Ads {
     fn identify(&self, metadata: &MetadataMap) -> Result<ProxyId, Refused> {
-        let value = metadata.get("authorization").ok_or(Refused::Missing)?;
-        let value = value.to_str().map_err(|_| Refused::Malformed)?;
-        let token = value.strip_prefix("Bearer ").ok_or(Refused::Missing)?;
-        self.tokens.verify_dataplane(token.trim(), Timestamp::now())
+        self.tokens.verify_dataplane(bearer(metadata.as_ref())?, Timestamp::now())
     }
 
     fn turn_away(&self, refused: &Refused) -> Status {
@@ -203,7 +200,7 @@ impl Ads {
                     tracing::warn!(
                         proxy = %connection.id,
                         type_url,
-                        error,
+                        error = error.map(cut),
                         "configuration refused; what was acknowledged before stays"
                     );
                 }

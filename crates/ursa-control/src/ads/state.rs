@@ -306,6 +306,6 @@ impl Type {
 }
 
 /// The beginning of a text, at most [`MAX_ERROR`] bytes.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     text.get(..text.floor_char_boundary(MAX_ERROR)).unwrap_or_default().to_owned()
 }

@@ -1,11 +1,11 @@
 //! Lists in pages.
 
 use axum::extract::{FromRequestParts, Query};
-use axum::http::header;
 use axum::http::request::Parts;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::access::host;
 use super::problem::Problem;
 
 /// Items of a page, unless said otherwise.
@@ -38,7 +38,7 @@ impl<S: Sync> FromRequestParts<S> for Page {
         if size == 0 || size > MAX_SIZE {
             return Err(Problem::parameter("size", format!("must be from 1 to {MAX_SIZE}")));
         }
-        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host(&parts.uri, &parts.headers);
         let host = host.map_or_else(String::new, |host| format!("//{host}"));
         let url = format!("{host}{}", parts.uri.path());
         Ok(Self { size, offset: asked.offset.unwrap_or(0), url })
