@@ -14,6 +14,7 @@ use ursa_policies::effective::Effective;
 use super::Api;
 use super::page::Page;
 use super::problem::Problem;
+use super::resource::existing_mesh;
 use crate::ads::summary;
 use crate::generate::{self, Generated};
 use crate::proxies::Connection;
@@ -39,10 +40,11 @@ pub(crate) async fn overviews(
     State(api): State<Api>,
     Path(mesh): Path<String>,
     page: Page,
-) -> Json<Value> {
+) -> Result<Json<Value>, Problem> {
+    existing_mesh(&api, &mesh).await?;
     let snapshots = api.planner.snapshots();
     let ids = proxies(&snapshots, |name| name == mesh);
-    Json(page.of(&ids, |id| overview_of(&api, &snapshots, id)))
+    Ok(Json(page.of(&ids, |id| overview_of(&api, &snapshots, id))))
 }
 
 /// How far all proxies are.

@@ -21,7 +21,7 @@ use axum::{Router, middleware};
 
 pub(crate) use self::access::Access;
 pub(crate) use self::index::About;
-use self::problem::Problem;
+pub(crate) use self::problem::Problem;
 use crate::metrics::Metrics;
 use crate::planner::Planner;
 use crate::resources::Resources;

@@ -1,6 +1,7 @@
 //! What a client is told when a request fails: RFC 7807, in Kuma's shape.
 
 use axum::Json;
+use axum::extract::rejection::{BytesRejection, JsonRejection, StringRejection};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -53,11 +54,46 @@ impl Problem {
 
     /// A parameter of the request is wrong.
     pub(crate) fn parameter(field: &str, reason: impl Into<String>) -> Self {
-        let reason = reason.into();
-        let mut problem =
-            Self::new(StatusCode::BAD_REQUEST, "Invalid request", format!("{field}: {reason}"));
-        problem.invalid_parameters.push(InvalidParameter { field: field.to_owned(), reason });
-        problem
+        Self::parameters([(field.to_owned(), reason.into())])
+    }
+
+    /// Parameters of the request are wrong: field and reason of each.
+    pub(crate) fn parameters(wrong: impl IntoIterator<Item = (String, String)>) -> Self {
+        let wrong = wrong.into_iter().map(|(field, reason)| InvalidParameter { field, reason });
+        let invalid_parameters: Vec<_> = wrong.collect();
+        let words: Vec<_> =
+            invalid_parameters.iter().map(|it| format!("{}: {}", it.field, it.reason)).collect();
+        let problem = Self::new(StatusCode::BAD_REQUEST, "Invalid request", words.join("; "));
+        Self { invalid_parameters, ..problem }
+    }
+
+    /// The body is too large, not of the type that is wanted, or wrong.
+    fn body(status: StatusCode, reason: String) -> Self {
+        let problem = Self::parameter("body", reason);
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                Self { status: status.as_u16(), ..problem }
+            }
+            _ => problem,
+        }
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(error: JsonRejection) -> Self {
+        Self::body(error.status(), error.body_text())
+    }
+}
+
+impl From<StringRejection> for Problem {
+    fn from(error: StringRejection) -> Self {
+        Self::body(error.status(), error.body_text())
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(error: BytesRejection) -> Self {
+        Self::body(error.status(), error.body_text())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Resources: read, written, removed.
 
 use axum::Json;
+use axum::extract::rejection::{JsonRejection, StringRejection};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +16,9 @@ use super::page::Page;
 use super::problem::Problem;
 use crate::resources::{Action, ChangeError, Source, key_of};
 use crate::snapshot;
+
+/// Bytes of a file's name; each document of the file keeps it.
+const MAX_FILE: usize = 1024;
 
 /// The body of `POST /_apply`.
 #[derive(Debug, Deserialize)]
@@ -37,9 +41,14 @@ struct Text {
 /// Makes or changes several resources, or none.
 pub(crate) async fn apply(
     State(api): State<Api>,
-    body: Result<Json<ApplyRequest>, axum::extract::rejection::JsonRejection>,
+    body: Result<Json<ApplyRequest>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let Json(request) = body.map_err(|error| Problem::parameter("body", error.body_text()))?;
+    let Json(request) = body?;
+    let is_long = |file: &String| file.len() > MAX_FILE;
+    if request.documents.iter().any(|document| document.file.as_ref().is_some_and(is_long)) {
+        let reason = format!("must have at most {MAX_FILE} bytes");
+        return Err(Problem::parameter("documents.file", reason));
+    }
     let sources: Vec<_> = request
         .documents
         .iter()
@@ -109,9 +118,9 @@ pub(crate) async fn put_mesh(
     State(api): State<Api>,
     Path(mesh): Path<String>,
     headers: HeaderMap,
-    body: String,
+    body: Result<String, StringRejection>,
 ) -> Result<Response, Problem> {
-    write(&api, &ResourceKey::global("Mesh", mesh), &headers, &body).await
+    write(&api, &ResourceKey::global("Mesh", mesh), &headers, &body?).await
 }
 
 /// Makes or changes a resource in a mesh.
@@ -119,10 +128,10 @@ pub(crate) async fn put(
     State(api): State<Api>,
     Path((mesh, plural, name)): Path<(String, String, String)>,
     headers: HeaderMap,
-    body: String,
+    body: Result<String, StringRejection>,
 ) -> Result<Response, Problem> {
     let kind = kind_in_mesh(&api, &plural)?;
-    write(&api, &key_of(kind, &mesh, &name), &headers, &body).await
+    write(&api, &key_of(kind, &mesh, &name), &headers, &body?).await
 }
 
 async fn write(
@@ -131,7 +140,15 @@ async fn write(
     headers: &HeaderMap,
     body: &str,
 ) -> Result<Response, Problem> {
-    let (applied, record) = api.resources.put(key, body, expectation(headers)?).await?;
+    let put = api.resources.put(key, body, expectation(headers)?).await;
+    let (applied, record) = put.map_err(|error| match error {
+        // It is the condition that does not hold: what a PUT names need not be there.
+        ChangeError::Store(StoreError::NotFound { .. }) => {
+            let status = StatusCode::PRECONDITION_FAILED;
+            Problem::new(status, "The resource is not there", error.to_string())
+        }
+        error => error.into(),
+    })?;
     let status = match applied.action {
         Action::Created => StatusCode::CREATED,
         Action::Updated | Action::Unchanged => StatusCode::OK,
@@ -191,7 +208,8 @@ fn kind_in_mesh(api: &Api, plural: &str) -> Result<&'static Kind, Problem> {
     }
 }
 
-async fn existing_mesh(api: &Api, mesh: &str) -> Result<(), Problem> {
+/// Refuses what is asked of a mesh that is not there.
+pub(super) async fn existing_mesh(api: &Api, mesh: &str) -> Result<(), Problem> {
     let found = api.resources.get(&ResourceKey::global("Mesh", mesh)).await?;
     found.map(drop).ok_or_else(|| Problem::not_found(format!("there is no mesh `{mesh}`")))
 }

@@ -3,10 +3,15 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::json;
 use ursa_model::ProxyId;
 use ursa_model::duration::Duration;
+use ursa_model::names::{validate_mesh_name, validate_resource_name};
+use ursa_model::report::Report;
+use ursa_model::tree::Node;
 
 use super::Api;
 use super::problem::Problem;
@@ -39,20 +44,28 @@ pub(crate) struct Admin {
 /// A token for a proxy, which need not exist yet.
 pub(crate) async fn dataplane(
     State(api): State<Api>,
-    body: Result<Json<Dataplane>, axum::extract::rejection::JsonRejection>,
+    body: Result<Json<Dataplane>, JsonRejection>,
 ) -> Result<String, Problem> {
-    let Json(wanted) = body.map_err(|error| Problem::parameter("body", error.body_text()))?;
-    for (field, value) in [("mesh", &wanted.mesh), ("name", &wanted.name)] {
-        if value.is_empty() || (field == "mesh" && value.contains('.')) {
-            return Err(Problem::parameter(field, format!("`{value}` is not a name")));
-        }
+    let Json(wanted) = body?;
+    let document = Node::from_json(&json!({"mesh": wanted.mesh, "name": wanted.name}));
+    let report = Report::new(&document);
+    validate_mesh_name(&wanted.mesh, &report.at("mesh"));
+    validate_resource_name(&wanted.name, &report.at("name"));
+    let wrong = report.finish();
+    if !wrong.is_empty() {
+        return Err(Problem::parameters(
+            wrong.into_iter().map(|it| (it.path.to_string(), it.message)),
+        ));
     }
     issue(&api, &Identity::Dataplane(ProxyId::new(wanted.mesh, wanted.name)), wanted.valid_for)
 }
 
 /// A token that may do everything. The body may be empty.
-pub(crate) async fn admin(State(api): State<Api>, body: Bytes) -> Result<String, Problem> {
-    let wanted: Admin = match body.as_ref() {
+pub(crate) async fn admin(
+    State(api): State<Api>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<String, Problem> {
+    let wanted: Admin = match body?.as_ref() {
         [] => Admin::default(),
         body => serde_json::from_slice(body)
             .map_err(|error| Problem::parameter("body", error.to_string()))?,

@@ -9,12 +9,11 @@ use axum::Router;
 use axum::extract::{FromRef, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{IntoResponse as _, Json, Response};
 use axum::routing::get;
 use futures::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +22,7 @@ use super::query::{InvalidParameter, InvalidParameters, TraceQuery, duration};
 use super::services::REMEMBERED_SECONDS;
 use super::view::TraceSummary;
 use super::{Overview, TraceId, Window};
+use crate::api::Problem;
 
 /// So many may watch `/telemetry/live` at a time; further ones get 503.
 pub const MAX_LIVE_STREAMS: usize = 64;
@@ -113,11 +113,9 @@ async fn trace(
             return Err(invalid("format", format!("`{other}` is neither `json` nor `otlp`")).into());
         }
     };
-    found.ok_or_else(|| Problem {
-        status: StatusCode::NOT_FOUND,
-        title: "No such trace",
-        detail: format!("trace {id} is not held; it may have left to make room for newer ones, or was not sampled"),
-        invalid: Vec::new(),
+    found.ok_or_else(|| {
+        let detail = format!("trace {id} is not held; it may have left to make room for newer ones, or was not sampled");
+        Problem::new(StatusCode::NOT_FOUND, "No such trace", detail)
     })
 }
 
@@ -134,11 +132,9 @@ async fn live_stream(
     Query(parameters): Parameters,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let query = TraceQuery::parse(&parameters, Timestamp::now())?;
-    let permit = Arc::clone(&shared.live).try_acquire_owned().map_err(|_| Problem {
-        status: StatusCode::SERVICE_UNAVAILABLE,
-        title: "Too many live streams",
-        detail: format!("{MAX_LIVE_STREAMS} are open already; close one, or ask /telemetry/services from time to time"),
-        invalid: Vec::new(),
+    let permit = Arc::clone(&shared.live).try_acquire_owned().map_err(|_| {
+        let detail = format!("{MAX_LIVE_STREAMS} are open already; close one, or ask /telemetry/services from time to time");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many live streams", detail)
     })?;
     let mut ticks = interval(LIVE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -171,36 +167,8 @@ fn fresh(body: &impl Serialize) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
-/// An error as the whole REST API shows it, after RFC 9457.
-#[derive(Debug)]
-struct Problem {
-    status: StatusCode,
-    title: &'static str,
-    detail: String,
-    invalid: Vec<InvalidParameter>,
-}
-
 impl From<InvalidParameters> for Problem {
-    fn from(error: InvalidParameters) -> Self {
-        let status = StatusCode::BAD_REQUEST;
-        Self { status, title: "Invalid parameters", detail: error.to_string(), invalid: error.0 }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let invalid = self
-            .invalid
-            .into_iter()
-            .map(|InvalidParameter { field, reason }| json!({ "field": field, "reason": reason }));
-        let body = json!({
-            "type": "about:blank",
-            "status": self.status.as_u16(),
-            "title": self.title,
-            "detail": self.detail,
-            "invalid_parameters": invalid.collect::<Vec<_>>(),
-        });
-        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string())
-            .into_response()
+    fn from(InvalidParameters(invalid): InvalidParameters) -> Self {
+        Self::parameters(invalid.into_iter().map(|it| (it.field, it.reason)))
     }
 }

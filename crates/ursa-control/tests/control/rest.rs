@@ -44,8 +44,14 @@ async fn a_resource_is_made_read_changed_and_removed() {
     let lost = request(&running, Method::PUT, MESH_TRACE, &[&etag], policy(10)).await;
     assert_eq!(lost.status, StatusCode::PRECONDITION_FAILED, "a lost update");
     assert_eq!(lost.headers["content-type"], "application/problem+json");
-    let exists = request(&running, Method::PUT, MESH_TRACE, &["if-none-match: *"], policy(1)).await;
-    assert_eq!(exists.status, StatusCode::PRECONDITION_FAILED);
+    for (path, header) in
+        [(MESH_TRACE, "if-none-match: *"), ("/meshes/default/meshtraces/none", "if-match: *")]
+    {
+        let text =
+            policy(1).replace("name: all", &format!("name: {}", path.rsplit('/').next().unwrap()));
+        let refused = request(&running, Method::PUT, path, &[header], text).await;
+        assert_eq!(refused.status, StatusCode::PRECONDITION_FAILED, "{header}: {}", refused.text);
+    }
     let list = get(&running, "/meshes/default/meshtraces").await;
     assert_eq!(list["items"][0]["spec"]["default"]["sampling"]["overall"], 50);
 
@@ -231,7 +237,8 @@ async fn the_server_says_what_it_is() {
         (Method::GET, "/nonsenses", StatusCode::NOT_FOUND),
         (Method::GET, "/meshes/default/nonsenses", StatusCode::NOT_FOUND),
         (Method::POST, "/meshes/default", StatusCode::METHOD_NOT_ALLOWED),
-        (Method::POST, "/_apply", StatusCode::BAD_REQUEST),
+        (Method::GET, "/meshes/nowhere/dataplanes/_overview", StatusCode::NOT_FOUND),
+        (Method::POST, "/_apply", StatusCode::UNSUPPORTED_MEDIA_TYPE),
         (Method::PUT, "/meshes/other", StatusCode::BAD_REQUEST),
     ] {
         let reply = request(&running, method, path, &[], "{type: Mesh, name: default}").await;
@@ -241,6 +248,27 @@ async fn the_server_says_what_it_is() {
             "{path}"
         );
     }
+    let refused = request(&running, Method::POST, "/meshes/default", &[], "").await;
+    assert_eq!(refused.headers["allow"], "GET,HEAD,PUT,DELETE");
+    let head = request(&running, Method::HEAD, "/meshes/default", &[], "").await;
+    assert!(head.status.is_success() && head.text.is_empty() && head.headers.contains_key("etag"));
+    let json = "content-type: application/json";
+    let large = " ".repeat((8 << 20) + 1);
+    for (method, path) in [
+        (Method::POST, "/_apply"),
+        (Method::POST, "/tokens/dataplane"),
+        (Method::POST, "/tokens/user/admin"),
+        (Method::PUT, "/meshes/default"),
+        (Method::PUT, MESH_TRACE),
+    ] {
+        let reply = request(&running, method, path, &[json], large.as_str()).await;
+        assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
+        assert_eq!(reply.json()["status"], 413, "{path}");
+    }
+    let file = "x".repeat(2000);
+    let body = json!({"documents": [{"text": "", "file": file}]}).to_string();
+    let refused = request(&running, Method::POST, "/_apply", &[json], body).await;
+    assert_eq!(refused.json()["invalid_parameters"][0]["field"], "documents.file");
     let text = request(&running, Method::GET, "/metrics", &[], "").await.text;
     assert!(text.contains(r#"handler="/meshes/{mesh}""#) && text.contains("cp_info"), "{text}");
     running.shutdown().await;
@@ -260,6 +288,10 @@ async fn tokens_are_made_for_agents() {
     let long = r#"{"name": "cart", "validFor": "1000000h"}"#;
     let refused = request(&running, Method::POST, "/tokens/dataplane", &headers, long).await;
     assert_eq!(refused.json()["invalid_parameters"][0]["field"], "validFor");
+    let wrong = r#"{"mesh": "a.b", "name": "Cart"}"#;
+    let refused = request(&running, Method::POST, "/tokens/dataplane", &headers, wrong).await;
+    let fields = refused.json()["invalid_parameters"].clone();
+    assert_eq!((&fields[0]["field"], &fields[1]["field"]), (&json!("mesh"), &json!("name")));
     running.shutdown().await;
 }
 
