@@ -1,6 +1,7 @@
 //! The proxies that are connected: what each is to hold, and how far it is.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -21,7 +22,6 @@ pub(crate) struct Node {
 }
 
 /// One agent's stream.
-#[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: ProxyId,
     pub(crate) since: Timestamp,
@@ -31,6 +31,17 @@ pub(crate) struct Connection {
     /// Ends the stream: a newer one of the same proxy took its place.
     pub(crate) replaced: CancellationToken,
     state: Mutex<State>,
+}
+
+/// Without what the proxy is to hold, of which some is secret.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("id", &self.id)
+            .field("since", &self.since)
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Connection {

@@ -13,6 +13,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use ursa_envoy::check::check;
@@ -41,7 +42,6 @@ pub(crate) struct Site {
 }
 
 /// Everything one proxy is to hold, and what it was made of.
-#[derive(Debug)]
 pub(crate) struct Generated {
     /// The service that it speaks for.
     pub(crate) service: String,
@@ -57,6 +57,17 @@ pub(crate) struct Generated {
     pub(crate) secrets: BTreeSet<String>,
     /// What the second look found: mistakes of ours, not of the user's.
     pub(crate) findings: Vec<String>,
+}
+
+/// Without the resources, of which some are secret.
+impl fmt::Debug for Generated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generated")
+            .field("service", &self.service)
+            .field("warnings", &self.warnings)
+            .field("findings", &self.findings)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the policies say about a proxy.

@@ -10,5 +10,6 @@ mod exposition;
 mod metrics;
 mod rest;
 mod restart;
+mod secrecy;
 mod shop;
 mod streams;
