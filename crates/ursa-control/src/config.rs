@@ -21,8 +21,8 @@ pub struct Config {
     /// Bytes that the window of recent telemetry may hold. Default 64 MiB.
     pub telemetry_memory: u64,
     /// The name by which other machines reach this one: it stands in the server's certificate, and
-    /// in the address of the built-in backend when OTLP listens on all addresses. Default
-    /// `localhost`.
+    /// in the address of the built-in backend when OTLP listens on all addresses; an API on
+    /// loopback answers to it as well. Default `localhost`.
     pub hostname: String,
     /// The zone that this control plane serves. Default `default`.
     pub zone: String,
