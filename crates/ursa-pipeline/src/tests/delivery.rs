@@ -75,7 +75,7 @@ async fn failures_are_repeated_or_counted_as_the_protocol_says() {
         (GRPC, vec![Grpc(Code::INVALID_ARGUMENT, "bad", None)], &[0.0], &[("rejected", 1)]),
         (GRPC, vec![http(503, "x", "y")], &[0.0, 0.5], &[]),
         (GRPC, vec![Partial(1)], &[0.0], &[("rejected", 1)]),
-        (GRPC, vec![Hang, Refuse], &[0.0, 12.0], &[]),
+        (GRPC, vec![Hang, Refuse], &[0.0, 11.5], &[]),
     ];
     for (endpoint, replies, expected, losses) in cases {
         let what = format!("{endpoint} {replies:?}");
