@@ -163,13 +163,16 @@ mod tests {
         for _ in ursa_envoy::resources::TYPES {
             answers.recv().await.unwrap();
         }
-        let mut say = async |type_url: &str, version: &str, value: &[u8]| {
-            let body = Any { type_url: type_url.to_owned(), value: value.to_owned() };
-            let (name, version) = ("x".to_owned(), version.to_owned());
-            let resource = Resource { name, version, resource: Some(body), ..Resource::default() };
+        let mut say = async |type_url: &str, version: &str, resources: &[(&str, &[u8])]| {
+            let resource = |(name, value): &(&str, &[u8])| Resource {
+                name: (*name).to_owned(),
+                version: version.to_owned(),
+                resource: Some(Any { type_url: type_url.to_owned(), value: value.to_vec() }),
+                ..Resource::default()
+            };
             let update = DeltaDiscoveryResponse {
                 type_url: type_url.to_owned(),
-                resources: vec![resource],
+                resources: resources.iter().map(resource).collect(),
                 nonce: "n".to_owned(),
                 ..DeltaDiscoveryResponse::default()
             };
@@ -178,10 +181,10 @@ mod tests {
         };
         // Nothing listens there.
         let pipeline = br#"{"traces": {"backends": [{"name": "b", "spec":
-            {"endpoint": "127.0.0.1:1", "headers": {"k": "${secret:x}"}}}]}}"#;
-        assert_eq!(say(SECRET, "1", b"good").await, None);
-        assert_eq!(say(PIPELINE, "1", pipeline).await, None);
-        let refused = say(SECRET, "2", &[0xff]).await;
+            {"endpoint": "127.0.0.1:1", "headers": {"k": "${secret:x} ${secret:y}"}}}]}}"#;
+        assert_eq!(say(SECRET, "1", &[("x", b"good")]).await, None);
+        assert_eq!(say(PIPELINE, "1", &[("pipeline", pipeline)]).await, None);
+        let refused = say(SECRET, "2", &[("x", &[0xff]), ("y", b"new")]).await;
         assert_eq!(refused.as_deref(), Some("the secret is not text (UTF-8)"));
 
         let sink = telemetry.running.read().await.as_ref().unwrap().pipeline.sink();
@@ -196,7 +199,7 @@ mod tests {
             }
         };
         let state = tokio::time::timeout(Duration::from_secs(10), tried).await.unwrap();
-        assert_eq!(state, BackendState::Down, "tried with the secret before");
+        assert_eq!(state, BackendState::Down, "tried with the one before, and the new other");
         stop.cancel();
         relaying.join_all().await;
         telemetry.shutdown(Duration::ZERO).await;
