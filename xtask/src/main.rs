@@ -27,7 +27,7 @@ enum Task {
     Check,
     /// Fetches the peers that are missing, builds everything, and runs the tests
     Test {
-        /// Also the tests that take long (those marked `#[ignore]`)
+        /// Also what takes minutes: a mesh under load
         #[arg(long)]
         all: bool,
     },

@@ -17,9 +17,10 @@ pub(crate) fn run(all: bool) -> anyhow::Result<()> {
     fetched.context("peers")?;
     built?;
     say("test: running");
-    let everything = ["--", "--include-ignored"];
-    project::run(
-        cargo(&["test", "--workspace", "--no-fail-fast"])
-            .args(all.then_some(everything).into_iter().flatten()),
-    )
+    project::run(&mut cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    if all {
+        say("test: soaking");
+        project::run(&mut cargo(&["test", "--package", "ursa", "--test", "soak"]))?;
+    }
+    Ok(())
 }

@@ -93,9 +93,21 @@ impl Mesh {
         format!("http://127.0.0.1:{port}")
     }
 
-    /// The process id of `ursa up`.
-    pub(crate) fn pid(&self) -> u32 {
-        self.up.id()
+    /// `ursa up` and all that it started, and what those started.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let mut all = Vec::new();
+        let mut next = vec![self.up.id()];
+        while let Some(pid) = next.pop() {
+            let tasks =
+                std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            for task in tasks {
+                let children =
+                    std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+                next.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+            }
+            all.push(pid);
+        }
+        all
     }
 
     /// Sends a signal to `ursa up` and waits for its end. Returns also what it said.

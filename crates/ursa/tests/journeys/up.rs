@@ -59,7 +59,7 @@ async fn an_end_of_any_kind_leaves_nothing_and_up_works_again() {
         let program = env!("CARGO_BIN_EXE_ursa");
         let data = mesh.data.path().to_owned();
         assert!(!processes(&data).is_empty());
-        let ours: Vec<_> = descendants(mesh.pid());
+        let ours: Vec<_> = mesh.processes();
         assert!(
             ours.len() >= 16,
             "control plane, five agents, five Envoys, five services: {ours:?}"
@@ -103,19 +103,4 @@ async fn without_the_demo_the_control_plane_stands_alone() {
 fn alive(pid: u32) -> bool {
     // A zombie has no command line.
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
-}
-
-fn descendants(pid: u32) -> Vec<u32> {
-    let mut all = Vec::new();
-    let mut next = vec![pid];
-    while let Some(pid) = next.pop() {
-        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        for task in tasks {
-            let children =
-                std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            next.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
-        }
-        all.push(pid);
-    }
-    all
 }
