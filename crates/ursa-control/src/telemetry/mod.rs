@@ -57,7 +57,7 @@ pub use query::{
     DEFAULT_LIMIT, InvalidParameter, InvalidParameters, MAX_LIMIT, MAX_TAGS, TraceQuery,
 };
 pub use routes::{MAX_LIVE_STREAMS, routes};
-pub use services::{HISTORY_SECONDS, MAX_SERVICES, REMEMBERED_SECONDS, ServiceStatistics};
+pub use services::{HISTORY_SECONDS, LISTED_SECONDS, MAX_SERVICES, ServiceStatistics};
 pub use traces::MAX_SPANS_PER_TRACE;
 pub use view::{
     EventDetail, RootSpan, ServiceSpans, SpanDetail, TraceDetail, TraceHead, TraceSummary,
@@ -183,10 +183,10 @@ impl Window {
         Ok(())
     }
 
-    /// Services over the last `window`, which is cut to whole seconds from 1 to [`REMEMBERED_SECONDS`].
+    /// Services over the last `window`, which is cut to whole seconds from 1 to [`HISTORY_SECONDS`].
     pub fn services(&self, window: Duration) -> Overview {
         let now = self.now();
-        let window = window.as_secs().clamp(1, REMEMBERED_SECONDS);
+        let window = window.as_secs().clamp(1, HISTORY_SECONDS);
         let state = &mut *self.state();
         Overview { services: state.services.statistics(now, window), totals: state.totals(now) }
     }
@@ -228,7 +228,7 @@ impl Window {
 
     /// Seconds since the window began, counted from where a whole history lies before.
     fn now(&self) -> u64 {
-        REMEMBERED_SECONDS + self.began.elapsed().as_secs()
+        HISTORY_SECONDS + self.began.elapsed().as_secs()
     }
 }
 

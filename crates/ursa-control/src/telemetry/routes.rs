@@ -19,7 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::query::{InvalidParameter, InvalidParameters, TraceQuery, duration};
-use super::services::REMEMBERED_SECONDS;
+use super::services::HISTORY_SECONDS;
 use super::view::TraceSummary;
 use super::{Overview, TraceId, Window};
 use crate::api::Problem;
@@ -66,11 +66,11 @@ async fn services(
     let mut invalid = Vec::new();
     for (field, value) in parameters {
         let reason = match (field.as_str(), duration(&value)) {
-            ("window", Ok(asked)) if (1..=REMEMBERED_SECONDS).contains(&asked.as_secs()) => {
+            ("window", Ok(asked)) if (1..=HISTORY_SECONDS).contains(&asked.as_secs()) => {
                 over = asked;
                 continue;
             }
-            ("window", Ok(_)) => format!("`{value}` is not between 1s and {REMEMBERED_SECONDS}s"),
+            ("window", Ok(_)) => format!("`{value}` is not between 1s and {HISTORY_SECONDS}s"),
             ("window", Err(reason)) => reason,
             _ => "unknown; known is window".to_owned(),
         };

@@ -1,4 +1,4 @@
-//! What each service did in the last five minutes: rate, errors, and quantiles of its server spans.
+//! What each service did in the last minute: rate, errors, and quantiles of its server spans.
 //!
 //! A span counts in the second in which it arrived, not the one its clock names: clocks differ, and
 //! what is shown as "now" should not depend on the worst of them.
@@ -11,12 +11,16 @@ use serde::Serialize;
 
 use super::histogram::{Histogram, Sum};
 
-/// How far back statistics reach, in seconds; also the longest window that can be asked for.
-pub const REMEMBERED_SECONDS: u64 = 300;
-/// So many services have statistics. Spans of further ones are kept, but counted for no service.
-pub const MAX_SERVICES: usize = 512;
-/// How many seconds [`ServiceStatistics::history`] covers.
+/// How many seconds statistics cover: the longest window that can be asked for, and
+/// [`ServiceStatistics::history`]. With [`MAX_SERVICES`] it bounds their memory: a busy service takes some 30 KB,
+/// and one whose every second has spans of all durations 260 KB.
 pub const HISTORY_SECONDS: u64 = 60;
+/// So many services have statistics. Spans of further ones are kept, but counted for no service.
+pub const MAX_SERVICES: usize = 256;
+/// How long a service is listed after its last span, in seconds.
+pub const LISTED_SECONDS: u64 = 300;
+/// History is of whole seconds, so the running one comes on top.
+const REMEMBERED_SECONDS: u64 = HISTORY_SECONDS + 1;
 
 /// One span, as far as statistics care.
 #[derive(Debug, Clone, Copy)]
@@ -104,10 +108,10 @@ impl Services {
     }
 
     fn forget_the_gone(&mut self, now: u64) {
-        self.services.retain(|_, service| service.last_seen + REMEMBERED_SECONDS > now);
+        self.services.retain(|_, service| service.last_seen + LISTED_SECONDS > now);
     }
 
-    /// Every service seen in the last [`REMEMBERED_SECONDS`], by name, over the last `window` seconds.
+    /// Every service seen in the last [`LISTED_SECONDS`], by name, over the last `window` seconds.
     pub(super) fn statistics(&mut self, now: u64, window: u64) -> Vec<ServiceStatistics> {
         self.forget_the_gone(now);
         let seconds = self.seconds_covered(now, window);
@@ -247,9 +251,9 @@ mod tests {
             record(&mut services, 0, &format!("s{index}"), 1, false);
         }
         assert_eq!(services.statistics(1, 60).len(), MAX_SERVICES);
-        record(&mut services, REMEMBERED_SECONDS, "new", 1, false);
+        record(&mut services, LISTED_SECONDS, "new", 1, false);
         let names: Vec<_> =
-            services.statistics(REMEMBERED_SECONDS, 60).into_iter().map(|s| s.name).collect();
+            services.statistics(LISTED_SECONDS, 60).into_iter().map(|s| s.name).collect();
         assert_eq!(names, ["new"]);
     }
 }
