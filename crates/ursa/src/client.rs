@@ -23,7 +23,8 @@ pub(crate) struct ServerArgs {
         global = true,
         env = "URSA_SERVER",
         default_value = "http://127.0.0.1:5681",
-        value_name = "URL"
+        value_name = "URL",
+        value_parser = web_address
     )]
     server: Url,
     /// A file with an admin token; wanted by an API that is not on loopback.
@@ -32,6 +33,12 @@ pub(crate) struct ServerArgs {
     /// The CA of the API's certificate, PEM. Without it, the token says which CA to trust.
     #[arg(long, global = true, env = "URSA_CA_FILE", value_name = "FILE")]
     server_ca_file: Option<PathBuf>,
+}
+
+/// `http://…` or `https://…`.
+pub(crate) fn web_address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.ok_or_else(|| format!("an address begins with http:// or https://, as in http://{text}"))
 }
 
 /// A client of one control plane.
@@ -135,11 +142,14 @@ impl Client {
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let failure = Failure::because(format!("no answer from {}", self.server), error);
         let words = failure.message();
-        let help = if words.contains("certificate") {
+        let help = if words.contains("InvalidContentType") {
+            "nothing there speaks TLS: write http:// in --server"
+        } else if words.contains("certificate") {
             "the control plane is not one that is trusted here: give its admin token with --server-token-file, \
              or its CA with --server-ca-file"
         } else if words.contains("HTTP version") {
-            "an API that is not on loopback speaks TLS: write https:// in --server"
+            "an API that is not on loopback speaks TLS: write https:// in --server; \
+             on loopback, is this the API's port? that is 5681 unless told otherwise"
         } else if error.is_connect() {
             "is the control plane running? start one with `ursa up`, or say where it is with --server"
         } else {
@@ -179,25 +189,24 @@ impl Reply {
     /// The refusal in words.
     pub(crate) fn failure(&self) -> Failure {
         let problem = self.problem();
-        let mut words = [&problem["title"], &problem["detail"]]
-            .iter()
-            .filter_map(|v| v.as_str())
-            .collect::<Vec<_>>();
-        words.dedup();
-        let mut message = if words.is_empty() {
-            format!("{}: {}", self.request, self.status)
-        } else {
-            words.join(": ")
+        let wrong: Vec<_> = problem["invalid_parameters"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|wrong| {
+                Some(format!("{}: {}", wrong["field"].as_str()?, wrong["reason"].as_str()?))
+            })
+            .collect();
+        let message = match (wrong.as_slice(), problem["detail"].as_str()) {
+            ([], Some(detail)) => detail.to_owned(),
+            ([], None) => format!("{}: {}", self.request, self.status),
+            (wrong, _) => wrong.join("; "),
         };
-        for parameter in problem["invalid_parameters"].as_array().into_iter().flatten() {
-            if let (Some(field), Some(reason)) =
-                (parameter["field"].as_str(), parameter["reason"].as_str())
-            {
-                message = format!("{message}\n  {field}: {reason}");
-            }
-        }
         let failure = Failure::new(message);
         match self.status {
+            StatusCode::NOT_FOUND if problem["detail"].is_null() => {
+                failure.help("is --server the address of a control plane's API?")
+            }
             StatusCode::UNAUTHORIZED => {
                 failure.help("give an admin token with --server-token-file")
             }

@@ -10,9 +10,10 @@ use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
 };
 use serde_json::Value;
+use ursa_model::document::{self, Document};
 
 use crate::failure::{Doing as _, Failure, Outcome};
-use crate::output::Output;
+use crate::output::{Output, counted};
 
 /// The largest file that is read: 16 MiB.
 const MAX_FILE: u64 = 16 << 20;
@@ -69,8 +70,9 @@ pub(crate) fn read(paths: &[PathBuf]) -> Outcome<Vec<Source>> {
 }
 
 fn files_of(folder: &Path) -> Outcome<Vec<PathBuf>> {
-    let unreadable =
-        |error: std::io::Error| Failure::unreadable(format!("read {}: {error}", folder.display()));
+    let unreadable = |error: std::io::Error| {
+        Failure::unreadable(format!("cannot read {}: {error}", folder.display()))
+    };
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
@@ -88,7 +90,7 @@ fn files_of(folder: &Path) -> Outcome<Vec<PathBuf>> {
 
 fn read_file(path: &Path) -> Outcome<Source> {
     let file = fs::File::open(path)
-        .map_err(|error| Failure::unreadable(format!("read {}: {error}", path.display())))?;
+        .map_err(|error| Failure::unreadable(format!("cannot read {}: {error}", path.display())))?;
     Ok(Source { name: path.display().to_string(), text: bounded(file, path)? })
 }
 
@@ -97,22 +99,59 @@ fn bounded(reader: impl std::io::Read, path: &Path) -> Outcome<String> {
     let read = reader
         .take(MAX_FILE + 1)
         .read_to_string(&mut text)
-        .map_err(|error| Failure::unreadable(format!("read {}: {error}", path.display())))?;
+        .map_err(|error| Failure::unreadable(format!("cannot read {}: {error}", path.display())))?;
     if read as u64 > MAX_FILE {
         return Err(Failure::unreadable(format!("{} is larger than 16 MiB", path.display())));
     }
     Ok(text)
 }
 
+/// What sources say.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    /// The documents of each source.
+    pub(crate) texts: Vec<Vec<Document>>,
+    /// What is wrong in them.
+    pub(crate) refused: Vec<Value>,
+    /// What is accepted, though its writer should know.
+    pub(crate) warned: Vec<Value>,
+}
+
+/// Parses sources as the control plane does.
+pub(crate) fn parse(sources: &[Source]) -> Parsed {
+    let kinds = ursa_policies::kinds();
+    let mut all = Parsed { texts: Vec::new(), refused: Vec::new(), warned: Vec::new() };
+    for (index, source) in sources.iter().enumerate() {
+        let parsed = document::parse(&source.text, &kinds);
+        all.texts.push(parsed.documents);
+        for mut violation in parsed.violations {
+            violation.document = index;
+            let value = serde_json::to_value(&violation).expect("a violation is plain data");
+            if violation.is_refusal() { &mut all.refused } else { &mut all.warned }.push(value);
+        }
+    }
+    all
+}
+
+/// The source that a violation is in: the control plane counts the texts that it was sent.
+fn source_of<'a>(violation: &Value, sources: &'a [Source]) -> Option<&'a Source> {
+    sources.get(usize::try_from(violation["document"].as_u64()?).ok()?)
+}
+
+/// Puts into violations the names of the files that they are in, for programs.
+pub(crate) fn name_files(violations: &mut [Value], sources: &[Source]) {
+    for violation in violations {
+        if let Some(source) = source_of(violation, sources) {
+            violation["file"] = source.name.as_str().into();
+        }
+    }
+}
+
 /// `file:line:column: path: message (hint)`.
 pub(crate) fn one_line(violation: &Value, sources: &[Source]) -> String {
     let mut line = String::new();
-    let file = violation["file"].as_str().or(match sources {
-        [only] => Some(only.name.as_str()),
-        _ => None,
-    });
-    if let Some(file) = file {
-        line.push_str(file);
+    if let Some(source) = source_of(violation, sources) {
+        line.push_str(&source.name);
         line.push(':');
     }
     if let Some((row, column)) = place(violation) {
@@ -128,25 +167,25 @@ pub(crate) fn one_line(violation: &Value, sources: &[Source]) -> String {
     line
 }
 
-/// Shows every violation, on a terminal with the lines it is about, and says how many there are.
+/// Shows every violation, and says that therefore nothing was changed.
 pub(crate) fn refusal(
     violations: &[Value],
     sources: &[Source],
     output: Output,
 ) -> Outcome<Failure> {
+    let count = show(violations, sources, output)?;
+    Ok(Failure::new(format!("{count}; nothing was changed")))
+}
+
+/// Shows every violation, on a terminal with the lines it is about. Returns how many there are, in words.
+pub(crate) fn show(violations: &[Value], sources: &[Source], output: Output) -> Outcome<String> {
     for violation in violations {
-        let source =
-            violation["file"].as_str().and_then(|file| sources.iter().find(|s| s.name == file));
-        match (output.color, source.or(sources.first()), place(violation)) {
+        match (output.color, source_of(violation, sources), place(violation)) {
             (true, Some(source), Some(place)) => output.note(&pictured(violation, source, place)?),
             _ => output.note(&one_line(violation, sources)),
         }
     }
-    let count = violations.len();
-    Ok(Failure::new(format!(
-        "{count} violation{}; nothing was changed",
-        if count == 1 { "" } else { "s" }
-    )))
+    Ok(counted(violations.len() as u64, "violation"))
 }
 
 fn pictured(violation: &Value, source: &Source, (line, column): (usize, usize)) -> Outcome<String> {
@@ -206,14 +245,15 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_violation_is_shown_on_one_line_with_its_place_and_hint() {
-        let source = Source { name: "p.yaml".to_owned(), text: String::new() };
+    fn a_violation_is_shown_on_one_line_with_its_file_its_place_and_a_hint() {
+        let sources =
+            ["o.yaml", "p.yaml"].map(|name| Source { name: name.to_owned(), text: String::new() });
         let violation = json!({
-            "path": "spec.default.sampling", "place": {"line": 3, "column": 5},
+            "document": 1, "path": "spec.default.sampling", "place": {"line": 3, "column": 5},
             "message": "unknown field `samplin`", "hint": "did you mean `sampling`?"
         });
         assert_eq!(
-            one_line(&violation, &[source]),
+            one_line(&violation, &sources),
             "p.yaml:3:5: spec.default.sampling: unknown field `samplin` (did you mean `sampling`?)"
         );
     }

@@ -25,9 +25,9 @@ impl Failure {
         Self { code: 2, ..Self::new(message) }
     }
 
-    /// Wraps an error and all its causes: `doing: error: cause: cause`.
-    pub(crate) fn because(doing: impl fmt::Display, error: &dyn std::error::Error) -> Self {
-        let mut message = format!("{doing}: {error}");
+    /// Wraps an error and all its causes: `what: error: cause: cause`.
+    pub(crate) fn because(what: impl fmt::Display, error: &dyn std::error::Error) -> Self {
+        let mut message = format!("{what}: {error}");
         let mut source = error.source();
         while let Some(cause) = source {
             let text = cause.to_string();
@@ -61,14 +61,14 @@ impl Failure {
     }
 }
 
-/// `result.doing("read the token")?`
+/// `result.doing("read the token")?`: `cannot read the token: …`.
 pub(crate) trait Doing<T> {
-    /// Says what was being done when the error came.
+    /// Says what could not be done.
     fn doing(self, what: impl fmt::Display) -> Outcome<T>;
 }
 
 impl<T, E: std::error::Error> Doing<T> for Result<T, E> {
     fn doing(self, what: impl fmt::Display) -> Outcome<T> {
-        self.map_err(|error| Failure::because(what, &error))
+        self.map_err(|error| Failure::because(format!("cannot {what}"), &error))
     }
 }

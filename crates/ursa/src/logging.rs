@@ -4,6 +4,9 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
+/// What `--log-level` takes.
+pub(crate) const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
 /// Starts logging; does nothing when it was started already.
 pub(crate) fn start(level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));

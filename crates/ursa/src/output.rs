@@ -14,24 +14,19 @@ use crate::failure::{Failure, Outcome};
 /// When to colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
+    // No doc comments: with them, every command's help would be twice as long.
     #[default]
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
 /// The form of a result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
-    /// For people.
     #[default]
     Table,
-    /// For programs.
     Json,
-    /// For files.
     Yaml,
 }
 
@@ -66,7 +61,7 @@ impl Output {
             .and_then(|()| if !text.ends_with('\n') { stdout.write_all(b"\n") } else { Ok(()) });
         match written.and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::because("write the result", &error))
+                Err(Failure::because("cannot write the result", &error))
             }
             _ => Ok(()),
         }
@@ -75,7 +70,7 @@ impl Output {
     /// Prints a result as JSON or YAML.
     pub(crate) fn structured(self, form: Form, value: &impl Serialize) -> Outcome<()> {
         let value = serde_json::to_value(value)
-            .map_err(|error| Failure::because("encode the result", &error))?;
+            .map_err(|error| Failure::because("cannot encode the result", &error))?;
         self.result(&structured(form, &value))
     }
 
@@ -127,27 +122,39 @@ fn structured(form: Form, value: &Value) -> String {
     }
 }
 
+/// Columns and rows of the terminal; of what is none, or does not tell, what is easily read.
+pub(crate) fn terminal_size() -> (usize, usize) {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    size.map_or((100, 50), |size| (size.ws_col.into(), size.ws_row.into()))
+}
+
+/// `1 trace`, `2 traces`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Columns, each as wide as its widest cell, two spaces apart. The header is in capitals.
-pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
-    let mut widths = header.map(|cell| cell.chars().count());
+pub(crate) fn table(header: &[&str], rows: &[impl AsRef<[String]>]) -> String {
+    let mut widths: Vec<_> = header.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+        for (width, cell) in widths.iter_mut().zip(row.as_ref()) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let mut text = String::new();
-    let mut line = |cells: [&str; N]| {
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut padded = String::new();
-        for (cell, width) in cells.iter().zip(widths) {
+        for (cell, width) in cells.zip(&widths) {
             padded.push_str(cell);
             padded.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count()) + 2));
         }
         text.push_str(padded.trim_end());
         text.push('\n');
     };
-    line(header);
+    line(&mut header.iter().copied());
     for row in rows {
-        line(row.each_ref().map(String::as_str));
+        line(&mut row.as_ref().iter().map(String::as_str));
     }
     text
 }

@@ -16,7 +16,7 @@ use crate::output::{Form, Output};
 Examples:
   ursa apply -f policy.yaml
   ursa apply -f examples/demo -f my-policies/
-  kubectl get meshtrace -o yaml | ursa apply -f -
+  kubectl get meshtrace all -n kuma-system -o yaml | ursa apply -f -
   ursa apply -f policy.yaml --dry-run")]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -35,10 +35,11 @@ pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Outpu
     let answer = apply(&client, &sources, arguments.dry_run).await?;
     let answer = match answer {
         Applied::Done(answer) => answer,
-        Applied::Refused(violations) => {
+        Applied::Refused(mut violations) => {
             if arguments.output == Form::Table {
                 return Err(documents::refusal(&violations, &sources, output)?);
             }
+            documents::name_files(&mut violations, &sources);
             output.structured(arguments.output, &json!({ "violations": violations }))?;
             return Ok(ExitCode::FAILURE);
         }
@@ -87,6 +88,10 @@ fn show(
 ) -> Outcome<()> {
     let results =
         answer["results"].as_array().ok_or_else(|| Failure::new("the answer names no results"))?;
+    if results.is_empty() {
+        let names: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
+        return Err(Failure::new(format!("no resource in {}", names.join(", "))));
+    }
     let mut text = String::new();
     for result in results {
         let key = &result["key"];

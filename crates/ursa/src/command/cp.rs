@@ -43,8 +43,8 @@ pub(crate) struct Arguments {
     /// The zone that this control plane serves.
     #[arg(long, default_value = "default", value_name = "NAME")]
     zone: String,
-    /// error, warn, info, debug or trace.
-    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    /// How much is logged; $RUST_LOG says it part by part.
+    #[arg(long, default_value = "info", value_name = "LEVEL", value_parser = logging::LEVELS)]
     log_level: String,
 }
 
@@ -101,7 +101,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
                     .collect();
                 documents::refusal(&violations, &sources, output)?
             }
-            error => Failure::because("apply the resources", &error),
+            error => Failure::because("cannot apply the resources", &error),
         });
     }
     output.note(&format!("live view and API: {}/gui", running.api_url()));

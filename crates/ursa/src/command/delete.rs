@@ -43,29 +43,31 @@ pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Outpu
         ));
     }
     let sources = documents::read(&arguments.filename)?;
-    let kinds = ursa_policies::kinds();
-    for source in &sources {
-        for document in ursa_model::document::parse(&source.text, &kinds).documents {
-            let kind = super::get::kind(&document.key.kind)?;
-            let mesh = document.key.mesh.as_deref().unwrap_or_default();
-            targets.push((
-                document.key.to_string(),
-                super::get::path(kind, mesh, Some(&document.key.name)),
-            ));
-        }
+    let read = documents::parse(&sources);
+    if !read.refused.is_empty() {
+        return Err(documents::refusal(&read.refused, &sources, output)?);
+    }
+    for ursa_model::document::Document { key, .. } in read.texts.into_iter().flatten() {
+        let kind = super::get::kind(&key.kind)?;
+        let mesh = key.mesh.as_deref().unwrap_or_default();
+        targets.push((key.to_string(), super::get::path(kind, mesh, Some(&key.name))));
     }
     if targets.is_empty() {
-        return Err(Failure::unreadable("no resource in the given files")
-            .help("check them with `ursa validate -f`"));
+        return Err(Failure::unreadable("no resource in the given files"));
     }
-    // What refers to others goes first, as it came last.
+    // What refers to others goes first, as it came last. One that cannot go does not hold up the others.
+    let mut failed = Vec::new();
     for (name, path) in targets.iter().rev() {
         let reply = client.delete(path).await?;
         if reply.is_success() {
             output.result(&format!("{name} deleted"))?;
         } else if !(arguments.ignore_not_found && reply.is_not_found()) {
-            return Err(reply.failure());
+            failed.push(reply.failure());
         }
     }
-    Ok(ExitCode::SUCCESS)
+    let last = failed.pop();
+    for failure in &failed {
+        output.failure(failure);
+    }
+    last.map_or(Ok(ExitCode::SUCCESS), Err)
 }

@@ -9,8 +9,8 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 use ursa_agent::upstream::TokenSource;
-use ursa_agent::{Agent, Config};
-use ursa_model::ProxyId;
+use ursa_agent::{Agent, Config, StartError};
+use ursa_model::{ProxyId, SecretText};
 
 use super::cp::Signals;
 use crate::failure::{Doing as _, Failure, Outcome};
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, default_value = "default")]
     mesh: String,
     /// The control plane's port for proxies.
-    #[arg(long, env = "URSA_CP", default_value = "https://127.0.0.1:5678", value_name = "URL")]
+    #[arg(long, env = "URSA_CP", default_value = "https://127.0.0.1:5678", value_name = "URL", value_parser = https_address)]
     cp: Url,
     /// A file with the proxy's token (`ursa token dataplane`). Read again at each connection.
     #[arg(long, env = "URSA_DP_TOKEN_FILE", value_name = "FILE")]
@@ -56,15 +56,24 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     drain_seconds: u64,
     /// Envoy's own log level.
-    #[arg(long, default_value = "warning", value_name = "LEVEL")]
+    #[arg(long, default_value = "warning", value_name = "LEVEL",
+        value_parser = ["trace", "debug", "info", "warning", "error", "critical", "off"])]
     envoy_log_level: String,
-    /// error, warn, info, debug or trace.
-    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    /// How much is logged; $RUST_LOG says it part by part.
+    #[arg(long, default_value = "info", value_name = "LEVEL", value_parser = logging::LEVELS)]
     log_level: String,
+}
+
+/// `https://host:port`.
+fn https_address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "https");
+    let bare = text.trim_start_matches("http://");
+    url.ok_or_else(|| format!("proxies reach a control plane over TLS, as in https://{bare}"))
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
     logging::start(&arguments.log_level);
+    check_token(&arguments)?;
     let envoy = crate::up::envoy::find_or_fetch(arguments.envoy.as_deref(), output).await?;
     let temporary = match &arguments.work_dir {
         Some(_) => None,
@@ -99,7 +108,14 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
         drain: Duration::from_secs(arguments.drain_seconds),
     })
     .await
-    .doing("start the agent")?;
+    .map_err(|error| {
+        let failure = Failure::because("cannot start the agent", &error);
+        match error {
+            StartError::Make { what, .. } if what == arguments.status.to_string() => failure
+                .help("another agent may run here: give each its own --status 127.0.0.1:PORT, or port 0 for a free one"),
+            _ => failure,
+        }
+    })?;
     let mut reopen = signal(SignalKind::user_defined1()).doing("listen for SIGUSR1")?;
     loop {
         tokio::select! {
@@ -115,4 +131,21 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
     tracing::info!("draining");
     running.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A token that can never do is told at once, and not over and over in the log.
+fn check_token(arguments: &Arguments) -> Outcome<()> {
+    let path = arguments.token_file.display();
+    let make = format!(
+        "make one with `ursa token dataplane --name {} --mesh {} > {path}`",
+        arguments.name, arguments.mesh
+    );
+    let read = std::fs::read_to_string(&arguments.token_file);
+    let text = read
+        .doing(format!("read the token file {path}"))
+        .map_err(|failure| failure.help(make.clone()))?;
+    match ursa_agent::upstream::pinned_tls(&SecretText::new(text.trim())) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::because(format!("no token is in {path}"), &error).help(make)),
+    }
 }

@@ -17,6 +17,7 @@ use crate::output::{Form, Output, table};
 Examples:
   ursa get meshtraces
   ursa get meshtrace all -o yaml
+  ursa get meshtraces -o yaml > meshtraces.yaml     # can be applied again
   ursa get dataplanes --mesh demo")]
 pub(crate) struct Arguments {
     /// The kind: MeshTrace, meshtraces or mt.
@@ -59,6 +60,10 @@ pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Outpu
             rows(kind, &items, arguments.all_meshes)
         };
         output.result(&text)?;
+    } else if arguments.output == Form::Yaml {
+        // Documents rather than a list, so that they can be applied again.
+        let documents: Vec<_> = items.iter().map(ursa_model::document::to_yaml).collect();
+        output.result(&documents.join("---\n"))?;
     } else {
         output.structured(arguments.output, &json!({"total": items.len(), "items": items}))?;
     }
@@ -103,22 +108,54 @@ pub(super) fn path(kind: &Kind, mesh: &str, name: Option<&str>) -> String {
     }
 }
 
+/// Writes what a resource has in a column.
+type Cell = fn(&Value) -> String;
+
 fn rows(kind: &Kind, items: &[Value], with_mesh: bool) -> String {
     let text = |item: &Value, field: &str| item[field].as_str().unwrap_or_default().to_owned();
-    if with_mesh && kind.scope == Scope::Mesh {
-        let rows: Vec<_> = items
-            .iter()
-            .map(|item| [text(item, "mesh"), text(item, "name"), target(item), age(item)])
-            .collect();
-        return table(["MESH", "NAME", "TARGET", "AGE"], &rows);
+    let with_mesh = with_mesh && kind.scope == Scope::Mesh;
+    let middle: &[(&str, Cell)] = match kind.name {
+        "Dataplane" => &[("SERVICE", service), ("ADDRESS", address)],
+        _ if kind.policy => &[("TARGET", target)],
+        _ => &[],
+    };
+    let mut header = vec!["NAME"];
+    header.extend(middle.iter().map(|(head, _)| *head));
+    header.push("AGE");
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for item in items {
+        let mut row = vec![text(item, "name")];
+        row.extend(middle.iter().map(|(_, cell)| cell(item)));
+        row.push(age(item));
+        rows.push(row);
     }
-    if kind.policy {
-        let rows: Vec<_> =
-            items.iter().map(|item| [text(item, "name"), target(item), age(item)]).collect();
-        return table(["NAME", "TARGET", "AGE"], &rows);
+    if with_mesh {
+        header.insert(0, "MESH");
+        for (row, item) in rows.iter_mut().zip(items) {
+            row.insert(0, text(item, "mesh"));
+        }
     }
-    let rows: Vec<_> = items.iter().map(|item| [text(item, "name"), age(item)]).collect();
-    table(["NAME", "AGE"], &rows)
+    table(&header, &rows)
+}
+
+/// The services that a Dataplane is for.
+fn service(item: &Value) -> String {
+    let networking = &item["networking"];
+    let inbounds = networking["inbound"].as_array().into_iter().flatten();
+    let tags = inbounds.map(|inbound| &inbound["tags"]).chain([&networking["gateway"]["tags"]]);
+    let mut services: Vec<_> =
+        tags.filter_map(|tags| tags["kuma.io/service"].as_str().map(str::to_owned)).collect();
+    services.dedup();
+    services.join(",")
+}
+
+/// Where a Dataplane's proxy takes requests.
+fn address(item: &Value) -> String {
+    let networking = &item["networking"];
+    let ports = networking["inbound"].as_array().into_iter().flatten();
+    let ports: Vec<_> = ports.map(|inbound| inbound["port"].to_string()).collect();
+    let address = networking["address"].as_str().unwrap_or_default();
+    if ports.is_empty() { address.to_owned() } else { format!("{address}:{}", ports.join(",")) }
 }
 
 /// What a policy selects, on one line.
@@ -136,8 +173,12 @@ fn target(item: &Value) -> String {
 }
 
 fn age(item: &Value) -> String {
-    item["creationTime"]
-        .as_str()
+    since(&item["creationTime"])
+}
+
+/// How long ago a time was, `42s`, `5m`, `3h` or `2d`; empty for what is no time.
+pub(super) fn since(time: &Value) -> String {
+    time.as_str()
         .and_then(|time| time.parse::<Timestamp>().ok())
         .and_then(|created| Timestamp::now().since((Unit::Second, created)).ok())
         .map_or_else(String::new, |span| {

@@ -40,8 +40,15 @@ pub(crate) struct Cli {
 /// Arguments of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// When to colour the output.
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    /// When to colour the output; auto: on a terminal, unless `$NO_COLOR` is set.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        display_order = 1000
+    )]
     pub(crate) color: Color,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
@@ -89,7 +96,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Outcome {
         let program = program.pop().expect("clap wants at least one");
         let error = exec_tied::run(parent, &program, &rest);
         return Err(crate::failure::Failure::because(
-            format!("run {}", program.to_string_lossy()),
+            format!("cannot run {}", program.to_string_lossy()),
             &error,
         ));
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::apply::key_text;
 use crate::client::{Client, ServerArgs};
 use crate::failure::{Failure, Outcome};
-use crate::output::{Form, Output, table};
+use crate::output::{Form, Output, counted, table};
 
 /// Show a proxy's state and the policies in effect.
 #[derive(Debug, Args)]
@@ -125,10 +125,11 @@ pub(super) async fn inspect(arguments: Inspect, server: &ServerArgs, output: Out
             if form == Form::Table {
                 let rows: Vec<_> =
                     list["items"].as_array().into_iter().flatten().map(proxy_row).collect();
-                output.result(&table(
-                    ["MESH", "NAME", "SERVICE", "CONNECTED", "CONFIG", "ENVOY"],
-                    &rows,
-                ))?;
+                output.result(&if rows.is_empty() {
+                    "no proxies found; each needs a Dataplane, see `ursa apply`".to_owned()
+                } else {
+                    table(&["MESH", "NAME", "SERVICE", "CONNECTED", "CONFIG", "ENVOY"], &rows)
+                })?;
             } else {
                 output.structured(form, &list)?;
             }
@@ -145,12 +146,16 @@ fn proxy_row(overview: &Value) -> [String; 6] {
         State::Acknowledged => "acknowledged",
         State::Nothing => "-",
     };
+    let config = match overview["warnings"].as_array().map_or(0, Vec::len) {
+        0 => config.to_owned(),
+        count => format!("{config}, {}", counted(count as u64, "warning")),
+    };
     [
         text(&overview["proxy"]["mesh"]),
         text(&overview["proxy"]["name"]),
         text(&overview["service"]),
         if overview["connected"] == true { "yes" } else { "no" }.to_owned(),
-        config.to_owned(),
+        config,
         text(&overview["envoyVersion"]),
     ]
 }
@@ -197,13 +202,13 @@ fn overview_text(overview: &Value, policies: &Value) -> String {
         "Connected:",
         if overview["connected"] == true {
             format!(
-                "since {} (agent {}, Envoy {})",
-                string(&overview["since"]),
+                "for {} (agent {}, Envoy {})",
+                super::get::since(&overview["since"]),
                 string(&overview["agentVersion"]),
                 string(&overview["envoyVersion"])
             )
         } else {
-            "no".to_owned()
+            format!("no; is `ursa dp --name {}` running?", string(&overview["proxy"]["name"]))
         },
     );
     for (name, state) in overview["types"].as_object().into_iter().flatten() {
@@ -248,6 +253,11 @@ pub(super) async fn explain(arguments: Explain, server: &ServerArgs, output: Out
             if let (Some(values), Some(field)) = (kind["values"].as_array_mut(), &field) {
                 values.retain(|value| begins(value["path"].as_str().unwrap_or_default(), field));
             }
+        }
+        let lacks = |kind: &Value| kind["values"].as_array().is_some_and(Vec::is_empty);
+        if let Some(field) = field.filter(|_| !kinds.is_empty() && kinds.iter().all(lacks)) {
+            return Err(Failure::new(format!("no field in effect begins with `{field}`"))
+                .help("without --field all are shown"));
         }
     }
     if proxy.output == Form::Table {
@@ -319,7 +329,12 @@ pub(super) async fn config(arguments: Config, server: &ServerArgs, output: Outpu
         }
     }
     if proxy.output == Form::Table {
-        output.result(&config_text(&config))?;
+        let text = config_text(&config);
+        output.result(match (&r#type, text.is_empty()) {
+            (Some(_), true) => "nothing of this type",
+            (None, true) => "nothing: the proxy is not connected",
+            _ => &text,
+        })?;
     } else {
         output.structured(proxy.output, &config)?;
     }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use ursa_model::duration::Duration;
 
 use crate::client::{Client, ServerArgs};
 use crate::failure::Outcome;
@@ -32,24 +33,27 @@ enum Kind {
         #[arg(short, long, default_value = "default")]
         mesh: String,
         /// How long it is good for.
-        #[arg(long, default_value = "720h")]
-        valid_for: String,
+        #[arg(long, default_value = "720h", value_name = "DURATION")]
+        valid_for: Duration,
     },
     /// For the API, where it is not on loopback.
     Admin {
         /// How long it is good for.
-        #[arg(long, default_value = "720h")]
-        valid_for: String,
+        #[arg(long, default_value = "720h", value_name = "DURATION")]
+        valid_for: Duration,
     },
 }
 
 pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Output) -> Outcome {
     let client = Client::new(server)?;
     let (path, body) = match arguments.kind {
-        Kind::Dataplane { name, mesh, valid_for } => {
-            ("/tokens/dataplane", json!({"name": name, "mesh": mesh, "validFor": valid_for}))
+        Kind::Dataplane { name, mesh, valid_for } => (
+            "/tokens/dataplane",
+            json!({"name": name, "mesh": mesh, "validFor": valid_for.to_string()}),
+        ),
+        Kind::Admin { valid_for } => {
+            ("/tokens/user/admin", json!({"validFor": valid_for.to_string()}))
         }
-        Kind::Admin { valid_for } => ("/tokens/user/admin", json!({"validFor": valid_for})),
     };
     let reply = client.post(path, &body).await?;
     if !reply.is_success() {

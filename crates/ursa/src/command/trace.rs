@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
+use ursa_model::duration::Duration;
 
 use crate::client::{Client, ServerArgs};
 use crate::failure::{Failure, Outcome};
@@ -13,14 +14,10 @@ use crate::traces;
 /// The form of traces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Form {
-    /// For people.
     #[default]
     Table,
-    /// For programs.
     Json,
-    /// For files.
     Yaml,
-    /// OTLP's JSON encoding (TracesData), for other tools.
     Otlp,
 }
 
@@ -37,31 +34,39 @@ pub(crate) struct List {
     service: Option<String>,
     /// Only traces that took at least this long, such as 250ms.
     #[arg(long, value_name = "DURATION")]
-    min_duration: Option<String>,
+    min_duration: Option<Duration>,
     /// Only traces with an error.
     #[arg(long)]
     errors: bool,
     /// Only traces with a span of this attribute, as key=value. May be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = tag)]
     tag: Vec<String>,
-    /// How many.
-    #[arg(long, default_value_t = 20)]
-    limit: usize,
-    /// The form of the result.
+    /// How many, at most 1000.
+    #[arg(long, default_value_t = 20, value_name = "N", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// The form of the result; otlp is OTLP's JSON encoding (TracesData), for other tools.
     #[arg(short, long, value_enum, default_value_t)]
     output: Form,
+}
+
+fn tag(text: &str) -> Result<String, &'static str> {
+    match text.split_once('=') {
+        Some((key, _)) if !key.is_empty() => Ok(text.to_owned()),
+        _ => Err("a tag is written key=value, as in http.status_code=503"),
+    }
 }
 
 /// Draw one trace as a waterfall.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  ursa trace 4bf92f3577b34da6a3ce929d0e0e4736
+  ursa trace 4bf92f3577b3
   ursa trace 4bf92f3577b34da6a3ce929d0e0e4736 --output otlp > trace.json")]
 pub(crate) struct Show {
     /// The trace's id, in hex. Its first digits are enough where only one trace begins so.
     id: String,
-    /// The form of the result.
+    /// The form of the result; otlp is OTLP's JSON encoding (TracesData), for other tools.
     #[arg(short, long, value_enum, default_value_t)]
     output: Form,
 }
@@ -69,7 +74,7 @@ pub(crate) struct Show {
 pub(super) async fn list(arguments: List, server: &ServerArgs, output: Output) -> Outcome {
     let mut query = vec![("limit", arguments.limit.to_string())];
     query.extend(arguments.service.map(|service| ("service", service)));
-    query.extend(arguments.min_duration.map(|duration| ("minDuration", duration)));
+    query.extend(arguments.min_duration.map(|duration| ("minDuration", duration.to_string())));
     if arguments.errors {
         query.push(("errors", "true".to_owned()));
     }
@@ -77,6 +82,11 @@ pub(super) async fn list(arguments: List, server: &ServerArgs, output: Output) -
     let client = Client::new(server)?;
     let found = client.get("/telemetry/traces", &query).await?;
     match arguments.output {
+        Form::Table
+            if query.len() == 1 && found["traces"].as_array().is_some_and(Vec::is_empty) =>
+        {
+            output.result("no traces yet; one arrives a second or two after its request")?;
+        }
         Form::Table => output.result(&traces::list(&found, output.color))?,
         Form::Json => output.structured(output::Form::Json, &found)?,
         Form::Yaml => output.structured(output::Form::Yaml, &found)?,
@@ -106,7 +116,11 @@ pub(super) async fn show(arguments: Show, server: &ServerArgs, output: Output) -
                 Form::Yaml => output.structured(output::Form::Yaml, &trace)?,
                 Form::Json => output.structured(output::Form::Json, &trace)?,
                 Form::Table | Form::Otlp => {
-                    output.result(&traces::waterfall(&trace, traces::width(), output.color))?;
+                    output.result(&traces::waterfall(
+                        &trace,
+                        output::terminal_size().0,
+                        output.color,
+                    ))?;
                 }
             }
         }

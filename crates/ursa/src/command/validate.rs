@@ -26,21 +26,11 @@ pub(crate) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, output: Output) -> Outcome {
     let sources = arguments.files.read()?;
-    let kinds = ursa_policies::kinds();
-    let mut valid = Vec::new();
-    let mut violations = Vec::new();
-    let mut warnings = Vec::new();
-    for source in &sources {
-        let parsed = ursa_model::document::parse(&source.text, &kinds);
-        valid.extend(parsed.documents.into_iter().map(|document| document.key));
-        for violation in parsed.violations {
-            let refused = violation.severity == ursa_model::report::Severity::Refused;
-            let mut value = serde_json::to_value(&violation)
-                .map_err(|error| Failure::because("encode a violation", &error))?;
-            value["file"] = json!(source.name);
-            if refused { violations.push(value) } else { warnings.push(value) }
-        }
-    }
+    let documents::Parsed { texts, refused: mut violations, warned: mut warnings } =
+        documents::parse(&sources);
+    let valid: Vec<_> = texts.into_iter().flatten().map(|document| document.key).collect();
+    documents::name_files(&mut violations, &sources);
+    documents::name_files(&mut warnings, &sources);
     if arguments.output != Form::Table {
         output.structured(
             arguments.output,
@@ -60,5 +50,5 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Outcome {
         })?;
         return Ok(ExitCode::SUCCESS);
     }
-    Err(documents::refusal(&violations, &sources, output)?)
+    Err(Failure::new(documents::show(&violations, &sources, output)?))
 }

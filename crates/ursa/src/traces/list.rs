@@ -69,8 +69,10 @@ pub(super) fn draw(found: &Value, paint: Paint) -> String {
     let heads = COLUMNS.map(|(head, _)| head.to_owned());
     let mut text = line(&heads, "SERVICES", &widths, |_| Style::Dim, paint);
     for (row, trace) in rows.iter().zip(&listing.traces) {
-        let services: Vec<_> =
-            trace.services.iter().map(|service| harmless(&service.name)).collect();
+        // Where it began first, so that like traces look alike.
+        let mut services: Vec<_> = trace.services.iter().map(|service| &service.name).collect();
+        services.sort_by_key(|service| (**service != trace.root.service, *service));
+        let services: Vec<_> = services.into_iter().map(|service| harmless(service)).collect();
         let style = |column: &str| match column {
             "ERRORS" if trace.errors > 0 => Style::Failed,
             "TRACE" => Style::Bold,

@@ -97,8 +97,3 @@ pub(super) fn duration(ms: f64) -> String {
         text
     }
 }
-
-/// `1 span`, `7 spans`.
-pub(super) fn counted(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::paint::{Paint, Style, columns, counted, cut, duration, fit, harmless};
+use super::paint::{Paint, Style, columns, cut, duration, fit, harmless};
+use crate::output::counted;
 
 /// The narrowest that is drawn.
 const NARROWEST: usize = 40;
@@ -67,7 +68,10 @@ struct Span {
 }
 
 pub(super) fn draw(trace: &Value, width: usize, paint: Paint) -> String {
-    let trace = Trace::deserialize(trace).unwrap_or_default();
+    let mut trace = Trace::deserialize(trace).unwrap_or_default();
+    // As they appear below.
+    let rank = |service: &Service| trace.spans.iter().position(|span| span.service == service.name);
+    trace.services.sort_by_key(|service| rank(service).unwrap_or(usize::MAX));
     let layout = Layout::of(width.max(NARROWEST));
     let guides = guides(&trace.spans);
     let mut text = head(&trace, paint);

