@@ -32,7 +32,7 @@ use crate::client::Client;
 use crate::command::apply::{Applied, apply};
 use crate::command::proxy::{State, state};
 use crate::failure::{Doing as _, Failure, Outcome};
-use crate::output::{Form, Output};
+use crate::output::{Form, Output, counted, terminal_size};
 use crate::{directories, documents};
 
 /// How long the control plane may take to be ready.
@@ -67,12 +67,13 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 60, value_name = "SECONDS", requires = "check")]
     timeout: u64,
     /// The demo's load, requests per second.
-    #[arg(long, default_value_t = 20.0, value_name = "N")]
+    #[arg(long, default_value_t = 20.0, value_name = "N", allow_negative_numbers = true)]
     rps: f64,
     /// Envoy's program; otherwise $URSA_ENVOY, PATH, or a fetched one.
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
-    /// Where resources and keys are kept [default: $XDG_DATA_HOME/ursa/demo, or /local without the demo]
+    /// Where resources, keys and logs are kept [default: $XDG_DATA_HOME/ursa/demo, or …/local without the demo; a
+    /// temporary folder with --check or --free-ports]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// How much recent telemetry is held.
@@ -104,12 +105,19 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Outcome {
     }
     let began = Instant::now();
     let mut signals = crate::command::cp::Signals::new()?;
+    let mut sockets =
+        tempfile::Builder::new().prefix("ursa-").tempdir().doing("make a folder for sockets")?;
+    let is_temporary =
+        arguments.data_dir.is_none() && (arguments.check || arguments.ports.are_free());
     let data_dir = match &arguments.data_dir {
         Some(dir) => dir.clone(),
-        None => directories::data(if arguments.is_demo() { "demo" } else { "local" })?,
+        // What an earlier run was told must not decide what this one finds.
+        None if is_temporary => sockets.path().join("data"),
+        None => {
+            let name = if arguments.is_demo() { "demo" } else { "local" };
+            directories::data(&format!("{name}{}", arguments.ports.suffix()))?
+        }
     };
-    let sockets =
-        tempfile::Builder::new().prefix("ursa-").tempdir().doing("make a folder for sockets")?;
     let mut up = Up {
         children: Children::new(&data_dir.join("logs"))?,
         data_dir,
@@ -123,11 +131,18 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Outcome {
         outcome = up.start_and_watch() => outcome,
         () = signals.stop() => Ok(ExitCode::SUCCESS),
     };
-    output.note("stopping");
+    let has_started = !up.children.ids().is_empty();
+    if has_started {
+        output.note("stopping");
+    }
     tokio::select! {
         () = up.children.stop(&["agent", "demo", "control-plane"]) => {}
         // A second signal: whatever is left is killed as `children` is dropped.
         () = signals.stop() => {}
+    }
+    if is_temporary && has_started && outcome.is_err() {
+        // With the logs that the failure names.
+        sockets.disable_cleanup(true);
     }
     outcome
 }
@@ -159,7 +174,7 @@ impl Up {
         } else {
             documents::read(&self.arguments.filename)?
         };
-        let resources = resources::prepare(sources, &mut ports, output)?;
+        let resources = resources::prepare(sources, &mut ports, self.arguments.is_demo(), output)?;
         let envoy = match resources.proxies.as_slice() {
             [] => None,
             _ => Some(envoy::find_or_fetch(self.arguments.envoy.as_deref(), output).await?),
@@ -176,7 +191,8 @@ impl Up {
         if let Some(envoy) = &envoy {
             let count = resources.proxies.len();
             output.done(&format!(
-                "{count} proxies are ready, each an agent and Envoy {}",
+                "{} ready, each an agent and Envoy {}",
+                if count == 1 { "1 proxy is".to_owned() } else { format!("{count} proxies are") },
                 envoy.version
             ));
         }
@@ -248,7 +264,7 @@ impl Up {
                 {
                     self.output.warning(&documents::one_line(warning, &resources.sources));
                 }
-                self.output.done(&format!("{} resources applied", results.len()));
+                self.output.done(&format!("{} applied", counted(results.len() as u64, "resource")));
                 Ok(())
             }
         }
@@ -393,7 +409,7 @@ impl Up {
             "  Ctrl-C stops everything\n"
         });
         let mut ticks = interval(REFRESH);
-        let mut drawn = 0;
+        let mut drawn = String::new();
         for tick in 1_u64.. {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -403,11 +419,14 @@ impl Up {
             let Ok(services) = client.get("/telemetry/services", &[]).await else { continue };
             let seen = load.as_ref().map(Load::seen);
             if terminal {
-                let picture = summary::picture(&services, seen);
+                let (columns, rows) = terminal_size();
                 // Up over what was drawn before, and clear to the end of the screen.
-                let back = if drawn > 0 { format!("\x1b[{drawn}F\x1b[0J") } else { String::new() };
-                drawn = picture.lines().count();
-                self.output.result(&format!("{back}{picture}"))?;
+                let back = match summary::rows_of(&drawn, columns) {
+                    0 => String::new(),
+                    above => format!("\x1b[{above}F\x1b[0J"),
+                };
+                drawn = summary::fitted(&summary::picture(&services, seen), columns, rows);
+                self.output.result(&format!("{back}{drawn}"))?;
             } else if tick.is_multiple_of(PLAIN_REFRESH) {
                 self.output.result(&summary::line(&services, seen))?;
             }

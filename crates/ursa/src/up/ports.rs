@@ -20,6 +20,18 @@ pub(crate) struct PortArgs {
     free_ports: bool,
 }
 
+impl PortArgs {
+    /// What tells the folder of one `up` from that of another beside it.
+    pub(crate) fn suffix(self) -> String {
+        if self.port_offset == 0 { String::new() } else { format!("-{}", self.port_offset) }
+    }
+
+    /// Whether the system chooses, so that any number may run beside each other.
+    pub(crate) fn are_free(self) -> bool {
+        self.free_ports
+    }
+}
+
 /// The ports in use, by their usual numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
@@ -58,7 +70,7 @@ impl Ports {
             })?;
             TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).map_err(|error| {
                 Failure::new(format!("port {wanted}, for {purpose}, cannot be used: {error}")).help(
-                    "stop what uses it (`ss -ltnp` tells), or run beside it with --port-offset 1000 or --free-ports",
+                    "stop what uses it (`ss -ltnp` tells), or run beside it with --port-offset 100 or --free-ports",
                 )
             })?
         };
@@ -68,13 +80,15 @@ impl Ports {
         Ok(chosen)
     }
 
-    /// Puts the chosen ports into a Dataplane.
-    pub(crate) fn put_into(&mut self, dataplane: &mut Value) -> Outcome<()> {
+    /// Puts the chosen ports into a Dataplane: those of the proxy, and with `services` that of the service, too.
+    /// Without, the service is somebody else's, and listens where it listens.
+    pub(crate) fn put_into(&mut self, dataplane: &mut Value, services: bool) -> Outcome<()> {
+        let fields: &[&str] = if services { &["port", "servicePort"] } else { &["port"] };
         let name = dataplane["name"].as_str().unwrap_or_default().to_owned();
         let networking = &mut dataplane["networking"];
         for (list, what) in [("inbound", "inbound"), ("outbound", "outbound")] {
             for entry in networking[list].as_array_mut().into_iter().flatten() {
-                for field in ["port", "servicePort"] {
+                for &field in fields {
                     if let Some(usual) =
                         entry[field].as_u64().and_then(|port| u16::try_from(port).ok())
                     {
@@ -113,11 +127,22 @@ mod tests {
         let mut ports = Ports::plan(PortArgs { port_offset: 0, free_ports: true });
         let mut dataplane = json!({"name": "a", "networking": {
             "inbound": [{"port": 10080, "servicePort": 11080}], "outbound": [{"port": 10080}]}});
-        ports.put_into(&mut dataplane).unwrap();
+        ports.put_into(&mut dataplane, true).unwrap();
         let networking = &dataplane["networking"];
         assert_eq!(networking["inbound"][0]["port"], networking["outbound"][0]["port"]);
         assert_ne!(networking["inbound"][0]["port"], networking["inbound"][0]["servicePort"]);
         assert!(!ports.are_usual());
+    }
+
+    #[test]
+    fn a_service_of_the_user_may_run_already_and_stays_where_it_is() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let mut ports = Ports::plan(PortArgs { port_offset: 0, free_ports: true });
+        let mut dataplane = json!({"name": "a", "networking": {
+            "inbound": [{"port": 10080, "servicePort": port}]}});
+        ports.put_into(&mut dataplane, false).unwrap();
+        assert_eq!(dataplane["networking"]["inbound"][0]["servicePort"], port);
     }
 
     #[test]

@@ -66,28 +66,22 @@ pub(crate) fn demo() -> Vec<Source> {
 pub(crate) fn prepare(
     sources: Vec<Source>,
     ports: &mut Ports,
+    is_demo: bool,
     output: Output,
 ) -> Outcome<Resources> {
-    let kinds = ursa_policies::kinds();
+    let parsed = documents::parse(&sources);
+    if !parsed.refused.is_empty() {
+        return Err(documents::refusal(&parsed.refused, &sources, output)?);
+    }
     let mut prepared = Vec::new();
     let mut proxies = Vec::new();
-    for source in sources {
-        let parsed = document::parse(&source.text, &kinds);
-        let refused: Vec<Value> = parsed
-            .violations
-            .iter()
-            .filter(|violation| violation.severity == ursa_model::report::Severity::Refused)
-            .filter_map(|violation| serde_json::to_value(violation).ok())
-            .collect();
-        if !refused.is_empty() {
-            return Err(documents::refusal(&refused, &[source], output)?);
-        }
+    for (source, documents) in sources.into_iter().zip(parsed.texts) {
         let (dataplanes, others): (Vec<Document>, Vec<Document>) =
-            parsed.documents.into_iter().partition(|document| document.key.kind == "Dataplane");
+            documents.into_iter().partition(|document| document.key.kind == "Dataplane");
         let mut patched = Vec::new();
         for dataplane in dataplanes {
             let mut json = dataplane.to_json();
-            ports.put_into(&mut json)?;
+            ports.put_into(&mut json, is_demo)?;
             proxies.push(proxy(&json)?);
             patched.push(document::to_yaml(&json));
         }
