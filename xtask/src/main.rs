@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 use peers::Peer;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "The developers' own tasks", version = None)]
+#[command(name = "xtask", bin_name = "cargo xtask", about = "The developers' own tasks", version = None)]
 struct Cli {
     #[command(subcommand)]
     task: Task,

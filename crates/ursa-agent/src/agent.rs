@@ -102,8 +102,17 @@ pub enum StartError {
     /// A file or socket could not be made.
     #[error("make {what}")]
     Make {
-        /// A path or address.
+        /// A path.
         what: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The port of `/ready`, `/status` and `/metrics` cannot be had.
+    #[error("listen on {address} for /ready, /status and /metrics")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
         /// What the system said.
         #[source]
         source: io::Error,
@@ -176,7 +185,7 @@ impl Agent {
         ]);
         let telemetry = Telemetry::start(&files.otlp, config.environment, &registry).await?;
         let listener = made(ads::bind(&files.ads), &files.ads)?;
-        let make = |source| StartError::Make { what: config.status.to_string(), source };
+        let make = |source| StartError::Listen { address: config.status, source };
         let status_listener = TcpListener::bind(config.status).await.map_err(make)?;
         let address = status_listener.local_addr().map_err(make)?;
 

@@ -128,6 +128,12 @@ impl Ads {
         let session = self.planner.connect(id, node, Timestamp::now()).await;
         let connection = &session.connection;
         tracing::info!(proxy = %connection.id, envoy = connection.node.envoy, "agent connected");
+        if connection.target().is_none() {
+            tracing::warn!(
+                proxy = %connection.id,
+                "there is no Dataplane of this name: the proxy is told nothing until one is applied"
+            );
+        }
         let ended = self.converse(&session, first, requests, outgoing).await;
         let why = ended.as_ref().err().map(Status::message);
         tracing::info!(proxy = %connection.id, why, "agent disconnected");

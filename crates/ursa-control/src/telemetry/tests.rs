@@ -68,15 +68,15 @@ fn a_trace_is_put_together_from_several_requests() {
       "spans": 3,
       "services": [
         {
-          "name": "payments",
-          "spans": 1
-        },
-        {
           "name": "cart",
           "spans": 1
         },
         {
           "name": "frontend",
+          "spans": 1
+        },
+        {
+          "name": "payments",
           "spans": 1
         }
       ],

@@ -33,7 +33,7 @@ pub struct TraceSummary {
     pub duration_ms: f64,
     /// How many spans are held.
     pub spans: usize,
-    /// The services in the order of their first spans.
+    /// The services, by name: spans arrive in any order.
     pub services: Vec<ServiceSpans>,
     /// Failed spans.
     pub errors: u32,
@@ -66,16 +66,19 @@ impl TraceSummary {
                 .unwrap_or_default(),
             name: facts::name(&root.encoded).into_owned(),
         });
-        let services = trace.services.iter();
+        let mut services: Vec<_> = trace
+            .services
+            .iter()
+            .map(|(name, spans)| ServiceSpans { name: name.to_string(), spans: *spans })
+            .collect();
+        services.sort_by(|one, other| one.name.cmp(&other.name));
         Self {
             trace_id: trace.id,
             root: root.unwrap_or(RootSpan { service: String::new(), name: String::new() }),
             start: timestamp(trace.start),
             duration_ms: millis(trace.end.saturating_sub(trace.start)),
             spans: trace.spans.len(),
-            services: services
-                .map(|(name, spans)| ServiceSpans { name: name.to_string(), spans: *spans })
-                .collect(),
+            services,
             errors: trace.errors,
         }
     }
@@ -106,7 +109,7 @@ pub struct TraceHead {
     pub start: Timestamp,
     /// From the earliest start to the latest end, in milliseconds.
     pub duration_ms: f64,
-    /// The services in the order of their first spans.
+    /// The services, by name: spans arrive in any order.
     pub services: Vec<ServiceSpans>,
     /// Failed spans.
     pub errors: u32,

@@ -48,7 +48,7 @@ pub struct Sampling {
     pub overall: Option<Percent>,
     /// Of requests whose caller asks for a trace by `x-client-trace-id`. Percent. Unset: 100. Envoy: `client_sampling`.
     pub client: Option<Percent>,
-    /// Of all other requests. Percent. Unset: 100. Envoy: `random_sampling`.
+    /// Of all other requests. It decides where a trace begins; the proxies after that follow. Percent. Unset: 100. Envoy: `random_sampling`.
     pub random: Option<Percent>,
     /// Keeping the decision of the caller, whatever the shares say.
     pub parent: Option<ParentBased>,

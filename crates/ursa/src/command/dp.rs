@@ -111,7 +111,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
     .map_err(|error| {
         let failure = Failure::because("cannot start the agent", &error);
         match error {
-            StartError::Make { what, .. } if what == arguments.status.to_string() => failure
+            StartError::Listen { .. } => failure
                 .help("another agent may run here: give each its own --status 127.0.0.1:PORT, or port 0 for a free one"),
             _ => failure,
         }
