@@ -9,9 +9,11 @@ use serde_json::Value;
 use crate::project::{cargo, root, run_quietly};
 
 /// Bottom to top: each may use only those before it, in tests too.
-const ROOMS: [&str; 9] = [
+const ROOMS: [&str; 11] = [
     "ursa-model",
     "ursa-metrics",
+    "ursa-otlp",
+    "ursa-queue",
     "ursa-pipeline",
     "ursa-envoy",
     "ursa-policies",
@@ -22,15 +24,17 @@ const ROOMS: [&str; 9] = [
 ];
 
 /// What a room must not know, though it lies below.
-const MUST_NOT_KNOW: [(&str, &[&str]); 4] = [
+const MUST_NOT_KNOW: [(&str, &[&str]); 6] = [
     ("ursa-metrics", &["ursa-model"]),
-    ("ursa-envoy", &["ursa-pipeline", "ursa-metrics"]),
-    ("ursa-store", &["ursa-pipeline", "ursa-envoy", "ursa-policies"]),
+    ("ursa-otlp", &["ursa-metrics"]),
+    ("ursa-queue", &["ursa-model", "ursa-metrics", "ursa-otlp"]),
+    ("ursa-envoy", &["ursa-pipeline", "ursa-otlp", "ursa-queue", "ursa-metrics"]),
+    ("ursa-store", &["ursa-pipeline", "ursa-otlp", "ursa-queue", "ursa-envoy", "ursa-policies"]),
     ("ursa-agent", &["ursa-policies"]),
 ];
 
 /// Rooms that take values and return values. Their tests may do more.
-const PURE: [&str; 3] = ["ursa-model", "ursa-envoy", "ursa-policies"];
+const PURE: [&str; 4] = ["ursa-model", "ursa-otlp", "ursa-envoy", "ursa-policies"];
 
 /// Crates by which a pure room would wait, or talk to somebody.
 const IMPURE_CRATES: [&str; 12] = [

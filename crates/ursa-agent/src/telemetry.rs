@@ -112,7 +112,7 @@ mod tests {
     use tokio::sync::mpsc;
     use tokio::task::JoinSet;
     use tokio_util::sync::CancellationToken;
-    use ursa_pipeline::{BackendState, Signal};
+    use ursa_pipeline::{BackendState, Received, Signal};
 
     use super::*;
     use crate::relay::{self, FromControlPlane, Ports};
@@ -180,8 +180,8 @@ mod tests {
             answers.recv().await.unwrap().error_detail.map(|status| status.message)
         };
         // Nothing listens there.
-        let pipeline = br#"{"traces": {"backends": [{"name": "b", "spec":
-            {"endpoint": "127.0.0.1:1", "headers": {"k": "${secret:x} ${secret:y}"}}}]}}"#;
+        let pipeline = br#"{"traces": {"backends": [{"name": "b", "spec": {"openTelemetry":
+            {"endpoint": "127.0.0.1:1", "headers": {"k": "${secret:x} ${secret:y}"}}}}]}}"#;
         assert_eq!(say(SECRET, "1", &[("x", b"good")]).await, None);
         assert_eq!(say(PIPELINE, "1", &[("pipeline", pipeline)]).await, None);
         let refused = say(SECRET, "2", &[("x", &[0xff]), ("y", b"new")]).await;
@@ -189,7 +189,7 @@ mod tests {
 
         let sink = telemetry.running.read().await.as_ref().unwrap().pipeline.sink();
         let span = Bytes::from_static(b"\x0a\x04\x12\x02\x12\x00");
-        sink.accept(Signal::Traces, span, 1).await.unwrap();
+        sink.accept(Received::otlp(Signal::Traces, span, 1, &"test".into())).await.unwrap();
         let tried = async {
             loop {
                 match telemetry.status().await.unwrap().backends[0].state {

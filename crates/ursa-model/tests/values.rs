@@ -74,17 +74,17 @@ fn the_path_of_a_signal_is_appended_once() {
 #[test]
 fn a_backend_has_defaults() {
     let backend = OpenTelemetryBackend::default();
-    assert_eq!(backend.timeout().to_string(), "10s");
-    assert_eq!(backend.queue_size().to_string(), "256Mi");
+    assert_eq!(backend.delivery.timeout().to_string(), "10s");
+    assert_eq!(backend.delivery.queue_size().to_string(), "256Mi");
     assert_eq!(
-        (backend.compression(true), backend.compression(false)),
+        (backend.delivery.compression(true), backend.delivery.compression(false)),
         (Compression::None, Compression::Gzip)
     );
 }
 
 #[test]
 fn a_pipeline_survives_json_and_other_versions() {
-    let spec = json!({"headers": {"a": "${secret:one}-${TWO}"}, "auth": {"basic": {"username": "u", "password": "${secret:three}"}}});
+    let spec = json!({"openTelemetry": {"headers": {"a": "${secret:one}-${TWO}"}, "auth": {"basic": {"username": "u", "password": "${secret:three}"}}}});
     let written =
         json!({"traces": {"backends": [{"name": "x", "spec": spec, "later": 1}]}, "metrics": {}});
     let config: PipelineConfig = serde_json::from_value(written).unwrap();

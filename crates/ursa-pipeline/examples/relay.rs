@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let pipeline = Pipeline::start(inputs);
     let task = json!({
         "resource": {"service.name": "relay"},
-        "traces": {"backends": [{"name": "backend", "spec": {"endpoint": backend}}]},
+        "traces": {"backends": [{"name": "backend", "spec": {"openTelemetry": {"endpoint": backend}}}]},
     });
     pipeline.reconfigure(serde_json::from_value(task)?, &BTreeMap::new()).await;
     let receiver = OtlpGrpc::new(bind).start(pipeline.sink(), &registry).await?;

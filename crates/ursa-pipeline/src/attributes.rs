@@ -10,7 +10,7 @@ use ursa_model::pipeline::{PipelineConfig, SignalConfig};
 use ursa_model::template;
 
 use crate::rpc::unpercent;
-use crate::wire::ResourceAttributes;
+use ursa_otlp::wire::ResourceAttributes;
 
 /// OpenTelemetry SDK configuration: `key=value` pairs, separated by commas, percent-encoded.
 const OTEL_RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";

@@ -4,7 +4,7 @@
 //! receive ──► Sink: Pipeline ──► attributes ──► Queue ──► Exporter   (one pair per signal and backend)
 //! ```
 //!
-//! Telemetry stays bytes: a request is checked by a walk over its fields ([`wire`]), edited by
+//! Telemetry stays bytes: a request is checked by a walk over its fields ([`ursa_otlp::wire`]), edited by
 //! copying what stays, and sent on concatenated with others. A receiver acknowledges a request
 //! after its [`Sink`] stored it, so what was acknowledged is either sent or counted as dropped.
 //!
@@ -23,16 +23,14 @@ mod pipeline;
 mod queue;
 pub mod receive;
 mod rpc;
-mod signal;
 mod sink;
 mod status;
 mod stream;
 mod tasks;
 #[cfg(test)]
 mod tests;
-pub mod wire;
 
 pub use pipeline::{Pipeline, PipelineInputs};
-pub use signal::Signal;
-pub use sink::{Refusal, Sink};
+pub use sink::{Received, Refusal, Sink};
 pub use status::{BackendState, BackendStatus, PipelineStatus};
+pub use ursa_otlp::{Form, Signal};

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,15 +21,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 use ursa_metrics::Registry;
 use ursa_model::SecretText;
-use ursa_model::backend::OpenTelemetryBackend;
-use ursa_model::pipeline::PipelineConfig;
+use ursa_model::pipeline::{ExporterSpec, PipelineConfig};
 
 use crate::backend::Backend;
 use crate::export::{Dial, Exporter, Tcp, Values};
 use crate::meters::{Families, Meters};
 use crate::status::PipelineStatus;
-use crate::wire::ResourceAttributes;
-use crate::{Refusal, Signal, Sink, attributes};
+use crate::{Received, Refusal, Signal, Sink, attributes};
+use ursa_otlp::wire::ResourceAttributes;
 
 /// What a sender is told to wait when nothing can be taken.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -107,7 +105,7 @@ struct Route {
 #[derive(Debug)]
 struct Active {
     backend: Arc<Backend>,
-    spec: OpenTelemetryBackend,
+    spec: ExporterSpec,
     secrets: BTreeMap<String, SecretText>,
 }
 
@@ -232,10 +230,11 @@ impl Inner {
         &self,
         known: Option<Arc<Backend>>,
         name: String,
-        spec: OpenTelemetryBackend,
+        spec: ExporterSpec,
         secrets: BTreeMap<String, SecretText>,
     ) -> Active {
-        let capacity = usize::try_from(spec.queue_size().bytes()).unwrap_or(usize::MAX);
+        let queue = spec.delivery().cloned().unwrap_or_default().queue_size();
+        let capacity = usize::try_from(queue.bytes()).unwrap_or(usize::MAX);
         let values = Values::new(Arc::clone(&self.environment), secrets.clone());
         let tasks = self.connections.clone();
         let exporter = Exporter::new(&spec, values, Arc::clone(&self.dial), tasks);
@@ -345,7 +344,8 @@ impl State {
 
 #[async_trait]
 impl Sink for Inner {
-    async fn accept(&self, signal: Signal, request: Bytes, items: usize) -> Result<(), Refusal> {
+    async fn accept(&self, received: Received) -> Result<(), Refusal> {
+        let Received { signal, request, items, .. } = received;
         let state = self.state.read().await;
         if state.phase != Phase::Running {
             return Err(Refusal::Unavailable { retry_after: RETRY_AFTER });

@@ -1,11 +1,12 @@
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::Signal;
+use crate::{Form, Signal};
 
 /// Where receivers put what they received.
 #[async_trait]
@@ -15,15 +16,34 @@ pub trait Sink: Debug + Send + Sync + 'static {
         signal == Signal::Traces
     }
 
-    /// Stores one export request (`ExportTraceServiceRequest` or its kin) in protobuf.
-    ///
-    /// `request` has passed [`wire::check`](crate::wire::check), which counted `items` spans, data
-    /// points or log records; it may hold none. `Ok` means stored: the sender is told so and
-    /// forgets it.
+    /// Stores one request. `Ok` means stored: the sender is told so and forgets it.
     ///
     /// # Errors
     /// The whole request was refused and nothing of it kept.
-    async fn accept(&self, signal: Signal, request: Bytes, items: usize) -> Result<(), Refusal>;
+    async fn accept(&self, received: Received) -> Result<(), Refusal>;
+}
+
+/// One request as a receiver took it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// What it holds.
+    pub signal: Signal,
+    /// How it is written.
+    pub form: Form,
+    /// In OTLP an export request (`ExportTraceServiceRequest` or its kin) that has passed
+    /// [`wire::check`](ursa_otlp::wire::check).
+    pub request: Bytes,
+    /// How many spans, data points or log records it holds; it may hold none.
+    pub items: usize,
+    /// The receiver's name, for example `otlp_grpc`.
+    pub source: Arc<str>,
+}
+
+impl Received {
+    /// An OTLP request.
+    pub fn otlp(signal: Signal, request: Bytes, items: usize, source: &Arc<str>) -> Self {
+        Self { signal, form: Form::Otlp, request, items, source: Arc::clone(source) }
+    }
 }
 
 /// Why a request was not taken.

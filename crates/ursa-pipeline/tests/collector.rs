@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
@@ -23,7 +22,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 use ursa_metrics::Registry;
 use ursa_pipeline::receive::{Bind, OtlpGrpc, OtlpHttp};
-use ursa_pipeline::{Pipeline, PipelineInputs, Refusal, Signal, Sink};
+use ursa_pipeline::{Pipeline, PipelineInputs, Received, Refusal, Signal, Sink};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const REQUESTS: usize = 200;
@@ -35,7 +34,7 @@ struct Shelf(Mutex<Vec<ResourceSpans>>);
 
 #[async_trait]
 impl Sink for Shelf {
-    async fn accept(&self, _: Signal, request: Bytes, _: usize) -> Result<(), Refusal> {
+    async fn accept(&self, Received { request, .. }: Received) -> Result<(), Refusal> {
         let request = ExportTraceServiceRequest::decode(request).unwrap();
         self.0.lock().unwrap().extend(request.resource_spans);
         Ok(())
@@ -160,10 +159,10 @@ async fn every_span_goes_through_a_collector_and_back() {
     let task = json!({
         "resource": {"service.name": "shop", "host.name": "node", "os.type": "linux"},
         "traces": {"backends": [
-            {"name": "grpc", "spec": {"endpoint": grpc, "compression": "gzip"}},
-            {"name": "http", "spec": {"endpoint": format!("http://{http}"), "compression": "gzip"}},
-            {"name": "grpc, plain", "spec": {"endpoint": grpc}},
-            {"name": "http, plain", "spec": {"endpoint": format!("http://{http}")}},
+            {"name": "grpc", "spec": {"openTelemetry": {"endpoint": grpc, "compression": "gzip"}}},
+            {"name": "http", "spec": {"openTelemetry": {"endpoint": format!("http://{http}"), "compression": "gzip"}}},
+            {"name": "grpc, plain", "spec": {"openTelemetry": {"endpoint": grpc}}},
+            {"name": "http, plain", "spec": {"openTelemetry": {"endpoint": format!("http://{http}")}}},
         ]},
     });
     pipeline.reconfigure(serde_json::from_value(task).unwrap(), &BTreeMap::new()).await;
@@ -171,7 +170,7 @@ async fn every_span_goes_through_a_collector_and_back() {
     for number in 0..REQUESTS {
         let request = ExportTraceServiceRequest { resource_spans: vec![request(number)] };
         let bytes = request.encode_to_vec().into();
-        sink.accept(Signal::Traces, bytes, SPANS).await.unwrap();
+        sink.accept(Received::otlp(Signal::Traces, bytes, SPANS, &"test".into())).await.unwrap();
     }
 
     // Each arrives twice: compressed and plain.

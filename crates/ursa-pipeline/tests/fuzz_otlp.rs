@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,44 +20,7 @@ use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 use ursa_metrics::Registry;
 use ursa_pipeline::receive::{Bind, OtlpHttp};
-use ursa_pipeline::wire::{ResourceAttributes, WireError, check, mend_text};
-use ursa_pipeline::{Refusal, Signal, Sink};
-
-/// What the walk accepts, a decoder accepts and counts alike, before and after an edit.
-#[test]
-fn wire() {
-    let set = BTreeMap::from([("service.name".to_owned(), "shop".to_owned())]);
-    let fill = BTreeMap::from([("host.name".to_owned(), "node".to_owned())]);
-    let attributes = ResourceAttributes::new(&set, &fill);
-    bolero::check!().for_each(|bytes: &[u8]| {
-        let bytes = Bytes::copy_from_slice(bytes);
-        for signal in Signal::ALL {
-            if let Ok(mended) = mend_text(signal, &bytes) {
-                assert!(!matches!(check(signal, &mended), Err(WireError::Text { .. })));
-            }
-            let edited = attributes.apply(&bytes);
-            if let Ok(items) = check(signal, &bytes) {
-                assert!(decodes(signal, &bytes));
-                let edited = edited.unwrap();
-                assert!(decodes(signal, &edited));
-                // What has no item by its own signal may be left out.
-                assert!(check(signal, &edited).unwrap() <= items);
-            }
-        }
-        if let Ok(items) = check(Signal::Traces, &bytes) {
-            let edited = attributes.apply(&bytes).unwrap();
-            assert_eq!(check(Signal::Traces, &edited), Ok(items));
-        }
-    });
-}
-
-fn decodes(signal: Signal, bytes: &[u8]) -> bool {
-    match signal {
-        Signal::Traces => ExportTraceServiceRequest::decode(bytes).is_ok(),
-        Signal::Metrics => ExportMetricsServiceRequest::decode(bytes).is_ok(),
-        Signal::Logs => ExportLogsServiceRequest::decode(bytes).is_ok(),
-    }
-}
+use ursa_pipeline::{Received, Refusal, Signal, Sink};
 
 /// Takes every signal and looks whether a decoder could.
 #[derive(Debug, Default)]
@@ -72,7 +34,7 @@ impl Sink for Decoder {
         true
     }
 
-    async fn accept(&self, signal: Signal, request: Bytes, _: usize) -> Result<(), Refusal> {
+    async fn accept(&self, Received { signal, request, .. }: Received) -> Result<(), Refusal> {
         if !decodes(signal, &request) {
             self.refused.lock().unwrap().push(request);
         }
@@ -119,4 +81,12 @@ fn http_bodies() {
         assert!(sink.refused.lock().unwrap().is_empty());
     });
     runtime.0.block_on(receiver.shutdown(Duration::from_secs(1)));
+}
+
+fn decodes(signal: Signal, bytes: &[u8]) -> bool {
+    match signal {
+        Signal::Traces => ExportTraceServiceRequest::decode(bytes).is_ok(),
+        Signal::Metrics => ExportMetricsServiceRequest::decode(bytes).is_ok(),
+        Signal::Logs => ExportLogsServiceRequest::decode(bytes).is_ok(),
+    }
 }

@@ -29,7 +29,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use ursa_metrics::Registry;
 use ursa_pipeline::receive::{Bind, Limits, OtlpGrpc, OtlpHttp, Receiver};
-use ursa_pipeline::{Pipeline, PipelineInputs, Refusal, Signal, Sink};
+use ursa_pipeline::{Pipeline, PipelineInputs, Received, Refusal, Sink};
 
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
@@ -44,7 +44,7 @@ struct Shelf {
 
 #[async_trait]
 impl Sink for Shelf {
-    async fn accept(&self, _: Signal, request: Bytes, _: usize) -> Result<(), Refusal> {
+    async fn accept(&self, Received { request, .. }: Received) -> Result<(), Refusal> {
         match &self.refusal {
             Some(refusal) => Err(refusal.clone()),
             None => {
@@ -407,8 +407,8 @@ async fn what_is_accepted_is_enqueued_for_every_backend() {
     let inputs = PipelineInputs { environment: BTreeMap::new(), registry: registry.clone() };
     let pipeline = Pipeline::start(inputs);
     // Nothing listens there: what is taken waits.
-    let backends =
-        ["a", "b"].map(|name| json!({"name": name, "spec": {"endpoint": "127.0.0.1:1"}}));
+    let backends = ["a", "b"]
+        .map(|name| json!({"name": name, "spec": {"openTelemetry": {"endpoint": "127.0.0.1:1"}}}));
     let config = json!({"traces": {"backends": backends}});
     pipeline.reconfigure(serde_json::from_value(config).unwrap(), &BTreeMap::new()).await;
     let receiver = OtlpGrpc::new(Bind::Unix(path.clone()));

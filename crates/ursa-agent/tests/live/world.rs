@@ -27,7 +27,7 @@ pub(crate) use ursa_envoy::resources::resources;
 use ursa_metrics::Registry;
 use ursa_model::ProxyId;
 use ursa_pipeline::receive::{Bind, OtlpGrpc, Receiver};
-use ursa_pipeline::{Refusal, Signal, Sink};
+use ursa_pipeline::{Received, Refusal, Sink};
 
 use crate::control_plane::ControlPlane;
 
@@ -180,7 +180,7 @@ impl World {
         let pipeline = json!({
             "facts": {"mesh": self.id.mesh, "name": self.id.name},
             "traces": {
-                "backends": [{"name": "test", "spec": {"endpoint": endpoint}}],
+                "backends": [{"name": "test", "spec": {"openTelemetry": {"endpoint": endpoint}}}],
                 "resourceAttributes": {"deployment.environment.name": "test"},
             },
         });
@@ -334,7 +334,7 @@ struct Backend(mpsc::Sender<ExportTraceServiceRequest>);
 
 #[async_trait::async_trait]
 impl Sink for Backend {
-    async fn accept(&self, _: Signal, request: bytes::Bytes, _: usize) -> Result<(), Refusal> {
+    async fn accept(&self, Received { request, .. }: Received) -> Result<(), Refusal> {
         let request = ExportTraceServiceRequest::decode(request).unwrap();
         self.0.try_send(request).unwrap();
         Ok(())

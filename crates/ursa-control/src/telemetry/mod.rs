@@ -43,11 +43,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 use serde::Serialize;
 use tokio::time::Instant;
-use ursa_pipeline::{Refusal, Signal, Sink};
+use ursa_pipeline::{Received, Refusal, Signal, Sink};
 
 pub use bounds::{
     MAX_ATTRIBUTES, MAX_RESOURCE_BYTES, MAX_SCOPE_BYTES, MAX_SPAN_BYTES, MAX_TEXT_BYTES,
@@ -251,7 +250,7 @@ impl State {
 
 #[async_trait]
 impl Sink for Window {
-    async fn accept(&self, signal: Signal, request: Bytes, _items: usize) -> Result<(), Refusal> {
+    async fn accept(&self, Received { signal, request, .. }: Received) -> Result<(), Refusal> {
         match signal {
             Signal::Traces => self.store(&request),
             Signal::Metrics | Signal::Logs => Err(Refusal::Unsupported { signal }),

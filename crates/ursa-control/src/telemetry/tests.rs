@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
-use ursa_pipeline::{Refusal, Signal, Sink};
+use ursa_pipeline::{Received, Refusal, Signal, Sink};
 
 use super::testing::{Sample, attribute, request};
 use super::*;
@@ -164,7 +164,12 @@ fn only_traces_are_taken() {
     let window = Window::new(LARGE);
     let taken = |signal| {
         window
-            .accept(signal, Bytes::from(request("cart", [Sample::span(1, 1, 0)])), 1)
+            .accept(Received::otlp(
+                signal,
+                Bytes::from(request("cart", [Sample::span(1, 1, 0)])),
+                1,
+                &"test".into(),
+            ))
             .now_or_never()
             .unwrap()
     };

@@ -167,7 +167,7 @@ fn credentials_are_never_shown() {
     proxy.pipeline.traces.backends.push(backend_with_token("s3cr3t-t0ken"));
     let pipeline = resources(&proxy).remove(PIPELINE).unwrap().remove("pipeline").unwrap();
     let shown = to_json(PIPELINE, &pipeline.body.value);
-    let backend = &shown["traces"]["backends"][0]["spec"];
+    let backend = &shown["traces"]["backends"][0]["spec"]["openTelemetry"];
     assert_eq!(backend["headers"], json!({ "x-team": "[redacted]", "x-key": "${secret:key}" }));
     assert_eq!(backend["auth"]["bearerToken"], "[redacted]");
     assert_eq!(to_json(SECRET, b"s3cr3t")["value"], "[redacted]");
@@ -175,9 +175,11 @@ fn credentials_are_never_shown() {
 
 fn backend_with_token(token: &str) -> Backend {
     let spec = json!({
-        "endpoint": "collector:4317",
-        "headers": { "x-team": "core", "x-key": "${secret:key}" },
-        "auth": { "bearerToken": token },
+        "openTelemetry": {
+            "endpoint": "collector:4317",
+            "headers": { "x-team": "core", "x-key": "${secret:key}" },
+            "auth": { "bearerToken": token },
+        },
     });
     Backend { name: "collector".to_owned(), spec: serde_json::from_value(spec).unwrap() }
 }

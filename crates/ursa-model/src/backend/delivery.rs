@@ -113,7 +113,7 @@ fn protocol(
     backend: &OpenTelemetryBackend,
     written: &Written,
 ) -> Result<(Protocol, bool), EndpointError> {
-    let tls = backend.tls.as_ref().map(super::Tls::is_on);
+    let tls = backend.delivery.tls.as_ref().map(super::Tls::is_on);
     let (protocol, secure) = match (written.secure, backend.protocol) {
         (None, None | Some(WireProtocol::Grpc)) => return Ok((Protocol::Grpc, tls == Some(true))),
         (None, Some(WireProtocol::Http)) => (Protocol::Http, false),

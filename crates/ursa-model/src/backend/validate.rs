@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Auth, BackendRef, Compression, OpenTelemetryBackend, RetryPolicy, Tls, TlsMode};
+use super::{
+    Auth, BackendRef, Compression, DeliveryOptions, OpenTelemetryBackend, RetryPolicy, Tls, TlsMode,
+};
 use crate::duration::Duration;
 use crate::names;
 use crate::report::Cursor;
@@ -27,7 +29,7 @@ impl OpenTelemetryBackend {
     pub fn validate(&self, cursor: &Cursor<'_>) {
         match self.resolve() {
             Ok(delivery) if delivery.tls => {
-                let field = if self.tls.is_some() { "tls" } else { "endpoint" };
+                let field = if self.delivery.tls.is_some() { "tls" } else { "endpoint" };
                 cursor.at(field).warn("nothing is sent to this backend until TLS delivery exists");
             }
             Ok(_) => {}
@@ -36,6 +38,15 @@ impl OpenTelemetryBackend {
                 None => cursor.at(error.field).refuse(error.message),
             },
         }
+        self.delivery.validate(cursor);
+        cursor.at("env").warn_if_without_effect();
+        validate_attributes(&self.resource_attributes, &cursor.at("resourceAttributes"));
+    }
+}
+
+impl DeliveryOptions {
+    /// Reports contradictions and values that cannot work; warns about fields without effect. The cursor stands on the backend.
+    pub fn validate(&self, cursor: &Cursor<'_>) {
         if let Some(tls) = &self.tls {
             validate_tls(tls, &cursor.at("tls"));
         }
@@ -67,8 +78,6 @@ impl OpenTelemetryBackend {
                 cursor.at("queue.size").refuse("must be more than nothing");
             }
         }
-        cursor.at("env").warn_if_without_effect();
-        validate_attributes(&self.resource_attributes, &cursor.at("resourceAttributes"));
     }
 
     fn validate_headers(&self, cursor: &Cursor<'_>) {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::wire::{Fields, Value};
+use ursa_otlp::wire::{Fields, Value};
 
 /// Characters of a backend's text that are kept.
 const MAX_MESSAGE: usize = 512;

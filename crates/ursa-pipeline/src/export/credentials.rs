@@ -56,10 +56,14 @@ pub(super) struct Filled {
 
 impl Credentials {
     pub(super) fn new(spec: &OpenTelemetryBackend, values: Values) -> Self {
-        let mut headers: Vec<(String, Substitution)> =
-            spec.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut headers: Vec<(String, Substitution)> = spec
+            .delivery
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         let mut basic = None;
-        if let Some(auth) = &spec.auth {
+        if let Some(auth) = &spec.delivery.auth {
             if let Some(token) = &auth.bearer_token {
                 let bearer = Substitution::new(format!("Bearer {}", token.written()));
                 headers.push((AUTHORIZATION.as_str().to_owned(), bearer));

@@ -23,6 +23,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use ursa_model::backend::{Compression, OpenTelemetryBackend, Protocol};
+use ursa_model::pipeline::ExporterSpec;
 
 use crate::Signal;
 use crate::queue::Batch;
@@ -74,17 +75,23 @@ impl Exporter {
     /// An exporter for `spec`. Values that stand in it by name are looked up in `values` when they
     /// are needed.
     pub(crate) fn new(
-        spec: &OpenTelemetryBackend,
+        spec: &ExporterSpec,
         values: Values,
         dial: Arc<dyn Dial>,
         tasks: TaskTracker,
     ) -> Self {
+        let (spec, other) = match spec {
+            ExporterSpec::OpenTelemetry(spec) => ((**spec).clone(), None),
+            _ => (OpenTelemetryBackend::default(), Some("only OTLP is spoken".to_owned())),
+        };
+        let spec = &spec;
         let (target, blocked) = Target::of(spec, &values);
-        let compression = spec.compression(target.is_loopback());
+        let blocked = blocked.or(other);
+        let compression = spec.delivery.compression(target.is_loopback());
         Self {
             gzip: compression != Compression::None,
             credentials: Credentials::new(spec, values),
-            timeout: Some(spec.timeout().0).filter(|timeout| !timeout.is_zero()),
+            timeout: Some(spec.delivery.timeout().0).filter(|timeout| !timeout.is_zero()),
             backoff: Backoff::of(spec),
             connection: Mutex::new(None),
             target,

@@ -20,7 +20,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn of(spec: &OpenTelemetryBackend) -> Self {
-        let policy = spec.retry_policy.clone().unwrap_or_default();
+        let policy = spec.delivery.retry_policy.clone().unwrap_or_default();
         Self {
             initial: policy.initial_backoff().0,
             max: policy.max_backoff().0,

@@ -8,11 +8,11 @@ use prost::Message;
 
 use super::body::{self, Encoding};
 use super::intake::Intake;
-use super::json;
 use super::problem::Problem;
 use super::reply::Reply;
 use super::server::Answer;
 use crate::Signal;
+use ursa_otlp::json;
 
 /// The encoding of a request, and so of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

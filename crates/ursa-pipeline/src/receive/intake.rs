@@ -9,13 +9,15 @@ use super::Limits;
 use super::memory::{Held, Memory};
 use super::problem::Problem;
 use crate::compression::gunzip;
-use crate::wire::WireError;
-use crate::{Refusal, Signal, Sink, wire};
+use crate::{Received, Refusal, Signal, Sink};
+use ursa_otlp::wire;
+use ursa_otlp::wire::WireError;
 
 /// The way from a receiver into its sink.
 #[derive(Debug, Clone)]
 pub(super) struct Intake {
     sink: Arc<dyn Sink>,
+    source: Arc<str>,
     pub(super) limits: Limits,
     memory: Memory,
     counters: Arc<[Counters; 3]>,
@@ -41,7 +43,13 @@ impl Intake {
             accepted: accepted.with(&[signal.name(), receiver]),
             refused: refused.with(&[signal.name(), receiver]),
         });
-        Self { sink, memory: Memory::new(limits.memory), limits, counters: Arc::new(counters) }
+        Self {
+            sink,
+            source: receiver.into(),
+            memory: Memory::new(limits.memory),
+            limits,
+            counters: Arc::new(counters),
+        }
     }
 
     /// Memory for one request.
@@ -62,7 +70,7 @@ impl Intake {
         let (message, items) = checked(signal, message)
             .map_err(|error| Problem::Malformed(format!("read the request: {error}")))?;
         let answer = if self.sink.takes(signal) {
-            self.sink.accept(signal, message, items).await
+            self.sink.accept(Received::otlp(signal, message, items, &self.source)).await
         } else {
             Err(Refusal::Unsupported { signal })
         };

@@ -1,6 +1,6 @@
 //! OTLP receivers over gRPC and HTTP, on TCP or a Unix socket.
 //!
-//! A request is read within [`Limits`], checked by [`wire::check`](crate::wire::check) and given
+//! A request is read within [`Limits`], checked by [`wire::check`](ursa_otlp::wire::check) and given
 //! to a [`Sink`]; it is acknowledged when the sink stored it. In protobuf, bytes of texts that are not
 //! UTF-8 become `?`, rather than cost the request's other items. Every way to refuse is an answer that
 //! OTLP knows: push-back carries `Retry-After` or `RetryInfo`.
@@ -15,7 +15,6 @@ mod body;
 mod grpc;
 mod http;
 mod intake;
-mod json;
 mod listener;
 mod memory;
 mod problem;

@@ -31,11 +31,11 @@ async fn nothing_is_taken_without_a_task() {
     let refused = rig.push("one").await.unwrap_err();
     assert_eq!(refused, Refusal::Unsupported { signal: Signal::Traces });
     rig.configure(&[("a", spec("a"))]).await;
-    rig.pipeline.sink().accept(Signal::Traces, Bytes::new(), 0).await.unwrap();
+    rig.pipeline.sink().accept(received(Bytes::new(), 0)).await.unwrap();
     assert_eq!(rig.status("a").await.enqueued_items, 0);
     let sink = rig.pipeline.sink();
     rig.pipeline.shutdown(Duration::ZERO).await;
-    let refused = sink.accept(Signal::Traces, span("one"), 1).await.unwrap_err();
+    let refused = sink.accept(received(span("one"), 1)).await.unwrap_err();
     assert!(matches!(refused, Refusal::Unavailable { .. }), "{refused:?}");
 }
 
@@ -170,7 +170,7 @@ async fn a_dropped_pipeline_ends_and_takes_nothing_more() {
     let lost =
         r#"dropped_items_total{backend="a",protocol="grpc",reason="expired",signal="traces"} 1"#;
     assert!(registry.encode().contains(lost));
-    sink.accept(Signal::Traces, span("two"), 1).await.unwrap_err();
+    sink.accept(received(span("two"), 1)).await.unwrap_err();
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,7 +211,7 @@ async fn resource_attributes_are_put_on() {
         "facts": {"mesh": "default", "name": "cart-1", "version": "v2"},
         "resource": {"service.name": "cart"},
         "traces": {
-            "backends": [{"name": "a", "spec": spec("a")}],
+            "backends": [{"name": "a", "spec": {"openTelemetry": spec("a")}}],
             "resourceAttributes": {"service.version": "{{version}}", "pod": "{{k8s.pod}}"},
         },
     });

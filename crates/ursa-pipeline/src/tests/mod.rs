@@ -19,7 +19,7 @@ use ursa_model::SecretText;
 use ursa_model::pipeline::PipelineConfig;
 
 use crate::status::{BackendStatus, PipelineStatus};
-use crate::{Pipeline, PipelineInputs, Refusal, Signal};
+use crate::{Pipeline, PipelineInputs, Received, Refusal, Signal};
 use server::Server;
 
 /// A pipeline and the backends that it can reach.
@@ -55,8 +55,10 @@ impl Rig {
         backends: &[(&str, serde_json::Value)],
         secrets: &[(&str, &str)],
     ) {
-        let backends: Vec<_> =
-            backends.iter().map(|(name, spec)| json!({"name": name, "spec": spec})).collect();
+        let backends: Vec<_> = backends
+            .iter()
+            .map(|(name, spec)| json!({"name": name, "spec": {"openTelemetry": spec}}))
+            .collect();
         let config = json!({"traces": {"backends": backends}});
         let config: PipelineConfig = serde_json::from_value(config).unwrap();
         let secret = |(name, text): &(&str, &str)| ((*name).to_owned(), SecretText::new(*text));
@@ -65,7 +67,7 @@ impl Rig {
 
     /// Gives the pipeline one span of that name.
     async fn push(&self, name: &str) -> Result<(), Refusal> {
-        self.pipeline.sink().accept(Signal::Traces, span(name), 1).await
+        self.pipeline.sink().accept(received(span(name), 1)).await
     }
 
     async fn status(&self, name: &str) -> BackendStatus {
@@ -125,6 +127,11 @@ impl Rig {
         let lines = text.lines().filter(|line| line.starts_with(&name) && line.contains(&label));
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
+}
+
+/// Spans as a receiver took them.
+fn received(request: Bytes, items: usize) -> Received {
+    Received::otlp(Signal::Traces, request, items, &"test".into())
 }
 
 /// A request with one span.

@@ -37,7 +37,8 @@ pub(super) fn conf(
     };
     resource_attributes.extend(conf.resource_attributes.clone());
     warn_of_unknown(&resource_attributes, &proxy.pipeline, applied);
-    proxy.pipeline.traces = SignalConfig { backends: vec![backend], resource_attributes };
+    proxy.pipeline.traces =
+        SignalConfig { backends: vec![backend], resource_attributes, ..SignalConfig::default() };
 
     let tracer = Tracing { service_name: proxy.service.clone() };
     let tags = tags(conf.tags.as_deref().unwrap_or_default(), proxy);
@@ -131,7 +132,7 @@ fn described(reference: &BackendRef, mesh: &str) -> String {
 /// The backend's resource attributes are taken out of it: they are merged with the policies' and put on once.
 fn named(name: String, mut spec: OpenTelemetryBackend) -> Delivery {
     let resource_attributes = std::mem::take(&mut spec.resource_attributes);
-    (pipeline::Backend { name, spec }, resource_attributes)
+    (pipeline::Backend { name, spec: spec.into() }, resource_attributes)
 }
 
 fn sampling(sampling: &Sampling) -> proxy::Sampling {

@@ -14,13 +14,16 @@ use crate::Signal;
 const OBJECT_BYTES: usize = 512;
 
 /// Memory that decoding `text` may take: `[{},{},…]` grows a lot.
-pub(super) fn cost(text: &[u8]) -> usize {
+pub fn cost(text: &[u8]) -> usize {
     let objects: usize = text.iter().map(|byte| usize::from(*byte == b'{')).sum();
     objects.saturating_mul(OBJECT_BYTES).saturating_add(text.len().saturating_mul(2))
 }
 
 /// The request in protobuf.
-pub(super) fn to_protobuf(signal: Signal, text: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+///
+/// # Errors
+/// The text is not JSON, or not a request of that signal.
+pub fn to_protobuf(signal: Signal, text: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
     fn through<M: Message + serde::de::DeserializeOwned>(
         text: &[u8],
     ) -> Result<Vec<u8>, serde_json::Error> {

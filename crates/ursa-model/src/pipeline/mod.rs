@@ -1,14 +1,18 @@
-//! What an agent is told to do with the telemetry it receives.
+//! What a pipeline is told to do with the telemetry it receives.
 //!
 //! It travels as JSON between versions of the control plane and of the agent, so fields that are not known are ignored.
+
+mod exporter;
+mod processor;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::OpenTelemetryBackend;
+pub use exporter::{ConsoleExporter, DatadogExporter, ExporterSpec, FileExporter, ZipkinExporter};
+pub use processor::Processor;
 
-/// The whole task of one agent.
+/// The whole task of one pipeline.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PipelineConfig {
@@ -18,6 +22,10 @@ pub struct PipelineConfig {
     pub resource: BTreeMap<String, String>,
     /// What happens to spans.
     pub traces: SignalConfig,
+    /// What happens to metric data points.
+    pub metrics: SignalConfig,
+    /// What happens to log records.
+    pub logs: SignalConfig,
 }
 
 /// What happens to one signal.
@@ -28,6 +36,8 @@ pub struct SignalConfig {
     pub backends: Vec<Backend>,
     /// Resource attributes as the policies say, the strongest last word already had. Values may hold `{{…}}`.
     pub resource_attributes: BTreeMap<String, String>,
+    /// What changes it, in order, after the resource attributes were put on.
+    pub processors: Vec<Processor>,
 }
 
 /// One backend under the name it has in metrics, logs and status.
@@ -37,12 +47,18 @@ pub struct Backend {
     /// Unique: the resource's key, or `inline of MeshTrace default/all`.
     pub name: String,
     /// Where and how to deliver.
-    pub spec: OpenTelemetryBackend,
+    pub spec: ExporterSpec,
 }
 
 impl PipelineConfig {
+    /// The signals' parts: traces, metrics, logs.
+    pub fn signals(&self) -> [&SignalConfig; 3] {
+        [&self.traces, &self.metrics, &self.logs]
+    }
+
     /// The Secret resources that the backends' headers and credentials name.
     pub fn secret_names(&self) -> BTreeSet<String> {
-        self.traces.backends.iter().flat_map(|backend| backend.spec.secret_names()).collect()
+        let backends = self.signals().into_iter().flat_map(|signal| &signal.backends);
+        backends.flat_map(|backend| backend.spec.secret_names()).collect()
     }
 }

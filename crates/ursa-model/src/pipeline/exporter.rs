@@ -1,0 +1,110 @@
+//! Where telemetry leaves a pipeline.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::{DeliveryOptions, OpenTelemetryBackend};
+use crate::mesh_trace_backend::ZipkinApi;
+use crate::size::ByteSize;
+
+/// A kind of exporter with its settings; written as one field named after the kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum ExporterSpec {
+    /// OTLP over gRPC or HTTP.
+    OpenTelemetry(Box<OpenTelemetryBackend>),
+    /// A Zipkin collector. Traces only.
+    Zipkin(Box<ZipkinExporter>),
+    /// A Datadog agent's trace API. Traces only.
+    Datadog(Box<DatadogExporter>),
+    /// A file with one export request in OTLP/JSON on each line.
+    File(FileExporter),
+    /// Standard output, for people.
+    Console(ConsoleExporter),
+}
+
+/// A Zipkin collector.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ZipkinExporter {
+    /// Where it takes spans, for example `http://zipkin:9411/api/v2/spans`.
+    pub url: String,
+    /// Default `httpJson`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<ZipkinApi>,
+    /// How it is delivered.
+    #[serde(flatten)]
+    pub delivery: DeliveryOptions,
+}
+
+/// A Datadog agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatadogExporter {
+    /// `http://host:port` of the agent's trace API.
+    pub url: String,
+    /// How it is delivered.
+    #[serde(flatten)]
+    pub delivery: DeliveryOptions,
+}
+
+/// A file in OTLP's file format that is put aside when it is full.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FileExporter {
+    /// The file's absolute path.
+    pub path: String,
+    /// At what size it is put aside as `path.1`. Default 100 Mi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<ByteSize>,
+    /// How many files are kept beside the one that is written. Default 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_files: Option<u32>,
+}
+
+/// Standard output.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsoleExporter {
+    /// OTLP/JSON, a line for each request, instead of text for people. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub json: bool,
+}
+
+impl FileExporter {
+    /// At what size it is put aside.
+    pub fn max_size(&self) -> ByteSize {
+        self.max_size.unwrap_or(ByteSize::mebibytes(100))
+    }
+
+    /// How many files are kept beside the one that is written.
+    pub fn max_files(&self) -> u32 {
+        self.max_files.unwrap_or(5)
+    }
+}
+
+impl ExporterSpec {
+    /// How it is delivered; none for what is local.
+    pub fn delivery(&self) -> Option<&DeliveryOptions> {
+        match self {
+            Self::OpenTelemetry(spec) => Some(&spec.delivery),
+            Self::Zipkin(spec) => Some(&spec.delivery),
+            Self::Datadog(spec) => Some(&spec.delivery),
+            Self::File(_) | Self::Console(_) => None,
+        }
+    }
+
+    /// The Secret resources that headers and credentials name.
+    pub fn secret_names(&self) -> BTreeSet<String> {
+        self.delivery().map(DeliveryOptions::secret_names).unwrap_or_default()
+    }
+}
+
+impl From<OpenTelemetryBackend> for ExporterSpec {
+    fn from(backend: OpenTelemetryBackend) -> Self {
+        Self::OpenTelemetry(Box::new(backend))
+    }
+}

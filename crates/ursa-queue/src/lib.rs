@@ -1,0 +1,1 @@
+//! A queue that keeps what it took: on disk, crash-safe, or in memory.
