@@ -14,11 +14,11 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::Signal;
-use crate::export::{Again, Exporter, Failure, Outcome};
+use crate::export::{Again, Exporter, Failure, Outcome, Payload};
 use crate::meters::{Loss, Meters};
 use crate::queue::{Batch, PushError, Queue};
 use crate::status::{BackendState, BackendStatus};
+use crate::{Form, Signal};
 
 /// How often a blocked backend looks whether it still is.
 const BLOCKED_AGAIN: Duration = Duration::from_secs(5);
@@ -182,6 +182,13 @@ impl Backend {
     async fn deliver(&self, batch: &Batch) {
         let mut orders = self.orders.subscribe();
         let mut failures = 0_u32;
+        let payload = Payload {
+            signal: self.signal,
+            form: Form::Otlp,
+            requests: batch.requests.clone(),
+            items: batch.items,
+            bytes: batch.bytes,
+        };
         loop {
             let exporter = Arc::clone(&orders.borrow_and_update().exporter);
             let protocol = exporter.protocol();
@@ -189,7 +196,7 @@ impl Backend {
                 self.meters.retry(protocol);
             }
             let started = Instant::now();
-            let outcome = exporter.send(self.signal, batch).await;
+            let outcome = exporter.send(&payload).await;
             let pause = match outcome {
                 Outcome::Delivered { rejected, message } => {
                     self.meters.request(protocol, success(protocol), started.elapsed());

@@ -24,7 +24,7 @@ use ursa_model::SecretText;
 use ursa_model::pipeline::{ExporterSpec, PipelineConfig};
 
 use crate::backend::Backend;
-use crate::export::{Dial, Exporter, Tcp, Values};
+use crate::export::{Dial, Exporter, Outlet, Tcp, Values};
 use crate::meters::{Families, Meters};
 use crate::status::PipelineStatus;
 use crate::{Received, Refusal, Signal, Sink, attributes};
@@ -237,7 +237,8 @@ impl Inner {
         let capacity = usize::try_from(queue.bytes()).unwrap_or(usize::MAX);
         let values = Values::new(Arc::clone(&self.environment), secrets.clone());
         let tasks = self.connections.clone();
-        let exporter = Exporter::new(&spec, values, Arc::clone(&self.dial), tasks);
+        let outlet = Outlet { values, dial: Arc::clone(&self.dial), tasks };
+        let exporter = Exporter::new(&spec, Signal::Traces, outlet);
         info!(backend = %name, endpoint = %exporter.endpoint(), protocol = exporter.protocol(), "delivering to backend");
         let backend = match known {
             Some(backend) => {

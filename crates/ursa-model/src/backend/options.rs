@@ -206,6 +206,18 @@ pub struct CircuitBreaker {
     pub open_for: Option<Duration>,
 }
 
+impl CircuitBreaker {
+    /// After how many failures in a row; at least 1.
+    pub fn failures(&self) -> u32 {
+        self.consecutive_failures.unwrap_or(5).max(1)
+    }
+
+    /// For how long.
+    pub fn open_for(&self) -> Duration {
+        self.open_for.unwrap_or(Duration::from_secs(30))
+    }
+}
+
 /// What waits while the backend is away.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

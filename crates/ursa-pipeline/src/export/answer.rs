@@ -46,6 +46,8 @@ pub(crate) enum Again {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     Timeout,
+    /// No TLS: a certificate was not accepted, or TLS is not spoken there.
+    Tls,
     Unavailable,
     Unauthorized,
     Rejected,
@@ -53,12 +55,19 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Timeout, Self::Unavailable, Self::Unauthorized, Self::Rejected, Self::TooLarge];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Timeout,
+        Self::Tls,
+        Self::Unavailable,
+        Self::Unauthorized,
+        Self::Rejected,
+        Self::TooLarge,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
+            Self::Tls => "tls",
             Self::Unavailable => "unavailable",
             Self::Unauthorized => "unauthorized",
             Self::Rejected => "rejected",

@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::Payload;
 use crate::compression::gzip;
-use crate::queue::Batch;
 
 /// Pieces sent one after the other.
 #[derive(Debug, Default)]
@@ -19,12 +19,12 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// The batch as one message, after `prefix(length)`.
-    pub(super) fn of(batch: &Batch, gzipped: bool, prefix: impl Fn(usize) -> Bytes) -> Self {
+    /// The payload as one message, after `prefix(length)`.
+    pub(super) fn of(payload: &Payload, gzipped: bool, prefix: impl Fn(usize) -> Bytes) -> Self {
         let mut rest: VecDeque<Bytes> = if gzipped {
-            [gzip(batch.requests.iter().map(|request| &**request)).into()].into()
+            [gzip(payload.requests.iter().map(|request| &**request)).into()].into()
         } else {
-            batch.requests.iter().cloned().collect()
+            payload.requests.iter().cloned().collect()
         };
         let message = rest.iter().map(Bytes::len).sum();
         rest.push_front(prefix(message));

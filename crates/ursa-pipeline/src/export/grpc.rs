@@ -12,13 +12,11 @@ use http::header::{CONTENT_TYPE, TE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use prost::Message;
 
-use super::Target;
 use super::answer::{Again, Failure, Outcome, Reason, text_of};
 use super::body::Pieces;
 use super::connection::Answer;
 use super::http::AGENT;
-use crate::Signal;
-use crate::queue::Batch;
+use super::{Payload, Target};
 use crate::rpc::{
     Code, ENCODING, MESSAGE, PREFIX_BYTES, STATUS, STATUS_DETAILS, Status, unpercent,
 };
@@ -33,8 +31,7 @@ const MAX_TIMEOUT: u128 = 99_999_999;
 
 pub(super) fn request(
     target: &Target,
-    signal: Signal,
-    batch: &Batch,
+    payload: &Payload,
     gzip: bool,
     timeout: Option<Duration>,
 ) -> Request<Pieces> {
@@ -44,8 +41,8 @@ pub(super) fn request(
         prefix.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
         prefix.freeze()
     };
-    let uri = format!("http://{}{}", target.authority, signal.grpc_path());
-    let mut request = Request::new(Pieces::of(batch, gzip, prefix));
+    let uri = format!("http://{}{}", target.authority, payload.signal.grpc_path());
+    let mut request = Request::new(Pieces::of(payload, gzip, prefix));
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = uri.parse().unwrap_or_default();
     let headers = request.headers_mut();

@@ -10,27 +10,20 @@ use http::{HeaderMap, HeaderValue, Request};
 use jiff::Timestamp;
 use prost::Message;
 
-use super::Target;
 use super::answer::{Again, Failure, Outcome, Reason, text_of};
 use super::body::Pieces;
 use super::connection::Answer;
-use crate::Signal;
-use crate::queue::Batch;
+use super::{Payload, Target};
 use crate::rpc::Status;
 
 /// Who sends.
 pub(super) const AGENT: &str = concat!("Ursa/", env!("CARGO_PKG_VERSION"));
 const PROTOBUF: &str = "application/x-protobuf";
 
-pub(super) fn request(
-    target: &Target,
-    signal: Signal,
-    batch: &Batch,
-    gzip: bool,
-) -> Request<Pieces> {
-    let mut request = Request::new(Pieces::of(batch, gzip, |_| Bytes::new()));
+pub(super) fn request(target: &Target, payload: &Payload, gzip: bool) -> Request<Pieces> {
+    let mut request = Request::new(Pieces::of(payload, gzip, |_| Bytes::new()));
     *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = target.http_path(signal).parse().unwrap_or_default();
+    *request.uri_mut() = target.http_path(payload.signal).parse().unwrap_or_default();
     let headers = request.headers_mut();
     if let Ok(host) = HeaderValue::try_from(&target.authority) {
         headers.insert(HOST, host);

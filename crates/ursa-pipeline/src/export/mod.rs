@@ -14,6 +14,7 @@ mod connection;
 mod credentials;
 mod grpc;
 mod http;
+mod payload;
 mod retry;
 
 use std::sync::Arc;
@@ -25,14 +26,14 @@ use tokio_util::task::TaskTracker;
 use ursa_model::backend::{Compression, OpenTelemetryBackend, Protocol};
 use ursa_model::pipeline::ExporterSpec;
 
-use crate::Signal;
-use crate::queue::Batch;
+use crate::{Form, Signal};
 use connection::{Connection, SendError};
 
 pub(crate) use answer::{Again, Failure, Outcome, Reason};
 pub(crate) use connection::{Dial, Tcp};
 pub(crate) use credentials::Values;
-pub(crate) use retry::Backoff;
+pub(crate) use payload::Payload;
+pub(crate) use retry::{Backoff, BreakerPolicy};
 
 use answer::cut;
 use credentials::Credentials;
@@ -42,7 +43,18 @@ const LOCAL_HOST: &str = "127.0.0.1";
 /// Names the address of the node's own collector.
 const HOST_IP: &str = "HOST_IP";
 
-/// Delivers to one backend.
+/// What an exporter has from its process.
+#[derive(Debug, Clone)]
+pub(crate) struct Outlet {
+    /// Values that stand in specifications by name, and the environment.
+    pub(crate) values: Values,
+    /// How connections are made.
+    pub(crate) dial: Arc<dyn Dial>,
+    /// Tasks of connections.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// Delivers one signal to one backend. Shared by `Arc`; several sends may be under way.
 #[derive(Debug)]
 pub(crate) struct Exporter {
     target: Target,
@@ -51,6 +63,7 @@ pub(crate) struct Exporter {
     /// Of one attempt; none waits for ever.
     timeout: Option<Duration>,
     backoff: Backoff,
+    breaker: BreakerPolicy,
     /// Why nothing may be sent at all.
     blocked: Option<String>,
     connection: Mutex<Option<Connection>>,
@@ -72,14 +85,10 @@ pub(crate) struct Target {
 }
 
 impl Exporter {
-    /// An exporter for `spec`. Values that stand in it by name are looked up in `values` when they
-    /// are needed.
-    pub(crate) fn new(
-        spec: &ExporterSpec,
-        values: Values,
-        dial: Arc<dyn Dial>,
-        tasks: TaskTracker,
-    ) -> Self {
+    /// An exporter of `signal` for `spec`. It never fails: what is wrong blocks its sends. Values
+    /// that stand in the specification by name are looked up when they are needed.
+    pub(crate) fn new(spec: &ExporterSpec, _: Signal, outlet: Outlet) -> Self {
+        let Outlet { values, dial, tasks } = outlet;
         let (spec, other) = match spec {
             ExporterSpec::OpenTelemetry(spec) => ((**spec).clone(), None),
             _ => (OpenTelemetryBackend::default(), Some("only OTLP is spoken".to_owned())),
@@ -92,7 +101,8 @@ impl Exporter {
             gzip: compression != Compression::None,
             credentials: Credentials::new(spec, values),
             timeout: Some(spec.delivery.timeout().0).filter(|timeout| !timeout.is_zero()),
-            backoff: Backoff::of(spec),
+            backoff: Backoff::of(&spec.delivery),
+            breaker: BreakerPolicy::of(&spec.delivery),
             connection: Mutex::new(None),
             target,
             blocked,
@@ -101,7 +111,7 @@ impl Exporter {
         }
     }
 
-    /// `grpc` or `http`: the value of the label `protocol`.
+    /// `grpc`, `http`, `zipkin`, `datadog`, `file` or `console`: the value of the label `protocol`.
     pub(crate) fn protocol(&self) -> &'static str {
         match self.target.protocol {
             Protocol::Grpc => "grpc",
@@ -119,8 +129,18 @@ impl Exporter {
         &self.backoff
     }
 
+    /// When to leave the backend alone.
+    pub(crate) fn breaker(&self) -> BreakerPolicy {
+        self.breaker
+    }
+
+    /// Whether payloads may have that form; every exporter takes OTLP.
+    pub(crate) fn takes(&self, form: Form) -> bool {
+        form == Form::Otlp
+    }
+
     /// Makes one attempt. What it reports holds no secret.
-    pub(crate) async fn send(&self, signal: Signal, batch: &Batch) -> Outcome {
+    pub(crate) async fn send(&self, payload: &Payload) -> Outcome {
         if let Some(reason) = &self.blocked {
             return Outcome::Blocked(reason.clone());
         }
@@ -128,7 +148,7 @@ impl Exporter {
             Ok(filled) => filled,
             Err(reason) => return Outcome::Blocked(reason),
         };
-        let attempt = self.attempt(signal, batch, &filled.headers);
+        let attempt = self.attempt(payload, &filled.headers);
         let outcome = match self.timeout {
             None => attempt.await,
             Some(limit) => timeout(limit, attempt).await.unwrap_or_else(|_| {
@@ -143,7 +163,7 @@ impl Exporter {
         outcome.map_message(|message| cut(&filled.redact(message)))
     }
 
-    async fn attempt(&self, signal: Signal, batch: &Batch, headers: &::http::HeaderMap) -> Outcome {
+    async fn attempt(&self, payload: &Payload, headers: &::http::HeaderMap) -> Outcome {
         let mut kept = self.connection.lock().await;
         loop {
             let reused = kept.take().filter(Connection::is_open);
@@ -157,10 +177,8 @@ impl Exporter {
                 Err(error) => return unavailable(&error),
             };
             let request = match self.target.protocol {
-                Protocol::Grpc => {
-                    grpc::request(&self.target, signal, batch, self.gzip, self.timeout)
-                }
-                Protocol::Http => http::request(&self.target, signal, batch, self.gzip),
+                Protocol::Grpc => grpc::request(&self.target, payload, self.gzip, self.timeout),
+                Protocol::Http => http::request(&self.target, payload, self.gzip),
             };
             let mut request = request;
             request.headers_mut().extend(headers.clone());

@@ -2,12 +2,28 @@
 
 use std::time::Duration;
 
-use ursa_model::backend::OpenTelemetryBackend;
+use ursa_model::backend::DeliveryOptions;
 
 /// Longest wait that a backend may ask for.
 const MAX_ASKED: Duration = Duration::from_hours(1);
 /// What is added at most to a wait that was asked for, so that not all senders return at once.
 const ASKED_JITTER: Duration = Duration::from_secs(1);
+
+/// When a failing backend is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BreakerPolicy {
+    /// After how many failures in a row; at least 1.
+    pub(crate) failures: u32,
+    /// For how long.
+    pub(crate) open_for: Duration,
+}
+
+impl BreakerPolicy {
+    pub(super) fn of(options: &DeliveryOptions) -> Self {
+        let breaker = options.circuit_breaker.clone().unwrap_or_default();
+        Self { failures: breaker.failures(), open_for: breaker.open_for().0 }
+    }
+}
 
 /// Pauses that double, with jitter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +35,8 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    pub(crate) fn of(spec: &OpenTelemetryBackend) -> Self {
-        let policy = spec.delivery.retry_policy.clone().unwrap_or_default();
+    pub(super) fn of(options: &DeliveryOptions) -> Self {
+        let policy = options.retry_policy.clone().unwrap_or_default();
         Self {
             initial: policy.initial_backoff().0,
             max: policy.max_backoff().0,
