@@ -42,7 +42,7 @@ impl Telemetry {
         environment: BTreeMap<String, String>,
         registry: &Registry,
     ) -> Result<Self, TelemetryError> {
-        let inputs = PipelineInputs { environment, registry: registry.clone() };
+        let inputs = PipelineInputs { environment, registry: registry.clone(), storage: None };
         let pipeline = Pipeline::start(inputs);
         let receiver = OtlpGrpc::new(Bind::Unix(socket.to_owned()));
         let receiver = receiver.start(pipeline.sink(), registry).await?;

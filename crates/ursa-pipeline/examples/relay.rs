@@ -23,7 +23,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let bind =
         if listen.contains('/') { Bind::Unix(listen.into()) } else { Bind::Tcp(listen.parse()?) };
     let registry = Registry::new(&[]);
-    let inputs = PipelineInputs { environment: BTreeMap::new(), registry: registry.clone() };
+    let inputs =
+        PipelineInputs { environment: BTreeMap::new(), registry: registry.clone(), storage: None };
     let pipeline = Pipeline::start(inputs);
     let task = json!({
         "resource": {"service.name": "relay"},

@@ -17,8 +17,8 @@ use tracing::{debug, error, info, warn};
 use crate::export::{Again, Exporter, Failure, Outcome, Payload};
 use crate::meters::{Loss, Meters};
 use crate::queue::{Batch, PushError, Queue};
-use crate::status::{BackendState, BackendStatus};
-use crate::{Form, Signal};
+use crate::status::{BackendState, BackendStatus, BreakerStatus, Storage};
+use crate::{Form, Ledger, Signal};
 
 /// How often a blocked backend looks whether it still is.
 const BLOCKED_AGAIN: Duration = Duration::from_secs(5);
@@ -144,17 +144,27 @@ impl Backend {
         BackendStatus {
             name: self.name.clone(),
             signal: self.signal,
-            protocol: exporter.protocol(),
+            protocol: exporter.protocol().to_owned(),
             endpoint: exporter.endpoint(),
             state: health.state,
             removed,
+            breaker: BreakerStatus::default(),
+            in_flight_items: 0,
+            storage: Storage::Memory,
+            storage_path: None,
+            ledger: Ledger::default().balanced(),
+            sources: BTreeMap::new(),
             waiting_items: waiting.items,
             waiting_bytes: waiting.bytes,
             capacity_bytes: waiting.capacity,
             oldest_seconds: waiting.oldest.unwrap_or_default().as_secs_f64(),
             enqueued_items: health.enqueued,
             sent_items: health.sent,
-            dropped_items: health.dropped.clone(),
+            dropped_items: health
+                .dropped
+                .iter()
+                .map(|(name, lost)| ((*name).to_owned(), *lost))
+                .collect(),
             last_error: health.last_error.clone(),
         }
     }

@@ -15,9 +15,11 @@
 //! where telemetry comes from.
 
 mod attributes;
+mod audit;
 mod backend;
 mod compression;
 mod export;
+mod ledger;
 mod meters;
 mod pipeline;
 mod queue;
@@ -30,7 +32,12 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{Audit, AuditStage, AuditVerdict, AuditWindow, AuditedSpan, Stage};
+pub use ledger::Ledger;
 pub use pipeline::{Pipeline, PipelineInputs};
 pub use sink::{Received, Refusal, Sink};
-pub use status::{BackendState, BackendStatus, PipelineStatus};
+pub use status::{
+    BackendState, BackendStatus, BreakerState, BreakerStatus, OrphanedQueue, PipelineStatus,
+    Storage,
+};
 pub use ursa_otlp::{Form, Signal};

@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::backend::Backend;
 use crate::export::{Dial, Exporter, Outlet, Tcp, Values};
 use crate::meters::{Families, Meters};
 use crate::status::PipelineStatus;
-use crate::{Received, Refusal, Signal, Sink, attributes};
+use crate::{Audit, Received, Refusal, Signal, Sink, attributes};
 use ursa_otlp::wire::ResourceAttributes;
 
 /// What a sender is told to wait when nothing can be taken.
@@ -50,6 +51,8 @@ pub struct PipelineInputs {
     pub environment: BTreeMap<String, String>,
     /// Where it counts.
     pub registry: Registry,
+    /// Directory of the queues on disk, made if it is not there. Without one they are in memory.
+    pub storage: Option<PathBuf>,
 }
 
 /// Receives telemetry as a [`Sink`] and delivers it to backends. Dropped without
@@ -116,7 +119,7 @@ impl Pipeline {
     }
 
     pub(crate) fn start_with(inputs: PipelineInputs, dial: Arc<dyn Dial>) -> Self {
-        let PipelineInputs { environment, registry } = inputs;
+        let PipelineInputs { environment, registry, storage: _ } = inputs;
         let secret = |(name, value): (String, String)| (name, SecretText::from(value));
         let inner = Arc::new(Inner {
             host_name: host_name(&environment),
@@ -153,6 +156,12 @@ impl Pipeline {
         secrets: &BTreeMap<String, SecretText>,
     ) {
         self.inner.reconfigure(config, secrets).await;
+    }
+
+    /// What is remembered of a trace.
+    pub fn audit(&self, trace_id: [u8; 16]) -> Audit {
+        let trace_id = u128::from_be_bytes(trace_id);
+        Audit { trace_id: format!("{trace_id:032x}"), ..Audit::default() }
     }
 
     /// How it stands.
@@ -264,7 +273,12 @@ impl Inner {
         let mut backends: Vec<_> = active.chain(removed).collect();
         backends.sort_by(|one, other| one.name.cmp(&other.name));
         let configured = state.phase != Phase::Unconfigured;
-        PipelineStatus { configured, backends, warnings: state.warnings.clone() }
+        PipelineStatus {
+            configured,
+            backends,
+            orphaned: Vec::new(),
+            warnings: state.warnings.clone(),
+        }
     }
 
     async fn tick(&self) {

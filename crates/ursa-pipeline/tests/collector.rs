@@ -154,7 +154,8 @@ async fn every_span_goes_through_a_collector_and_back() {
     });
     let mut collector = start(&config, folder.path(), [grpc, http]).await;
 
-    let inputs = PipelineInputs { environment: BTreeMap::new(), registry: registry.clone() };
+    let inputs =
+        PipelineInputs { environment: BTreeMap::new(), registry: registry.clone(), storage: None };
     let pipeline = Pipeline::start(inputs);
     let task = json!({
         "resource": {"service.name": "shop", "host.name": "node", "os.type": "linux"},

@@ -90,7 +90,8 @@ async fn failures_are_repeated_or_counted_as_the_protocol_says() {
             assert!((expected..&(expected + 2.0)).contains(&seconds), "{what}: {seconds:?}");
         }
         let status = rig.status("backend").await;
-        let lost: Vec<_> = status.dropped_items.into_iter().filter(|(_, lost)| *lost > 0).collect();
+        let lost = status.dropped_items.iter().filter(|(_, lost)| **lost > 0);
+        let lost: Vec<_> = lost.map(|(reason, lost)| (&**reason, *lost)).collect();
         assert_eq!(lost, losses, "{what}");
         rig.pipeline.shutdown(Duration::ZERO).await;
     }

@@ -33,7 +33,7 @@ impl Rig {
     fn new() -> Self {
         let registry = Registry::new(&[]);
         let environment = BTreeMap::from([("TOKEN".to_owned(), "t0ps3cret".to_owned())]);
-        let inputs = PipelineInputs { environment, registry: registry.clone() };
+        let inputs = PipelineInputs { environment, registry: registry.clone(), storage: None };
         let server = Arc::new(Server::default());
         let dial = Arc::clone(&server);
         Self { pipeline: Pipeline::start_with(inputs, Arc::new(dial)), server, registry }
