@@ -62,6 +62,13 @@ pub enum Refusal {
         /// How long the sender should wait.
         retry_after: Duration,
     },
+    /// Larger than could ever be stored. HTTP 413, gRPC RESOURCE_EXHAUSTED without `RetryInfo`; the
+    /// sender should send less at once.
+    #[error("the request is larger than {limit} bytes, all that the queue can hold")]
+    TooLarge {
+        /// What could be stored at most.
+        limit: usize,
+    },
     /// The request is wrong and will stay so. HTTP 400, gRPC INVALID_ARGUMENT.
     #[error("{reason}")]
     Invalid {

@@ -55,7 +55,7 @@ impl Problem {
     /// The gRPC code. RESOURCE_EXHAUSTED is final without `RetryInfo`.
     pub(super) fn code(&self) -> Code {
         match self {
-            Self::Refused(Refusal::Full { .. })
+            Self::Refused(Refusal::Full { .. } | Refusal::TooLarge { .. })
             | Self::TooLarge { .. }
             | Self::TooMany
             | Self::Busy => Code::RESOURCE_EXHAUSTED,
@@ -78,7 +78,9 @@ impl Problem {
             Self::Refused(Refusal::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Refused(Refusal::Unsupported { .. }) | Self::Path(_) => StatusCode::NOT_FOUND,
             Self::Refused(Refusal::Invalid { .. }) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::TooLarge { .. } | Self::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Refused(Refusal::TooLarge { .. }) | Self::TooLarge { .. } | Self::TooMany => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Encoding(_) | Self::ContentType(..) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
