@@ -31,6 +31,7 @@ mod stream;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use audit::{Audit, AuditStage, AuditVerdict, AuditWindow, AuditedSpan, Stage};
 pub use ledger::Ledger;

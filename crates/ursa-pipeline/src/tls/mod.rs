@@ -1,0 +1,49 @@
+//! TLS of backends and of receivers: rustls with aws-lc-rs, TLS 1.2 and 1.3.
+//!
+//! Files are read anew when their content changed, so that certificates can be replaced while
+//! telemetry flows: connections that are open go on, new ones are made with the new files. Files that
+//! do not fit together (a certificate whose key is not there yet) leave the old ones in force.
+//!
+//! Limits: a file has at most 1 MiB.
+//!
+//! Not here: who speaks TLS with whom; sockets.
+
+mod certificate;
+mod client;
+mod files;
+mod server;
+mod trust;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use thiserror::Error;
+
+pub(crate) use certificate::Certificate;
+pub(crate) use client::{ClientTls, Current};
+pub(crate) use server::{ServerFiles, ServerTls};
+pub(crate) use trust::{TlsFailure, Untrusted};
+
+/// Why TLS cannot be set up. It holds no key.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum TlsError {
+    #[error("read {path}: {reason}")]
+    Read { path: String, reason: String },
+    #[error("{path} holds no {what} in PEM")]
+    Missing { path: String, what: &'static str },
+    #[error("{path}: {reason}")]
+    Malformed { path: String, reason: String },
+    #[error("the key in {key} does not belong to the certificate in {cert}")]
+    Mismatch { cert: String, key: String },
+    #[error("the system has no certificate authorities{0}")]
+    NoSystemRoots(String),
+    #[error("{0:?} is neither an IP address nor a DNS name")]
+    ServerName(String),
+    #[error("set up TLS: {0}")]
+    Setup(String),
+}
+
+/// The one provider of cryptography.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
