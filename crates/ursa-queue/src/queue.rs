@@ -1,0 +1,218 @@
+//! The queue as it is used: pushing and taking, and who waits for what.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::{Instant, sleep_until};
+
+use crate::batch::{Batch, Contents, Dropped, Run};
+use crate::clock::Clock;
+use crate::options::{Options, PushError, Record, Recovered};
+use crate::state::{Counts, Due, DueAt, Kind, Lane, Place, State, Taken, Want};
+
+/// A bounded queue of records.
+#[derive(Debug)]
+pub struct Queue {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    state: Mutex<State>,
+    clock: Clock,
+    changed: Notify,
+}
+
+impl Queue {
+    /// A queue that ends with the process.
+    pub fn memory(options: Options) -> Self {
+        let inner = Inner {
+            state: Mutex::new(State::new(Kind::Memory, &options)),
+            clock: Clock::starting_at(0),
+            changed: Notify::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The queue of this directory, which is made if need be, with what waits in it.
+    ///
+    /// # Errors
+    /// The directory cannot be used, another process uses it, or it was written by a version of the
+    /// program that stores otherwise.
+    pub fn open(directory: &Path, options: Options) -> io::Result<(Self, Recovered)> {
+        let _ = (directory, options);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Stores a record: once this returns it is stored as [`Sync`](crate::Sync) says. If the caller
+    /// does not wait for that, it is or is not.
+    ///
+    /// # Errors
+    /// It is not stored, and nothing of it is.
+    #[expect(clippy::unused_async, reason = "a queue on disk stores before it returns")]
+    pub async fn push(&self, record: Record) -> Result<(), PushError> {
+        let at = self.inner.clock.now();
+        let mut state = self.inner.lock();
+        state.reserve(record.bytes.len())?;
+        let wake = state.store(record, at);
+        drop(state);
+        if wake {
+            self.inner.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The lane's next batch, once it is due; none when the queue is closed and nothing is left in
+    /// the lane, in flight or not.
+    pub async fn next(&self, lane: Lane, want: &Want) -> Option<Batch> {
+        loop {
+            if let Some(batch) = self.try_next(lane, want) {
+                return Some(batch);
+            }
+            if self.inner.lock().ended(lane) {
+                return None;
+            }
+            match self.due_at(lane, want) {
+                Due::Now => {}
+                Due::WhenPushed => self.changed().await,
+                Due::At(at) => {
+                    tokio::select! {
+                        () = self.changed() => {}
+                        () = sleep_until(at) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// The lane's next batch, if it is due now: records of one form, in order. Those of other forms
+    /// are passed over and come in batches of their own.
+    pub fn try_next(&self, lane: Lane, want: &Want) -> Option<Batch> {
+        let now = self.inner.clock.now();
+        let mut state = self.inner.lock();
+        if state.due(lane, want, now) != DueAt::Now {
+            return None;
+        }
+        let taken = state.take(lane, want)?;
+        drop(state);
+        Some(self.batch(taken))
+    }
+
+    fn batch(&self, taken: Taken) -> Batch {
+        let Taken { id, form, records, items, bytes, first_at, sources, runs } = taken;
+        let first_at = self.inner.clock.instant(first_at);
+        let home = Arc::downgrade(&self.inner);
+        Batch { id, form, records, items, bytes, first_at, sources, runs, home }
+    }
+
+    /// When the lane's next batch is due.
+    pub fn due_at(&self, lane: Lane, want: &Want) -> Due {
+        let now = self.inner.clock.now();
+        match self.inner.lock().due(lane, want, now) {
+            DueAt::Now => Due::Now,
+            DueAt::At(stamp) => Due::At(self.inner.clock.instant(stamp)),
+            DueAt::WhenPushed => Due::WhenPushed,
+        }
+    }
+
+    /// Waits until something may be due that was not when [`due_at`](Self::due_at) was last asked:
+    /// something was pushed where nothing waited, or enough of it; a batch came back; the queue was
+    /// closed. For one consumer: one change wakes one.
+    pub fn changed(&self) -> Notified<'_> {
+        self.inner.changed.notified()
+    }
+
+    /// The contents of a batch. What cannot be read is given up: it leaves the queue and the batch.
+    ///
+    /// # Errors
+    /// Nothing could be read for now (too many open files, say); the batch is as it was.
+    #[expect(clippy::unused_async, reason = "a queue on disk reads")]
+    pub async fn read(&self, batch: &mut Batch) -> io::Result<Contents> {
+        let places = self.inner.lock().places(&batch.runs);
+        let mut contents = Contents::default();
+        for (_, place) in places {
+            if let Place::Memory(bytes) = place {
+                contents.records.push(bytes);
+            }
+        }
+        Ok(contents)
+    }
+
+    /// Forgets a batch for good: its fate is known. In any order.
+    pub fn settle(&self, mut batch: Batch) {
+        debug_assert!(batch.is_of(&self.inner), "a batch of another queue");
+        let runs = std::mem::take(&mut batch.runs);
+        self.inner.lock().settle(&runs);
+        self.inner.changed.notify_one();
+    }
+
+    /// Gives a batch back to where it was: what it held is next in its lane.
+    pub fn release(&self, batch: Batch) {
+        drop(batch);
+    }
+
+    /// Takes the records from this one on out of a batch, as a batch of their own; none if there are
+    /// none.
+    pub fn split_off(&self, batch: &mut Batch, at: usize) -> Option<Batch> {
+        let taken = self.inner.lock().divide(&mut batch.runs, at)?;
+        let split = self.batch(taken);
+        batch.records -= split.records;
+        batch.items -= split.items;
+        batch.bytes -= split.bytes;
+        batch.sources.subtract(&split.sources);
+        Some(split)
+    }
+
+    /// Makes all that waits now the backlog. What is pushed from now on is live, until nothing is left
+    /// of the backlog: then there is one lane again.
+    pub fn split_lanes(&self) {
+        self.inner.lock().split_lanes();
+        self.inner.changed.notify_one();
+    }
+
+    /// Drops what waits and is older than [`Options::max_age`] at `now`.
+    pub fn expire(&self, now: Instant) -> Dropped {
+        self.inner.lock().expire(self.inner.clock.at(now))
+    }
+
+    /// What is stored now.
+    pub fn counts(&self) -> Counts {
+        let now = self.inner.clock.now();
+        self.inner.lock().counts(now)
+    }
+
+    /// Whether nothing waits, is in flight or is being written.
+    pub fn is_empty(&self) -> bool {
+        self.inner.lock().is_empty()
+    }
+
+    /// Changes how much may be stored. What is stored stays.
+    pub fn resize(&self, capacity: u64) {
+        self.inner.lock().resize(capacity);
+    }
+
+    /// Takes no more; what waits is due at once.
+    pub fn close(&self) {
+        self.inner.lock().closed = true;
+        self.inner.changed.notify_one();
+    }
+
+    /// Drops all that waits, and says what that was. Batches in flight stay.
+    pub fn clear(&self) -> Dropped {
+        self.inner.lock().clear()
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn give_back(self: &Arc<Self>, runs: &[Run]) {
+        self.lock().release(runs);
+        self.changed.notify_one();
+    }
+}
