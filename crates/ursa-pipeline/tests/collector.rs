@@ -45,7 +45,7 @@ fn collector() -> PathBuf {
     let given = std::env::var_os("URSA_OTELCOL").map(PathBuf::from);
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let cached = || Some(cache.or_else(home)?.join("ursa/peers/otelcol/0.162.0/otelcol"));
+    let cached = || Some(cache.or_else(home)?.join("ursa/peers/otelcol/0.162.0-2/otelcol"));
     let path = given.or_else(cached).expect("HOME is set");
     assert!(path.exists(), "{} is missing: run cargo xtask peers", path.display());
     path

