@@ -1,6 +1,7 @@
 //! What is handed out, and what is said about what is gone.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -117,6 +118,11 @@ impl Drop for Batch {
 }
 
 impl Batch {
+    /// The numbers of its records: they follow each other, less what other batches hold.
+    pub fn numbers(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.runs.iter().map(|run| run.first..run.first + run.count)
+    }
+
     pub(crate) fn is_of(&self, queue: &Arc<Inner>) -> bool {
         std::ptr::eq(self.home.as_ptr(), Arc::as_ptr(queue))
     }

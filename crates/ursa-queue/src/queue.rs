@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -48,21 +49,23 @@ impl Queue {
     }
 
     /// Stores a record: once this returns it is stored as [`Sync`](crate::Sync) says. If the caller
-    /// does not wait for that, it is or is not.
+    /// does not wait for that, it is or is not. Returns the record's number, which
+    /// [`Batch::numbers`] names it by.
     ///
     /// # Errors
     /// It is not stored, and nothing of it is.
     #[expect(clippy::unused_async, reason = "a queue on disk stores before it returns")]
-    pub async fn push(&self, record: Record) -> Result<(), PushError> {
+    pub async fn push(&self, record: Record) -> Result<u64, PushError> {
         let at = self.inner.clock.now();
         let mut state = self.inner.lock();
         state.reserve(record.bytes.len())?;
+        let number = state.next;
         let wake = state.store(record, at);
         drop(state);
         if wake {
             self.inner.changed.notify_one();
         }
-        Ok(())
+        Ok(number)
     }
 
     /// The lane's next batch, once it is due; none when the queue is closed and nothing is left in
@@ -192,6 +195,11 @@ impl Queue {
     /// Changes how much may be stored. What is stored stays.
     pub fn resize(&self, capacity: u64) {
         self.inner.lock().resize(capacity);
+    }
+
+    /// Changes what [`expire`](Self::expire) takes for too old.
+    pub fn set_max_age(&self, max_age: Option<Duration>) {
+        self.inner.lock().set_max_age(max_age);
     }
 
     /// Takes no more; what waits is due at once.

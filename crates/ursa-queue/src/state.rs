@@ -89,6 +89,8 @@ pub struct SourceCounts {
     pub in_flight_items: u64,
     /// All that was ever stored since the queue was opened.
     pub entered_items: u64,
+    /// Those of them that could not be read any more: [`Contents::damaged`](crate::Contents).
+    pub damaged_items: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -711,6 +713,19 @@ impl State {
 
     pub(crate) fn resize(&mut self, capacity: u64) {
         self.capacity = capacity;
+    }
+
+    pub(crate) fn set_max_age(&mut self, max_age: Option<Duration>) {
+        self.max_age = max_age;
+    }
+
+    /// Forgets records in flight that cannot be read.
+    pub(crate) fn damage(&mut self, runs: &[Run]) -> Dropped {
+        let dropped = self.settle(runs);
+        for (source, items) in dropped.sources.iter() {
+            self.sources.entry(source).or_default().damaged_items += items;
+        }
+        dropped
     }
 
     pub(crate) fn is_empty(&self) -> bool {
