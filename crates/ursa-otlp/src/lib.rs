@@ -8,7 +8,9 @@
 mod form;
 pub mod json;
 mod signal;
+mod spans;
 pub mod wire;
+pub mod zipkin;
 
 pub use form::Form;
 pub use signal::Signal;

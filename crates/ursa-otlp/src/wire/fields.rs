@@ -118,7 +118,7 @@ pub(super) fn check_varints(mut packed: &[u8]) -> Result<(), WireError> {
 }
 
 /// Writes a varint.
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
@@ -127,24 +127,24 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Bytes that [`put_varint`] writes.
-pub(super) fn varint_length(value: u64) -> usize {
+pub(crate) fn varint_length(value: u64) -> usize {
     let bits = 64_u32.saturating_sub((value | 1).leading_zeros());
     bits.div_ceil(7) as usize
 }
 
 /// Writes tag and length of a field of wire type 2.
-pub(super) fn put_head(out: &mut Vec<u8>, number: u32, length: usize) {
+pub(crate) fn put_head(out: &mut Vec<u8>, number: u32, length: usize) {
     put_varint(out, u64::from(number) << 3 | 2);
     put_varint(out, length as u64);
 }
 
 /// Bytes that [`put_head`] writes.
-pub(super) fn head_length(number: u32, length: usize) -> usize {
+pub(crate) fn head_length(number: u32, length: usize) -> usize {
     varint_length(u64::from(number) << 3 | 2).saturating_add(varint_length(length as u64))
 }
 
 /// Writes a field of wire type 2.
-pub(super) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     put_head(out, number, bytes.len());
     out.extend_from_slice(bytes);
 }

@@ -14,7 +14,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-mod fields;
+pub(crate) mod fields;
 mod resource;
 mod schema;
 #[cfg(test)]
