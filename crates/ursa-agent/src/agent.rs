@@ -26,7 +26,7 @@ use crate::process::{EnvoyCommand, EnvoyStatus, Supervisor, reopen_logs};
 use crate::relay::{self, EVENTS, Ports};
 use crate::status::Status;
 use crate::telemetry::{Telemetry, TelemetryError};
-use crate::upstream::{ConnectionStatus, Target, TokenSource, Upstream};
+use crate::upstream::{Answers, ConnectionStatus, Target, TokenSource, Upstream};
 use crate::{ads, status};
 
 /// Most bytes of a Unix socket's path (`sun_path` of Linux, less the end mark).
@@ -203,6 +203,7 @@ impl Agent {
         let (relay, relaying) = relay::run(ports, stop.clone());
         tasks.spawn(relaying);
         tasks.spawn(ads::serve(listener, envoy_events, stop.clone()));
+        let admin = Admin { socket: files.admin.clone() };
         let (connection, connection_status) = watch::channel(ConnectionStatus::default());
         let upstream = Upstream {
             target,
@@ -211,6 +212,7 @@ impl Agent {
             events: control_plane_events,
             status: connection,
             registry: registry.clone(),
+            answers: Answers { telemetry: telemetry.clone(), admin: admin.clone() },
         };
         tasks.spawn(upstream.run(stop.clone()));
 
@@ -222,7 +224,6 @@ impl Agent {
             log_level: config.envoy_log_level,
             drain: config.drain,
         };
-        let admin = Admin { socket: files.admin.clone() };
         let (envoy_state, envoy_status) = watch::channel(EnvoyStatus::default());
         let supervisor = Supervisor::new(command, admin.clone(), envoy_state, registry.clone());
         let supervisor = made(supervisor, Path::new("a thread"))?;

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
 use jiff::Timestamp;
 use tokio::time::timeout;
@@ -27,6 +26,7 @@ use crate::generate::Site;
 use crate::measured::Measured;
 use crate::metrics::Metrics;
 use crate::planner::Planner;
+use crate::questions::{Questions, Service};
 use crate::resources::{Applied, ChangeError, Resources, Source};
 use crate::serve::{ListenError, Serving, listen, serve};
 use crate::tokens::{Identity, TokenError, Tokens};
@@ -152,6 +152,14 @@ impl ControlPlane {
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
+        let questions = Arc::<Questions>::default();
+        let asking = Service {
+            questions: Arc::clone(&questions),
+            tokens: Arc::clone(&tokens),
+            metrics: metrics.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
         let ads = AggregatedDiscoveryServiceServer::new(ads).max_decoding_message_size(MAX_REQUEST);
         let serving = Serving {
             tls: Some(TlsAcceptor::from(authority.server(&names, now, &[b"h2"])?)),
@@ -159,7 +167,7 @@ impl ControlPlane {
             http2_only: true,
             grace: GRACE,
         };
-        let ads = Router::new().fallback_service(ads);
+        let ads = asking.router().fallback_service(ads);
         tasks.spawn(serve(xds, ads, serving, stop.clone()));
 
         let is_local = addresses.api.ip().is_loopback();
@@ -171,6 +179,7 @@ impl ControlPlane {
         let api = Api {
             resources: Arc::clone(&resources),
             planner,
+            questions,
             tokens: Arc::clone(&tokens),
             metrics,
             about: Arc::new(About::new(&config.hostname, &instance)),

@@ -27,6 +27,7 @@ mod measured;
 mod metrics;
 mod planner;
 mod proxies;
+mod questions;
 mod resources;
 mod secrets;
 mod serve;

@@ -6,6 +6,7 @@
 //! - [`mod@offline`]: both in one, for Envoy's own `--mode validate`.
 //! - [`json`]: any of these as JSON, for people and for Envoy's command line.
 //! - [`mod@check`]: a second look at the result.
+//! - [`questions`]: what the control plane asks an agent.
 //!
 //! Pure: nothing here opens a file, a socket or a clock, and the same input gives the same bytes.
 //! What is *not* here: policies, stores, and how resources travel.
@@ -15,6 +16,7 @@ pub mod check;
 pub mod json;
 pub mod offline;
 pub mod proxy;
+pub mod questions;
 pub mod resources;
 
 mod cluster;

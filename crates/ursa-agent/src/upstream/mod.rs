@@ -3,6 +3,7 @@
 //! A lost stream is opened again after a wait that grows, with the token read anew. What was told
 //! before stays in force meanwhile; that is the relay's part.
 
+mod answers;
 mod pin;
 mod token;
 
@@ -34,6 +35,7 @@ use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use crate::backoff::Backoff;
 use crate::causes::Causes;
 use crate::relay::{FromControlPlane, WRITES};
+pub(crate) use answers::Answers;
 use token::Token;
 pub use token::{TokenError, TokenSource};
 
@@ -154,6 +156,7 @@ pub(crate) struct Upstream {
     pub(crate) events: mpsc::Sender<FromControlPlane>,
     pub(crate) status: watch::Sender<ConnectionStatus>,
     pub(crate) registry: Registry,
+    pub(crate) answers: Answers,
 }
 
 impl Upstream {
@@ -176,8 +179,7 @@ impl Upstream {
                     self.status.send_replace(ConnectionStatus { connected: true, error: None });
                     said = None;
                     let opened = Instant::now();
-                    let error = self.read(responses, &token).await;
-                    drop(channel);
+                    let error = self.stay(responses, &token, channel).await;
                     connected.set(0.0);
                     backoff.lasted(opened.elapsed());
                     error
@@ -206,10 +208,7 @@ impl Upstream {
         let channel = self.connect(&token).await?;
         let (requests, written) = mpsc::channel(WRITES);
         let mut request = Request::new(ReceiverStream::new(written));
-        let bearer = AsciiMetadataValue::try_from(format!("Bearer {}", token.text.expose()));
-        let mut bearer = bearer.map_err(|_| TokenError::Malformed)?;
-        bearer.set_sensitive(true);
-        request.metadata_mut().insert("authorization", bearer);
+        request.metadata_mut().insert("authorization", bearer(&token)?);
         // The relay speaks first: some servers answer only then.
         if self.events.send(FromControlPlane::Opened(requests)).await.is_err() {
             return Err(StreamError::Ended { words: "the agent stops".to_owned() });
@@ -268,6 +267,26 @@ impl Upstream {
         StreamError::Silent { host: self.target.host.clone(), port: self.target.port }
     }
 
+    /// Passes responses on and answers questions. Returns why there are no more responses.
+    async fn stay(
+        &self,
+        responses: Streaming<DeltaDiscoveryResponse>,
+        token: &Token,
+        channel: Channel,
+    ) -> StreamError {
+        let bearer = match bearer(token) {
+            Ok(bearer) => bearer,
+            Err(error) => return error.into(),
+        };
+        let answering = self.answers.serve(channel, self.target.origin.clone(), bearer);
+        let reading = self.read(responses, token);
+        tokio::pin!(answering, reading);
+        tokio::select! {
+            error = &mut reading => error,
+            () = &mut answering => reading.await,
+        }
+    }
+
     /// Passes responses on. Returns why there are no more.
     async fn read(
         &self,
@@ -289,6 +308,14 @@ impl Upstream {
             return StreamError::Ended { words: words.to_owned() };
         }
     }
+}
+
+/// The token as a header's value.
+fn bearer(token: &Token) -> Result<AsciiMetadataValue, TokenError> {
+    let bearer = AsciiMetadataValue::try_from(format!("Bearer {}", token.text.expose()));
+    let mut bearer = bearer.map_err(|_| TokenError::Malformed)?;
+    bearer.set_sensitive(true);
+    Ok(bearer)
 }
 
 /// An open stream.

@@ -8,6 +8,7 @@ mod index;
 mod inspect;
 mod observe;
 mod page;
+mod pipelines;
 mod problem;
 mod resource;
 mod token;
@@ -24,6 +25,7 @@ pub(crate) use self::index::About;
 pub(crate) use self::problem::Problem;
 use crate::metrics::Metrics;
 use crate::planner::Planner;
+use crate::questions::Questions;
 use crate::resources::Resources;
 use crate::telemetry::Window;
 use crate::tokens::Tokens;
@@ -36,6 +38,7 @@ const MAX_BODY: usize = 8 << 20;
 pub(crate) struct Api {
     pub(crate) resources: Arc<Resources>,
     pub(crate) planner: Arc<Planner>,
+    pub(crate) questions: Arc<Questions>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) metrics: Metrics,
     pub(crate) about: Arc<About>,
@@ -65,6 +68,8 @@ pub(crate) fn router(api: Api, access: Access, others: Router) -> Router {
         .route("/meshes/{mesh}/dataplanes/{name}/_rules", get(inspect::policies))
         .route("/meshes/{mesh}/dataplanes/{name}/_explain", get(inspect::explain))
         .route("/meshes/{mesh}/dataplanes/{name}/_config", get(inspect::config))
+        .route("/telemetry/pipelines", get(pipelines::status))
+        .route("/telemetry/audit/{trace}", get(pipelines::audit))
         .route("/{plural}", get(resource::list_all))
         .route(
             "/meshes/{mesh}",

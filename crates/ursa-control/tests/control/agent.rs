@@ -172,7 +172,7 @@ pub(crate) fn overall(routes: &Value) -> u64 {
     share["numerator"].as_u64().unwrap_or_default() * 100 / of
 }
 
-async fn channel(running: &Running, pin: &str) -> Result<Channel, Status> {
+pub(crate) async fn channel(running: &Running, pin: &str) -> Result<Channel, Status> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let pinned = Arc::new(Pinned { pin: pin.to_owned(), provider: Arc::clone(&provider) });
     let mut config = ClientConfig::builder_with_provider(provider)

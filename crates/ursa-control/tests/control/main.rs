@@ -8,6 +8,7 @@ mod credentials;
 #[path = "../../../ursa-metrics/tests/exposition/mod.rs"]
 mod exposition;
 mod metrics;
+mod questions;
 mod rest;
 mod restart;
 mod secrecy;

@@ -1,0 +1,86 @@
+//! Answering the control plane's questions ([`ursa_envoy::questions`]).
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::client::Grpc;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::transport::{Channel, Uri};
+use tonic::{Code, Request, Status};
+use tonic_prost::ProstCodec;
+use ursa_envoy::questions::{About, Answer, MAX_QUESTIONS, PATH, Question};
+
+use crate::admin::Admin;
+use crate::telemetry::Telemetry;
+
+/// Envoy's counter of spans that it handed over. It counts them before it knows that they arrived.
+const SPANS_SENT: &str = "tracing.opentelemetry.spans_sent";
+
+/// What can be asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Answers {
+    pub(crate) telemetry: Telemetry,
+    pub(crate) admin: Admin,
+}
+
+impl Answers {
+    /// Answers until the control plane ends the stream. One that is too old to ask is left alone.
+    pub(super) async fn serve(&self, channel: Channel, origin: Uri, bearer: AsciiMetadataValue) {
+        match self.converse(channel, origin, bearer).await {
+            Err(status) if status.code() == Code::Unimplemented => {
+                tracing::debug!("the control plane asks no questions");
+            }
+            Err(status) => tracing::debug!(error = status.message(), "no more questions"),
+            Ok(()) => {}
+        }
+    }
+
+    async fn converse(
+        &self,
+        channel: Channel,
+        origin: Uri,
+        bearer: AsciiMetadataValue,
+    ) -> Result<(), Status> {
+        let (answers, outgoing) = mpsc::channel(MAX_QUESTIONS);
+        let mut request = Request::new(ReceiverStream::new(outgoing));
+        request.metadata_mut().insert("authorization", bearer);
+        let mut grpc = Grpc::with_origin(channel, origin);
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let path = http::uri::PathAndQuery::from_static(PATH);
+        let codec = ProstCodec::<Answer, Question>::default();
+        let mut questions = grpc.streaming(request, path, codec).await?.into_inner();
+        while let Some(Question { id, about }) = questions.message().await? {
+            let answer = match self.answer(about).await {
+                Ok(json) => Answer { id, json: json.to_string().into_bytes(), ..Answer::default() },
+                Err(error) => Answer { id, error, ..Answer::default() },
+            };
+            if answers.send(answer).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, about: Option<About>) -> Result<Value, String> {
+        match about {
+            Some(About::Telemetry(_)) => Ok(self.status().await),
+            Some(About::Trace(id)) => {
+                let id = id.try_into().map_err(|_| "a trace id has 16 bytes".to_owned())?;
+                Ok(json!({ "audit": self.telemetry.audit(id).await }))
+            }
+            None => Err("it does not know that question".to_owned()),
+        }
+    }
+
+    /// The pipeline's status, and what Envoy says that it handed over. Envoy's figure proves no
+    /// delivery, and begins anew with each Envoy, so the two are shown beside each other only.
+    async fn status(&self) -> Value {
+        let status = self.telemetry.status().await;
+        let stats = self.admin.stats("tracing.opentelemetry").await.ok();
+        let sent = stats.and_then(|stats| {
+            let found = stats.into_iter().find(|(name, _)| name == SPANS_SENT);
+            found.map(|(_, sent)| sent)
+        });
+        json!({ "status": status, "envoy": { "spansSent": sent } })
+    }
+}
