@@ -11,7 +11,7 @@ use ursa_metrics::Registry;
 use ursa_model::SecretText;
 use ursa_model::pipeline::PipelineConfig;
 use ursa_pipeline::receive::{Bind, BindError, OtlpGrpc, Receiver};
-use ursa_pipeline::{Pipeline, PipelineInputs, PipelineStatus};
+use ursa_pipeline::{Audit, Pipeline, PipelineInputs, PipelineStatus};
 
 use crate::relay::{Own, Verdicts};
 
@@ -88,6 +88,11 @@ impl Telemetry {
             Some(running) => Some(running.pipeline.status().await),
             None => None,
         }
+    }
+
+    /// What became of a trace's spans; nothing once it is shut down.
+    pub(crate) async fn audit(&self, trace_id: [u8; 16]) -> Option<Audit> {
+        self.running.read().await.as_ref().map(|running| running.pipeline.audit(trace_id))
     }
 
     /// Takes no more, and sends what waits until `deadline` has passed.

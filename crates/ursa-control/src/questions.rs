@@ -192,9 +192,8 @@ async fn listen(stream: &Stream, mut answers: Streaming<Answer>) -> Result<(), S
 }
 
 async fn serve(State(service): State<Service>, request: Request) -> Response {
-    let mut grpc = Grpc::new(ProstCodec::<Question, Answer>::default())
-        .max_decoding_message_size(MAX_ANSWER);
+    let mut grpc =
+        Grpc::new(ProstCodec::<Question, Answer>::default()).max_decoding_message_size(MAX_ANSWER);
     let open = service_fn(move |request| std::future::ready(service.open(request)));
     grpc.streaming(open, request.map(tonic::body::Body::new)).await.map(Body::new)
 }
-

@@ -9,12 +9,16 @@ use tonic::transport::{Channel, Uri};
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 use ursa_envoy::questions::{About, Answer, MAX_QUESTIONS, PATH, Question};
+use ursa_pipeline::{PipelineStatus, Signal};
 
 use crate::admin::Admin;
 use crate::telemetry::Telemetry;
 
 /// Envoy's counter of spans that it handed over. It counts them before it knows that they arrived.
 const SPANS_SENT: &str = "tracing.opentelemetry.spans_sent";
+
+/// The receiver on which Envoy's spans come.
+const OTLP_GRPC: &str = "otlp_grpc";
 
 /// What can be asked.
 #[derive(Debug, Clone)]
@@ -72,8 +76,9 @@ impl Answers {
         }
     }
 
-    /// The pipeline's status, and what Envoy says that it handed over. Envoy's figure proves no
-    /// delivery, and begins anew with each Envoy, so the two are shown beside each other only.
+    /// The pipeline's status; and how many spans Envoy says that it handed over, beside how many came.
+    /// Envoy's figure proves no delivery and begins anew with each Envoy, as the agent's does with each
+    /// agent: the two are an estimate.
     async fn status(&self) -> Value {
         let status = self.telemetry.status().await;
         let stats = self.admin.stats("tracing.opentelemetry").await.ok();
@@ -81,6 +86,14 @@ impl Answers {
             let found = stats.into_iter().find(|(name, _)| name == SPANS_SENT);
             found.map(|(_, sent)| sent)
         });
-        json!({ "status": status, "envoy": { "spansSent": sent } })
+        let received = status.as_ref().map(received);
+        json!({ "status": status, "envoy": { "spansSent": sent, "received": received } })
     }
+}
+
+/// Spans that came from Envoy. Each backend's account knows them all.
+fn received(status: &PipelineStatus) -> u64 {
+    let traces = status.backends.iter().filter(|backend| backend.signal == Signal::Traces);
+    let from_envoy = traces.filter_map(|backend| backend.sources.get(OTLP_GRPC));
+    from_envoy.map(|ledger| ledger.received).max().unwrap_or(0)
 }

@@ -32,9 +32,11 @@ async fn stream(running: &Running, token: &str) -> Result<Stream, Status> {
 async fn answer((mut questions, answers): Stream) {
     while let Ok(Some(Question { id, about })) = questions.message().await {
         let answer = match about.unwrap() {
-            About::Telemetry(_) => {
-                Answer { id, json: br#"{"status": {"configured": true}}"#.into(), ..Answer::default() }
-            }
+            About::Telemetry(_) => Answer {
+                id,
+                json: br#"{"status": {"configured": true}}"#.into(),
+                ..Answer::default()
+            },
             About::Trace(trace) => Answer { id, error: format!("{trace:x?}"), ..Answer::default() },
         };
         // One that nobody asked for changes nothing.
