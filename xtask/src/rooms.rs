@@ -9,12 +9,13 @@ use serde_json::Value;
 use crate::project::{cargo, root, run_quietly};
 
 /// Bottom to top: each may use only those before it, in tests too.
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 12] = [
     "ursa-model",
     "ursa-metrics",
     "ursa-otlp",
     "ursa-queue",
     "ursa-pipeline",
+    "ursa-gateway",
     "ursa-envoy",
     "ursa-policies",
     "ursa-store",
@@ -24,13 +25,26 @@ const ROOMS: [&str; 11] = [
 ];
 
 /// What a room must not know, though it lies below.
-const MUST_NOT_KNOW: [(&str, &[&str]); 6] = [
+const MUST_NOT_KNOW: [(&str, &[&str]); 9] = [
     ("ursa-metrics", &["ursa-model"]),
     ("ursa-otlp", &["ursa-metrics"]),
     ("ursa-queue", &["ursa-model", "ursa-metrics", "ursa-otlp"]),
-    ("ursa-envoy", &["ursa-pipeline", "ursa-otlp", "ursa-queue", "ursa-metrics"]),
-    ("ursa-store", &["ursa-pipeline", "ursa-otlp", "ursa-queue", "ursa-envoy", "ursa-policies"]),
-    ("ursa-agent", &["ursa-policies"]),
+    ("ursa-gateway", &["ursa-otlp", "ursa-queue"]),
+    ("ursa-envoy", &["ursa-gateway", "ursa-pipeline", "ursa-otlp", "ursa-queue", "ursa-metrics"]),
+    ("ursa-policies", &["ursa-gateway"]),
+    (
+        "ursa-store",
+        &[
+            "ursa-gateway",
+            "ursa-pipeline",
+            "ursa-otlp",
+            "ursa-queue",
+            "ursa-envoy",
+            "ursa-policies",
+        ],
+    ),
+    ("ursa-control", &["ursa-gateway"]),
+    ("ursa-agent", &["ursa-policies", "ursa-gateway"]),
 ];
 
 /// Rooms that take values and return values. Their tests may do more.

@@ -20,6 +20,7 @@
 
 pub mod agent;
 pub mod control;
+pub mod gateway;
 mod metric;
 pub mod pipeline;
 mod registry;
@@ -33,10 +34,13 @@ pub use usage::Usage;
 
 /// Every metric.
 pub const CATALOGUE: &[&[&Metric]] =
-    &[control::METRICS, agent::METRICS, pipeline::RECEIVERS, pipeline::BACKENDS];
+    &[control::METRICS, agent::METRICS, gateway::METRICS, pipeline::RECEIVERS, pipeline::BACKENDS];
 
 /// What a control plane shows.
 pub const CONTROL_PLANE: &[&[&Metric]] = &[control::METRICS, pipeline::RECEIVERS];
 
 /// What an agent shows.
 pub const AGENT: &[&[&Metric]] = &[agent::METRICS, pipeline::RECEIVERS, pipeline::BACKENDS];
+
+/// What a gateway shows.
+pub const GATEWAY: &[&[&Metric]] = &[gateway::METRICS, pipeline::RECEIVERS, pipeline::BACKENDS];

@@ -5,7 +5,8 @@ mod exposition;
 use std::collections::BTreeSet;
 
 use ursa_metrics::{
-    AGENT, CATALOGUE, CONTROL_PLANE, FOLDED, Kind, MAX_SERIES, Metric, Registry, control, pipeline,
+    AGENT, CATALOGUE, CONTROL_PLANE, FOLDED, GATEWAY, Kind, MAX_SERIES, Metric, Registry, control,
+    pipeline,
 };
 
 fn all() -> impl Iterator<Item = &'static Metric> {
@@ -44,11 +45,12 @@ fn every_metric_is_emitted_under_its_name_with_its_labels() {
 }
 
 #[test]
-fn every_metric_is_of_the_control_plane_or_of_agents() {
+fn every_metric_is_of_the_control_plane_of_agents_or_of_gateways() {
     let names = |rooms: &[&[&Metric]]| -> BTreeSet<_> {
         rooms.iter().copied().flatten().map(|metric| metric.name).collect()
     };
-    assert_eq!(&names(CONTROL_PLANE) | &names(AGENT), names(CATALOGUE));
+    let all = &(&names(CONTROL_PLANE) | &names(AGENT)) | &names(GATEWAY);
+    assert_eq!(all, names(CATALOGUE));
 }
 
 #[test]

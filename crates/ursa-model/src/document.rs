@@ -314,7 +314,7 @@ fn with_spec(written: &Node, spec: &Node, spec_path: &Path) -> Node {
 }
 
 /// The spec without what the schema refused, so that its other parts can be validated; and the paths of what only stands in for something.
-fn without_refused(
+pub(crate) fn without_refused(
     spec: &Node,
     spec_path: &Path,
     found: &[Violation],

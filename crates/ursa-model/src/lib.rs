@@ -11,6 +11,7 @@ pub mod dataplane;
 pub mod document;
 pub mod duration;
 mod envelope;
+pub mod gateway;
 pub mod key;
 pub mod kind;
 pub mod mesh;

@@ -5,6 +5,7 @@ mod completion;
 pub(crate) mod cp;
 mod delete;
 mod dp;
+mod gateway;
 mod get;
 pub(crate) mod proxy;
 mod token;
@@ -69,6 +70,7 @@ enum Command {
     Token(token::Arguments),
     Cp(cp::Arguments),
     Dp(dp::Arguments),
+    Gateway(gateway::Arguments),
     Completion(completion::Arguments),
     #[command(hide = true)]
     DemoService(demo::Arguments),
@@ -101,11 +103,15 @@ pub(crate) fn run(cli: Cli, output: Output) -> Outcome {
         ));
     }
     let workers = command.workers();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .enable_all()
-        .build()
-        .doing("start the runtime")?;
+    // One thread does without a second: the one that waits is the one that works.
+    let alone = workers == 1 && matches!(command, Command::Gateway(_));
+    let mut builder = if alone {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime =
+        builder.worker_threads(workers).enable_all().build().doing("start the runtime")?;
     let outcome = runtime.block_on(async {
         match command {
             Command::Up(arguments) => up::run(arguments, output).await,
@@ -121,6 +127,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Outcome {
             Command::Token(arguments) => token::run(arguments, &global.server, output).await,
             Command::Cp(arguments) => cp::run(arguments, output).await,
             Command::Dp(arguments) => dp::run(arguments, output).await,
+            Command::Gateway(arguments) => gateway::run(arguments, output).await,
             Command::Completion(arguments) => completion::run(&arguments, output),
             Command::DemoService(arguments) => demo::run(arguments).await,
             Command::ExecTied(_) => Ok(ExitCode::FAILURE),
@@ -138,6 +145,7 @@ impl Command {
             Self::Cp(_) | Self::Up(_) => {
                 std::thread::available_parallelism().map_or(2, |n| n.get().min(8))
             }
+            Self::Gateway(arguments) => arguments.workers(),
             _ => 1,
         }
     }

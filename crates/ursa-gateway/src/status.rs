@@ -1,0 +1,78 @@
+//! What the gateway says of itself, over HTTP: `/ready`, `/metrics`, `/status`.
+//!
+//! `/status` has the pipeline's part under `telemetry`, as the agent's has, so that whoever reads
+//! the one reads the other.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use ursa_metrics::{Registry, Usage, gateway as metrics};
+use ursa_pipeline::Pipeline;
+
+/// Everything that can be asked. Clones ask the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pipeline: Arc<Pipeline>,
+    registry: Registry,
+    /// CPU seconds of the last look, to count what came since.
+    cpu: Arc<Mutex<f64>>,
+}
+
+impl Asked {
+    pub(crate) fn new(pipeline: Arc<Pipeline>, registry: Registry) -> Self {
+        Self { pipeline, registry, cpu: Arc::default() }
+    }
+
+    async fn json(&self) -> Value {
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "telemetry": self.pipeline.status().await,
+        })
+    }
+
+    fn metrics(&self) -> String {
+        if let Some(usage) = Usage::own() {
+            let gauge = |metric| self.registry.gauge(metric).with(&[]);
+            gauge(&metrics::PROCESS_RESIDENT_MEMORY_BYTES).set(usage.resident);
+            gauge(&metrics::PROCESS_OPEN_FDS).set(usage.open_fds);
+            let mut last = self.cpu.lock().unwrap_or_else(PoisonError::into_inner);
+            let counter = self.registry.seconds_counter(&metrics::PROCESS_CPU_SECONDS);
+            counter.with(&[]).inc_by((usage.cpu - *last).max(0.0));
+            *last = usage.cpu;
+        }
+        self.registry.encode()
+    }
+}
+
+/// Serves until `stop`.
+pub(crate) async fn serve(listener: TcpListener, asked: Asked, stop: CancellationToken) {
+    let router = Router::new()
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/status", get(show))
+        .with_state(asked);
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!(%error, "serving the status ended");
+    }
+}
+
+async fn ready() -> impl IntoResponse {
+    (StatusCode::OK, "ready\n")
+}
+
+async fn metrics(State(asked): State<Asked>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, ursa_metrics::CONTENT_TYPE)], asked.metrics())
+}
+
+async fn show(State(asked): State<Asked>) -> impl IntoResponse {
+    Json(asked.json().await)
+}
