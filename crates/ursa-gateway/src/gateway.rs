@@ -124,6 +124,7 @@ impl Gateway {
         let pipeline = Arc::new(Pipeline::start(PipelineInputs {
             environment: environment.clone(),
             registry: registry.clone(),
+            storage: folder,
         }));
         pipeline.reconfigure(file.pipeline(), &BTreeMap::new()).await;
         let receivers = Receivers::new(pipeline.sink(), registry.clone(), environment);

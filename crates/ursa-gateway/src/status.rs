@@ -1,11 +1,12 @@
-//! What the gateway says of itself, over HTTP: `/ready`, `/metrics`, `/status`.
+//! What the gateway says of itself, over HTTP: `/ready`, `/metrics`, `/status`,
+//! `/audit/{trace}`.
 //!
 //! `/status` has the pipeline's part under `telemetry`, as the agent's has, so that whoever reads
 //! the one reads the other.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use ursa_metrics::{Registry, Usage, gateway as metrics};
-use ursa_pipeline::Pipeline;
+use ursa_pipeline::{Audit, Pipeline};
 
 /// Everything that can be asked. Clones ask the same.
 #[derive(Debug, Clone)]
@@ -58,6 +59,7 @@ pub(crate) async fn serve(listener: TcpListener, asked: Asked, stop: Cancellatio
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/status", get(show))
+        .route("/audit/{trace}", get(audit))
         .with_state(asked);
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(error) = served.await {
@@ -75,4 +77,21 @@ async fn metrics(State(asked): State<Asked>) -> impl IntoResponse {
 
 async fn show(State(asked): State<Asked>) -> impl IntoResponse {
     Json(asked.json().await)
+}
+
+async fn audit(
+    State(asked): State<Asked>,
+    Path(trace): Path<String>,
+) -> Result<Json<Audit>, (StatusCode, String)> {
+    let id = trace_id(&trace).ok_or_else(|| {
+        (StatusCode::BAD_REQUEST, format!("`{trace}` is no trace id: it has 32 hex digits\n"))
+    })?;
+    Ok(Json(asked.pipeline.audit(id)))
+}
+
+/// The id that 32 hex digits write.
+fn trace_id(text: &str) -> Option<[u8; 16]> {
+    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = u128::from_str_radix(text, 16).ok().filter(|_| digits)?;
+    Some(id.to_be_bytes())
 }

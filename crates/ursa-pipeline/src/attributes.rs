@@ -3,6 +3,9 @@
 //! Weakest first: what is detected here (only where the telemetry does not say it itself),
 //! `OTEL_RESOURCE_ATTRIBUTES` of the environment, what the control plane knows of the proxy, what
 //! the policies say. The last three win over what the telemetry says.
+//!
+//! A pipeline that stands beside no proxy (a gateway: no facts, nothing known) passes on what others
+//! said of themselves, so neither what is detected here nor the environment counts.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +28,9 @@ pub(crate) fn of(
     host_name: Option<&str>,
 ) -> (ResourceAttributes, Vec<String>) {
     let mut warnings = Vec::new();
-    let mut set = from_environment(variable(OTEL_RESOURCE_ATTRIBUTES), &mut warnings);
+    let for_others = config.facts.is_empty() && config.resource.is_empty();
+    let of_environment = variable(OTEL_RESOURCE_ATTRIBUTES).filter(|_| !for_others);
+    let mut set = from_environment(of_environment, &mut warnings);
     set.extend(config.resource.clone());
     let lookup = |name: &str| match name.strip_prefix(ENV) {
         Some(name) => variable(name),
@@ -43,7 +48,8 @@ pub(crate) fn of(
             )),
         }
     }
-    (ResourceAttributes::new(&set, &detected(config, host_name)), warnings)
+    let fill = if for_others { BTreeMap::new() } else { detected(config, host_name) };
+    (ResourceAttributes::new(&set, &fill), warnings)
 }
 
 /// Semantic conventions: host, os, service.
@@ -126,6 +132,14 @@ mod tests {
         ]);
         assert_eq!(attributes, ResourceAttributes::new(&set, &fill));
         assert_eq!(warnings, ["resource attribute lost is left out: k8s.pod has no value"]);
+    }
+
+    #[test]
+    fn what_others_say_of_themselves_is_passed_on() {
+        let config = PipelineConfig::default();
+        let environment = |_: &str| Some("a=env".to_owned());
+        let (attributes, _) = of(&config, &config.traces, environment, Some("node-1"));
+        assert_eq!(attributes, ResourceAttributes::default());
     }
 
     #[test]
