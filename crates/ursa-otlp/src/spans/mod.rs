@@ -9,8 +9,8 @@ mod read;
 mod write;
 
 pub(crate) use groups::{Groups, Resource, Scope};
-pub(crate) use read::{Any, Shared, Span, for_each_span};
-pub(crate) use write::{attribute, bytes, fixed64, text, varint};
+pub(crate) use read::{Any, Message, Shared, Span, for_each_span};
+pub(crate) use write::{any_field, attribute, bytes, fixed32, fixed64, text, varint};
 
 /// `Span.kind`.
 pub(crate) mod kind {
@@ -32,6 +32,8 @@ pub(crate) mod names {
     pub(crate) const SERVICE_NAME: &str = "service.name";
     pub(crate) const SERVICE_VERSION: &str = "service.version";
     pub(crate) const ENVIRONMENT: &str = "deployment.environment.name";
+    /// Before semantic conventions 1.27.
+    pub(crate) const OLD_ENVIRONMENT: &str = "deployment.environment";
     /// What stands for a service without a name (OpenTelemetry, "Resource SDK").
     pub(crate) const UNKNOWN_SERVICE: &str = "unknown_service";
     pub(crate) const SCOPE_NAME: &str = "otel.scope.name";

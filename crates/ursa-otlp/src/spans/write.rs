@@ -78,3 +78,17 @@ fn put_any(out: &mut Vec<u8>, value: Any<'_>) {
         Any::Bytes(bytes) => put_bytes(out, 7, bytes),
     }
 }
+
+/// Writes an `AnyValue` as a field.
+pub(crate) fn any_field(out: &mut Vec<u8>, number: u32, value: Any<'_>) {
+    put_head(out, number, any_length(value));
+    put_any(out, value);
+}
+
+/// Writes a number of four bytes, if it is not 0.
+pub(crate) fn fixed32(out: &mut Vec<u8>, number: u32, value: u32) {
+    if value != 0 {
+        put_varint(out, u64::from(number) << 3 | 5);
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+}
