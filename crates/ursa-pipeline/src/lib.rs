@@ -17,6 +17,7 @@
 mod attributes;
 mod audit;
 mod backend;
+mod compress;
 mod compression;
 mod export;
 mod ledger;

@@ -2,6 +2,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use std::fmt;
 use std::time::Duration;
 
 use ursa_otlp::wire::{Fields, Value};
@@ -31,7 +32,17 @@ pub(crate) struct Failure {
     /// HTTP status or number of the gRPC code; empty without an answer.
     pub(crate) code: String,
     pub(crate) message: String,
+    /// What to do about it, if that can be told.
+    pub(crate) mend: Option<String>,
     pub(crate) again: Again,
+}
+
+impl fmt::Display for Failure {
+    /// Message and mend in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.mend.iter().try_for_each(|mend| write!(f, " ({mend})"))
+    }
 }
 
 /// Whether the same batch may be sent again.

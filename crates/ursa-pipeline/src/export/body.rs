@@ -1,4 +1,4 @@
-//! Request bodies: a batch as it lies in the queue, or compressed.
+//! Request bodies: pieces sent one after the other, as they lie in the queue.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -8,9 +8,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::Payload;
-use crate::compression::gzip;
-
 /// Pieces sent one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Pieces {
@@ -19,16 +16,8 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// The payload as one message, after `prefix(length)`.
-    pub(super) fn of(payload: &Payload, gzipped: bool, prefix: impl Fn(usize) -> Bytes) -> Self {
-        let mut rest: VecDeque<Bytes> = if gzipped {
-            [gzip(payload.requests.iter().map(|request| &**request)).into()].into()
-        } else {
-            payload.requests.iter().cloned().collect()
-        };
-        let message = rest.iter().map(Bytes::len).sum();
-        rest.push_front(prefix(message));
-        rest.retain(|piece| !piece.is_empty());
+    pub(super) fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
+        let rest: VecDeque<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
         let length = rest.iter().map(|piece| piece.len() as u64).sum();
         Self { rest, length }
     }

@@ -2,27 +2,30 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use std::fmt::Debug;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use thiserror::Error;
-use tokio::net::TcpStream;
+use rustls::pki_types::ServerName;
+use tokio_rustls::TlsConnector;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
-use ursa_model::backend::Protocol;
 
-use super::Target;
 use super::body::Pieces;
+use super::dial::Dial;
+use super::proxy::Proxy;
+use super::sniff::{First, Sniffed};
+use super::target::Target;
+use super::trouble::Trouble;
 use crate::stream::Stream;
 use crate::tasks::Tasks;
+use crate::tls::{self, ClientTls};
 
 /// What is kept of an answer's body.
 const MAX_ANSWER: usize = 64 << 10;
@@ -32,30 +35,26 @@ const MAX_HEADERS: u32 = 32 << 10;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How bytes travel to a backend.
-#[async_trait]
-pub(crate) trait Dial: Debug + Send + Sync {
-    async fn dial(&self, host: &str, port: u16) -> io::Result<Box<dyn Stream>>;
+/// A connection that is open. That of HTTP/1 has no request on it; that of HTTP/2 is shared.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: Sender,
+    /// Of the TLS files that it was made with.
+    pub(super) generation: u64,
+    pub(super) spoken: SpokenOn,
 }
 
-/// Plain TCP.
 #[derive(Debug)]
-pub(crate) struct Tcp;
-
-#[async_trait]
-impl Dial for Tcp {
-    async fn dial(&self, host: &str, port: u16) -> io::Result<Box<dyn Stream>> {
-        let stream = TcpStream::connect((host, port)).await?;
-        stream.set_nodelay(true)?;
-        Ok(Box::new(stream))
-    }
-}
-
-/// A connection that is open, with no request on it.
-#[derive(Debug)]
-pub(super) enum Connection {
+pub(super) enum Sender {
     Http1(http1::SendRequest<Pieces>),
     Http2(http2::SendRequest<Pieces>),
+}
+
+/// The first bytes that came on a connection: on the wire, and inside of TLS.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SpokenOn {
+    pub(super) wire: First,
+    pub(super) inside: First,
 }
 
 /// An answer, read to its end.
@@ -70,101 +69,150 @@ pub(super) struct Answer {
     pub(super) complete: bool,
 }
 
-/// No answer was had.
-#[derive(Debug, Error)]
-pub(super) enum SendError {
-    #[error("connect to {authority}: {error}")]
-    Connect { authority: String, error: io::Error },
-    #[error("open an HTTP connection: {}", causes(.0))]
-    Handshake(hyper::Error),
-    #[error("send the request: {}", causes(.0))]
-    Send(hyper::Error),
-    #[error("read the answer: {}", causes(.0))]
-    Read(hyper::Error),
+/// How connections to one backend are made.
+#[derive(Debug)]
+pub(super) struct Connector {
+    pub(super) target: Target,
+    pub(super) tls: Option<ClientTls>,
+    pub(super) proxy: Option<Proxy>,
+    pub(super) dial: Arc<dyn Dial>,
+    pub(super) tasks: TaskTracker,
 }
 
-/// An error with its causes, in one line.
-fn causes(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+impl Connector {
+    /// Whether requests name the whole URL, for a proxy that passes each on.
+    pub(super) fn whole_urls(&self) -> Option<&Proxy> {
+        self.proxy.as_ref().filter(|_| self.tls.is_none() && !self.target.http2)
     }
-    text
-}
 
-impl SendError {
-    /// Whether the connection had been closed before the request was handled.
-    pub(super) fn is_stale(&self) -> bool {
-        matches!(self, Self::Send(error)
-            if error.is_canceled() || error.is_closed() || error.is_incomplete_message())
+    /// Opens a connection: TCP, a tunnel, TLS and HTTP, as far as each is wanted. `reached` is told
+    /// when TCP and the tunnel are there.
+    pub(super) async fn open(&self, reached: impl FnOnce()) -> Result<Connection, Trouble> {
+        let spoken = SpokenOn::default();
+        let stream = self.reach().await?;
+        reached();
+        let stream = Sniffed { stream, first: spoken.wire.clone() };
+        let Some(tls) = &self.tls else {
+            let http2 = self.target.http2;
+            let sender = self.http(stream, http2, &spoken).await?;
+            return Ok(Connection { sender, generation: 0, spoken });
+        };
+        let current = tls.current(Duration::ZERO).await.map_err(Trouble::TlsSetup)?;
+        let generation = current.generation;
+        let connecting = TlsConnector::from(current.config).connect(current.name, stream).await;
+        let stream = connecting.map_err(|error| self.target.tls_trouble(tls, &error, &spoken))?;
+        let agreed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let http2 = self.target.http2 || agreed;
+        let stream = Sniffed { stream, first: spoken.inside.clone() };
+        let sender = self.http(stream, http2, &spoken).await?;
+        Ok(Connection { sender, generation, spoken })
     }
-}
 
-impl Connection {
-    pub(super) async fn open(
-        dial: &dyn Dial,
-        target: &Target,
-        tasks: &TaskTracker,
-    ) -> Result<Self, SendError> {
-        let stream = dial.dial(&target.host, target.port).await;
-        let stream = stream
-            .map_err(|error| SendError::Connect { authority: target.authority.clone(), error })?;
+    /// The bytes of a connection, to the backend or to a proxy that passes requests on.
+    async fn reach(&self) -> Result<Box<dyn Stream>, Trouble> {
+        let Some(proxy) = &self.proxy else {
+            let Target { host, port, .. } = &self.target;
+            return self.dial.dial(host, *port).await.map_err(|error| self.target.unreached(&error));
+        };
+        let failed = |error| Trouble::proxy(proxy, error);
+        let dialled = self.dial.dial(&proxy.host, proxy.port).await;
+        let mut stream = dialled.map_err(|error| failed(error.into()))?;
+        if proxy.secure {
+            let tls = ClientTls::new(&ursa_model::backend::Tls::default(), &proxy.host, &[]);
+            let tls: tls::Current =
+                tls.current(Duration::ZERO).await.map_err(Trouble::TlsSetup)?;
+            let name: ServerName<'static> = tls.name;
+            let secured = TlsConnector::from(tls.config).connect(name, stream).await;
+            let secured = secured.map_err(|error| failed(error.into()))?;
+            stream = Box::new(secured);
+        }
+        if self.whole_urls().is_none() {
+            proxy.tunnel(&mut stream, &self.target.authority).await.map_err(failed)?;
+        }
+        Ok(stream)
+    }
+
+    async fn http(
+        &self,
+        stream: impl Stream + 'static,
+        http2: bool,
+        spoken: &SpokenOn,
+    ) -> Result<Sender, Trouble> {
         let io = TokioIo::new(stream);
+        let failed = |error: hyper::Error| {
+            self.target.http_trouble(self.tls.as_ref(), &error, spoken, "open an HTTP connection")
+        };
         let ended = |ended: Result<(), hyper::Error>| {
             if let Err(error) = ended {
                 debug!(%error, "a connection to a backend ended");
             }
         };
-        match target.protocol {
-            Protocol::Grpc => {
-                let (sender, connection) = http2::Builder::new(Tasks(tasks.clone()))
-                    .timer(TokioTimer::new())
-                    .keep_alive_interval(PING_EVERY)
-                    .keep_alive_timeout(PING_TIMEOUT)
-                    .max_header_list_size(MAX_HEADERS)
-                    .handshake(io)
-                    .await
-                    .map_err(SendError::Handshake)?;
-                tasks.spawn(async move { ended(connection.await) });
-                Ok(Self::Http2(sender))
-            }
-            Protocol::Http => {
-                let (sender, connection) = http1::Builder::new()
-                    .max_buf_size(MAX_HEADERS as usize)
-                    .handshake(io)
-                    .await
-                    .map_err(SendError::Handshake)?;
-                tasks.spawn(async move { ended(connection.await) });
-                Ok(Self::Http1(sender))
-            }
+        if http2 {
+            let (sender, connection) = http2::Builder::new(Tasks(self.tasks.clone()))
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING_EVERY)
+                .keep_alive_timeout(PING_TIMEOUT)
+                .max_header_list_size(MAX_HEADERS)
+                .handshake(io)
+                .await
+                .map_err(failed)?;
+            self.tasks.spawn(async move { ended(connection.await) });
+            Ok(Sender::Http2(sender))
+        } else {
+            let (sender, connection) = http1::Builder::new()
+                .max_buf_size(MAX_HEADERS as usize)
+                .handshake(io)
+                .await
+                .map_err(failed)?;
+            self.tasks.spawn(async move { ended(connection.await) });
+            Ok(Sender::Http1(sender))
         }
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        match self {
-            Self::Http1(sender) => !sender.is_closed(),
-            Self::Http2(sender) => !sender.is_closed(),
-        }
-    }
-
-    pub(super) async fn send(&mut self, request: Request<Pieces>) -> Result<Answer, SendError> {
-        let response = match self {
-            Self::Http1(sender) => {
-                sender.ready().await.map_err(SendError::Send)?;
-                sender.send_request(request).await
-            }
-            Self::Http2(sender) => {
-                sender.ready().await.map_err(SendError::Send)?;
-                sender.send_request(request).await
-            }
-        };
-        read(response.map_err(SendError::Send)?).await
     }
 }
 
-async fn read(response: Response<Incoming>) -> Result<Answer, SendError> {
+/// A request had no answer.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    pub(super) error: hyper::Error,
+    /// What was being done.
+    pub(super) doing: &'static str,
+}
+
+impl Unanswered {
+    /// Whether the connection had been closed before the request was handled.
+    pub(super) fn is_stale(&self) -> bool {
+        self.doing == SEND
+            && (self.error.is_canceled()
+                || self.error.is_closed()
+                || self.error.is_incomplete_message())
+    }
+}
+
+const SEND: &str = "send the request";
+const READ: &str = "read the answer";
+
+impl Connection {
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self.sender, Sender::Http2(_))
+    }
+
+    pub(super) async fn send(&mut self, request: Request<Pieces>) -> Result<Answer, Unanswered> {
+        let failed = |error| Unanswered { error, doing: SEND };
+        let response = match &mut self.sender {
+            Sender::Http1(sender) => {
+                sender.ready().await.map_err(failed)?;
+                sender.send_request(request).await
+            }
+            Sender::Http2(sender) => {
+                sender.ready().await.map_err(failed)?;
+                sender.send_request(request).await
+            }
+        };
+        read(response.map_err(failed)?).await
+    }
+}
+
+async fn read(response: Response<Incoming>) -> Result<Answer, Unanswered> {
     let (head, mut incoming) = response.into_parts();
     let mut answer = Answer {
         status: head.status,
@@ -175,10 +223,10 @@ async fn read(response: Response<Incoming>) -> Result<Answer, SendError> {
     };
     let mut body = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
-        match frame.map_err(SendError::Read)?.into_data() {
+        match frame.map_err(|error| Unanswered { error, doing: READ })?.into_data() {
             Ok(data) => {
                 let room = MAX_ANSWER.saturating_sub(body.len());
-                body.extend(data.iter().take(room));
+                body.extend_from_slice(data.get(..room).unwrap_or(&data));
                 if data.len() > room {
                     answer.complete = false;
                     break;
@@ -189,4 +237,24 @@ async fn read(response: Response<Incoming>) -> Result<Answer, SendError> {
     }
     answer.body = body.freeze();
     Ok(answer)
+}
+
+/// An error with its causes, in one line.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl From<tls::TlsError> for io::Error {
+    fn from(error: tls::TlsError) -> Self {
+        Self::other(error)
+    }
 }

@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::AsyncReadExt;
 use ursa_model::SecretText;
-use ursa_model::backend::OpenTelemetryBackend;
+use ursa_model::backend::DeliveryOptions;
 use ursa_model::substitution::{Part, Substitution};
 
 /// Largest file that a header is filled from.
@@ -55,15 +55,14 @@ pub(super) struct Filled {
 }
 
 impl Credentials {
-    pub(super) fn new(spec: &OpenTelemetryBackend, values: Values) -> Self {
-        let mut headers: Vec<(String, Substitution)> = spec
-            .delivery
+    pub(super) fn new(options: &DeliveryOptions, values: Values) -> Self {
+        let mut headers: Vec<(String, Substitution)> = options
             .headers
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let mut basic = None;
-        if let Some(auth) = &spec.delivery.auth {
+        if let Some(auth) = &options.auth {
             if let Some(token) = &auth.bearer_token {
                 let bearer = Substitution::new(format!("Bearer {}", token.written()));
                 headers.push((AUTHORIZATION.as_str().to_owned(), bearer));
@@ -164,8 +163,8 @@ mod tests {
     fn credentials(spec: serde_json::Value) -> Credentials {
         let environment = BTreeMap::from([("TOKEN".to_owned(), SecretText::new("t0ps3cret"))]);
         let secrets = BTreeMap::from([("key".to_owned(), SecretText::new("k3yk3y"))]);
-        let spec = serde_json::from_value(spec).unwrap();
-        Credentials::new(&spec, Values::new(Arc::new(environment), secrets))
+        let options = serde_json::from_value(spec).unwrap();
+        Credentials::new(&options, Values::new(Arc::new(environment), secrets))
     }
 
     #[tokio::test]

@@ -4,39 +4,32 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
 use prost::Message;
 
 use super::answer::{Again, Failure, Outcome, Reason, text_of};
-use super::body::Pieces;
+use super::client::Post;
 use super::connection::Answer;
-use super::{Payload, Target};
+use crate::compress::Encoded;
 use crate::rpc::Status;
 
 /// Who sends.
 pub(super) const AGENT: &str = concat!("Ursa/", env!("CARGO_PKG_VERSION"));
 const PROTOBUF: &str = "application/x-protobuf";
 
-pub(super) fn request(target: &Target, payload: &Payload, gzip: bool) -> Request<Pieces> {
-    let mut request = Request::new(Pieces::of(payload, gzip, |_| Bytes::new()));
-    *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = target.http_path(payload.signal).parse().unwrap_or_default();
-    let headers = request.headers_mut();
-    if let Ok(host) = HeaderValue::try_from(&target.authority) {
-        headers.insert(HOST, host);
-    }
+pub(super) fn post(path: &str, encoded: Encoded) -> Post {
+    let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    if gzip {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if let Some(encoding) = encoded.encoding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
     }
-    request
+    Post { method: Method::POST, path: path.to_owned(), headers, pieces: encoded.pieces }
 }
 
-pub(super) fn outcome(answer: &Answer) -> Outcome {
+pub(super) fn outcome(answer: &Answer, path: &str) -> Outcome {
     if answer.status.is_success() {
         return if is_protobuf(&answer.headers) {
             Outcome::of_response(&answer.body)
@@ -44,25 +37,46 @@ pub(super) fn outcome(answer: &Answer) -> Outcome {
             of_json(&answer.body)
         };
     }
+    Outcome::Failed(failure(answer, path))
+}
+
+/// What an answer means that is no success, for any backend that speaks HTTP as OTLP does.
+pub(super) fn failure(answer: &Answer, path: &str) -> Failure {
     let code = answer.status.as_u16();
+    let text = message(answer);
+    // The Collector says so with 400.
+    let too_large = code == 413 || (code == 400 && text.contains("request body too large"));
     let again = match code {
         429 | 502 | 503 | 504 => Again::Later(retry_after(&answer.headers, Timestamp::now())),
         _ => Again::Never,
     };
     let reason = match code {
+        _ if too_large => Reason::TooLarge,
         401 | 403 => Reason::Unauthorized,
-        413 => Reason::TooLarge,
         504 => Reason::Timeout,
         429 | 502 | 503 => Reason::Unavailable,
         _ => Reason::Rejected,
     };
-    let text = message(answer);
+    let mend = match code {
+        400 if text.contains("HTTP request to an HTTPS server") => {
+            Some("write `https://` in the endpoint".to_owned())
+        }
+        401 => Some("look at the credentials in `headers` and `auth`".to_owned()),
+        403 => Some("let the backend permit these credentials to write".to_owned()),
+        404 | 405 => Some(format!("nothing takes telemetry at {path}: look at the endpoint's path")),
+        407 => Some("give the proxy's user and password in its URL".to_owned()),
+        415 => Some("the port takes no OTLP in protobuf; look at the endpoint".to_owned()),
+        300..400 => answer.headers.get(LOCATION).map(|location| {
+            format!("it is elsewhere: {}", text_of(location.as_bytes()))
+        }),
+        _ => None,
+    };
     let message = if text.is_empty() {
         answer.status.to_string()
     } else {
         format!("{}: {text}", answer.status)
     };
-    Outcome::Failed(Failure { reason, code: code.to_string(), message, again })
+    Failure { reason, code: code.to_string(), message, mend, again }
 }
 
 fn is_protobuf(headers: &HeaderMap) -> bool {

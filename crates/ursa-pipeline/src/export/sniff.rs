@@ -1,0 +1,91 @@
+//! What a peer speaks, by the first bytes that it sends: for words about a wrong port.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// First bytes that are kept.
+const KEPT: usize = 16;
+
+/// The first bytes that a peer sent, once it did.
+#[derive(Debug, Clone, Default)]
+pub(super) struct First(Arc<OnceLock<Vec<u8>>>);
+
+/// What a peer speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoken {
+    Tls,
+    Http1,
+    Http2,
+}
+
+impl First {
+    pub(super) fn spoken(&self) -> Option<Spoken> {
+        match self.0.get()?.as_slice() {
+            // A record of an alert or a handshake, of TLS 1.x.
+            [0x15 | 0x16, 3, ..] => Some(Spoken::Tls),
+            [b'H', b'T', b'T', b'P', b'/', b'1', ..] => Some(Spoken::Http1),
+            // A SETTINGS frame of stream 0.
+            [0, 0, _, 4, 0 | 1, 0, 0, 0, 0, ..] => Some(Spoken::Http2),
+            _ => None,
+        }
+    }
+}
+
+/// A stream whose first bytes are kept.
+#[derive(Debug)]
+pub(super) struct Sniffed<S> {
+    pub(super) stream: S,
+    pub(super) first: First,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if polled.is_ready() && self.first.0.get().is_none() {
+            let read = buf.filled().get(before..).unwrap_or_default();
+            if !read.is_empty() {
+                self.first.0.get_or_init(|| read.iter().copied().take(KEPT).collect());
+            }
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Sniffed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
