@@ -1,10 +1,8 @@
-//! What is refused in a backend, and which of its fields do nothing yet.
+//! What is refused in a backend, and warned about.
 
 use std::collections::BTreeSet;
 
-use super::{
-    Auth, BackendRef, Compression, DeliveryOptions, OpenTelemetryBackend, RetryPolicy, Tls, TlsMode,
-};
+use super::{Auth, BackendRef, DeliveryOptions, OpenTelemetryBackend, RetryPolicy, Tls, TlsMode};
 use crate::duration::Duration;
 use crate::names;
 use crate::report::Cursor;
@@ -25,27 +23,21 @@ const OWN_HEADERS: [&str; 9] = [
 ];
 
 impl OpenTelemetryBackend {
-    /// Reports contradictions and values that cannot work; warns about fields without effect. The cursor stands on the backend.
+    /// Reports contradictions and values that cannot work; warns about what is unwise. The cursor stands on the backend.
     pub fn validate(&self, cursor: &Cursor<'_>) {
-        match self.resolve() {
-            Ok(delivery) if delivery.tls => {
-                let field = if self.delivery.tls.is_some() { "tls" } else { "endpoint" };
-                cursor.at(field).warn("nothing is sent to this backend until TLS delivery exists");
-            }
-            Ok(_) => {}
-            Err(error) => match error.hint {
+        if let Err(error) = self.resolve() {
+            match error.hint {
                 Some(hint) => cursor.at(error.field).refuse_with_hint(error.message, hint),
                 None => cursor.at(error.field).refuse(error.message),
-            },
+            }
         }
         self.delivery.validate(cursor);
-        cursor.at("env").warn_if_without_effect();
         validate_attributes(&self.resource_attributes, &cursor.at("resourceAttributes"));
     }
 }
 
 impl DeliveryOptions {
-    /// Reports contradictions and values that cannot work; warns about fields without effect. The cursor stands on the backend.
+    /// Reports contradictions and values that cannot work; warns about what is unwise. The cursor stands on the backend.
     pub fn validate(&self, cursor: &Cursor<'_>) {
         if let Some(tls) = &self.tls {
             validate_tls(tls, &cursor.at("tls"));
@@ -59,19 +51,16 @@ impl DeliveryOptions {
                 cursor.at("headers").key(name).refuse("`auth` sets this header already; keep one");
             }
         }
-        if self.compression == Some(Compression::Zstd) {
-            cursor.at("compression").warn("zstd has no effect yet; nothing is compressed");
-        }
         validate_pause(self.timeout, &cursor.at("timeout"));
         if let Some(policy) = &self.retry_policy {
             validate_retry(policy, &cursor.at("retryPolicy"));
         }
-        cursor.at("circuitBreaker").warn_if_without_effect();
         if let Some(breaker) = &self.circuit_breaker {
             validate_pause(breaker.open_for, &cursor.at("circuitBreaker.openFor"));
+            if breaker.consecutive_failures == Some(0) {
+                cursor.at("circuitBreaker.consecutiveFailures").refuse("must be at least 1");
+            }
         }
-        cursor.at("queue.onDisk").warn_if_without_effect();
-        cursor.at("queue.maxAge").warn_if_without_effect();
         if let Some(queue) = &self.queue {
             validate_pause(queue.max_age, &cursor.at("queue.maxAge"));
             if queue.size.is_some_and(|size| size.bytes() == 0) {
@@ -152,6 +141,12 @@ fn validate_tls(tls: &Tls, cursor: &Cursor<'_>) {
         if file.as_ref().is_some_and(|file| !file.starts_with('/')) {
             cursor.at(field).refuse("must be the absolute path of a file");
         }
+    }
+    if tls.insecure_skip_verify && tls.is_on() {
+        cursor.at("insecureSkipVerify").warn_with_hint(
+            "the backend's certificate is not verified: whoever is on the way can read and change telemetry and credentials",
+            "give the authority's certificate as `ca`",
+        );
     }
     if tls.server_name.as_ref().is_some_and(|name| !names::is_host(name)) {
         cursor.at("serverName").refuse("must be a DNS name");

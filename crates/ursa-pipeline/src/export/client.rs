@@ -112,7 +112,10 @@ impl Client {
     pub(super) async fn warning(&self) -> Option<String> {
         let tls = self.connector.tls.as_ref()?;
         if tls.accepts_any() {
-            return Some("insecure: the backend's certificate is not verified (tls.insecureSkipVerify)".to_owned());
+            return Some(
+                "insecure: the backend's certificate is not verified (tls.insecureSkipVerify)"
+                    .to_owned(),
+            );
         }
         let kept = tls.current(LOOK_EVERY).await.ok()?.warning?;
         Some(format!("certificates changed and cannot be used; the old ones stay in force: {kept}"))
@@ -176,7 +179,12 @@ impl Client {
                 Err(error) => {
                     let Connector { target, tls, .. } = &self.connector;
                     let spoken = held.spoken();
-                    return Err(target.http_trouble(tls.as_ref(), &error.error, &spoken, error.doing));
+                    return Err(target.http_trouble(
+                        tls.as_ref(),
+                        &error.error,
+                        &spoken,
+                        error.doing,
+                    ));
                 }
             }
         }

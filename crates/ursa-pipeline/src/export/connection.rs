@@ -112,15 +112,18 @@ impl Connector {
     async fn reach(&self) -> Result<Box<dyn Stream>, Trouble> {
         let Some(proxy) = &self.proxy else {
             let Target { host, port, .. } = &self.target;
-            return self.dial.dial(host, *port).await.map_err(|error| self.target.unreached(&error));
+            return self
+                .dial
+                .dial(host, *port)
+                .await
+                .map_err(|error| self.target.unreached(&error));
         };
         let failed = |error| Trouble::proxy(proxy, error);
         let dialled = self.dial.dial(&proxy.host, proxy.port).await;
         let mut stream = dialled.map_err(|error| failed(error.into()))?;
         if proxy.secure {
             let tls = ClientTls::new(&ursa_model::backend::Tls::default(), &proxy.host, &[]);
-            let tls: tls::Current =
-                tls.current(Duration::ZERO).await.map_err(Trouble::TlsSetup)?;
+            let tls: tls::Current = tls.current(Duration::ZERO).await.map_err(Trouble::TlsSetup)?;
             let name: ServerName<'static> = tls.name;
             let secured = TlsConnector::from(tls.config).connect(name, stream).await;
             let secured = secured.map_err(|error| failed(error.into()))?;

@@ -56,11 +56,8 @@ pub(super) struct Filled {
 
 impl Credentials {
     pub(super) fn new(options: &DeliveryOptions, values: Values) -> Self {
-        let mut headers: Vec<(String, Substitution)> = options
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
+        let mut headers: Vec<(String, Substitution)> =
+            options.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let mut basic = None;
         if let Some(auth) = &options.auth {
             if let Some(token) = &auth.bearer_token {

@@ -62,16 +62,17 @@ pub(super) fn apply(
     };
     let endpoint = variables.get("ENDPOINT");
     if mode == EnvMode::Required && endpoint.is_none() {
-        let names = variables.names("ENDPOINT").map(|(name, _)| name);
-        let names = names.into_iter().flatten().collect::<Vec<_>>().join(" or ");
-        return Err(format!("env.mode is Required, and {names} is not set"));
+        let names = variables.names("ENDPOINT").into_iter().flatten().map(|(name, _)| name);
+        let names = names.collect::<Vec<_>>().join(" or ");
+        return Err(format!("`env.mode` is `Required`, and {names} is not set"));
     }
     variables.apply_protocol(&mut spec)?;
     let endpoint = endpoint.filter(|_| variables.counts(spec.endpoint.is_some()));
     let path = match endpoint {
         Some(endpoint) => variables.apply_endpoint(&mut spec, &endpoint)?,
         None => {
-            let bare = matches!(&spec.endpoint, Some(Endpoint::Text(text)) if !text.contains("://"));
+            let bare =
+                matches!(&spec.endpoint, Some(Endpoint::Text(text)) if !text.contains("://"));
             if bare && spec.delivery.tls.is_none() && variables.insecure()? == Some(false) {
                 spec.delivery.tls = Some(Tls::default());
             }
@@ -114,7 +115,9 @@ impl<'a> Variables<'a> {
             "http/protobuf" => WireProtocol::Http,
             other => {
                 let name = &protocol.name;
-                return Err(format!("{name}: {other:?} is not spoken; `grpc` and `http/protobuf` are"));
+                return Err(format!(
+                    "{name}: {other:?} is not spoken; `grpc` and `http/protobuf` are"
+                ));
             }
         });
         Ok(())
@@ -174,7 +177,7 @@ impl<'a> Variables<'a> {
                 .parse()
                 .map_err(|_| format!("{}: not a number of milliseconds", timeout.name))?;
             let duration = std::time::Duration::from_millis(millis);
-            delivery.timeout = Some(ursa_model::Duration(duration));
+            delivery.timeout = Some(ursa_model::duration::Duration(duration));
         }
         if let Some(compression) =
             self.get("COMPRESSION").filter(|_| self.counts(delivery.compression.is_some()))
@@ -185,7 +188,9 @@ impl<'a> Variables<'a> {
                 "zstd" => Compression::Zstd,
                 other => {
                     let name = &compression.name;
-                    return Err(format!("{name}: {other:?} is not known; `gzip`, `zstd` and `none` are"));
+                    return Err(format!(
+                        "{name}: {other:?} is not known; `gzip`, `zstd` and `none` are"
+                    ));
                 }
             });
         }

@@ -88,9 +88,7 @@ impl FileExporter {
             })
         };
         match written.await {
-            Ok(Ok(unfit)) => {
-                Outcome::Delivered { rejected: 0, message: unfit.unwrap_or_default() }
-            }
+            Ok(Ok(unfit)) => Outcome::Delivered { rejected: 0, message: unfit.unwrap_or_default() },
             Ok(Err(error)) => failed(error.to_string()),
             Err(error) => failed(error.to_string()),
         }
@@ -117,8 +115,9 @@ impl Rotating {
         }
         let written = open.file.write_all(text).and_then(|()| open.file.sync_data());
         if let Err(error) = written {
-            // A part of a line would spoil the next one.
-            open.file.set_len(open.length)?;
+            // A part of what was written would be there twice when it is written again. Where it
+            // cannot be taken back, at least the part of a line is, when the file is opened next.
+            drop(open.file.set_len(open.length));
             return Err(error);
         }
         open.length = open.length.saturating_add(length);
@@ -159,7 +158,7 @@ fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
         let begin = end.saturating_sub(STEP);
         let mut block = Vec::new();
         file.seek(SeekFrom::Start(begin))?;
-        file.by_ref().take(end.saturating_sub(begin)).read_to_end(&mut block)?;
+        Read::by_ref(file).take(end.saturating_sub(begin)).read_to_end(&mut block)?;
         if let Some(at) = block.iter().rposition(|byte| *byte == b'\n') {
             return Ok(begin.saturating_add(at as u64).saturating_add(1));
         }
@@ -245,6 +244,6 @@ mod tests {
         }
         let file = OpenOptions::new().append(true).open(full).unwrap();
         let written = Rotating(Some(Open { file, length: 0 })).append(full, b"1\n", 100, 0);
-        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

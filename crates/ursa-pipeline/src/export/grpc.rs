@@ -38,10 +38,10 @@ const BINARY: GeneralPurpose = GeneralPurpose::new(
 const MAX_TIMEOUT: u128 = 99_999_999;
 
 pub(super) fn post(signal: Signal, encoded: Encoded, timeout: Option<Duration>) -> Post {
-    let length = encoded.pieces.iter().map(Bytes::len).sum();
+    let length: usize = encoded.pieces.iter().map(Bytes::len).sum();
     let mut prefix = BytesMut::with_capacity(PREFIX_BYTES);
     prefix.put_u8(encoded.encoding.is_some().into());
-    prefix.put_u32(u32::try_from::<usize>(length).unwrap_or(u32::MAX));
+    prefix.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
     headers.insert(TE, HeaderValue::from_static("trailers"));

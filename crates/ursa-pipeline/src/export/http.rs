@@ -63,12 +63,15 @@ pub(super) fn failure(answer: &Answer, path: &str) -> Failure {
         }
         401 => Some("look at the credentials in `headers` and `auth`".to_owned()),
         403 => Some("let the backend permit these credentials to write".to_owned()),
-        404 | 405 => Some(format!("nothing takes telemetry at {path}: look at the endpoint's path")),
+        404 | 405 => {
+            Some(format!("nothing takes telemetry at {path}: look at the endpoint's path"))
+        }
         407 => Some("give the proxy's user and password in its URL".to_owned()),
         415 => Some("the port takes no OTLP in protobuf; look at the endpoint".to_owned()),
-        300..400 => answer.headers.get(LOCATION).map(|location| {
-            format!("it is elsewhere: {}", text_of(location.as_bytes()))
-        }),
+        300..400 => answer
+            .headers
+            .get(LOCATION)
+            .map(|location| format!("it is elsewhere: {}", text_of(location.as_bytes()))),
         _ => None,
     };
     let message = if text.is_empty() {

@@ -243,11 +243,8 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Text that is safe on a terminal, and not endless.
 fn shown(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(MAX_VALUE)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut shown: String =
+        text.chars().take(MAX_VALUE).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(MAX_VALUE).is_some() {
         shown.push('…');
     }

@@ -121,7 +121,9 @@ fn excepts(list: &str, host: &str, port: u16) -> bool {
         let name = name.strip_prefix('*').unwrap_or(name);
         match name.strip_prefix('.') {
             Some(_) => host.ends_with(name),
-            None => host.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
+            None => {
+                host.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            }
         }
     })
 }
@@ -151,7 +153,11 @@ impl Proxy {
             "" => (false, PROXY_PORT),
             "http" => (false, HTTP_PORT),
             "https" => (true, HTTPS_PORT),
-            _ => return Err(wrong(&format!("{scheme}:// proxies are not spoken to; http:// and https:// are"))),
+            _ => {
+                return Err(wrong(&format!(
+                    "{scheme}:// proxies are not spoken to; http:// and https:// are"
+                )));
+            }
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (user, place) = match authority.rsplit_once('@') {

@@ -40,7 +40,11 @@ impl Target {
         if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<LookupError>) {
             return Trouble::Lookup(causes(error));
         }
-        Trouble::Connect { authority: self.authority.clone(), kind: error.kind(), words: causes(error) }
+        Trouble::Connect {
+            authority: self.authority.clone(),
+            kind: error.kind(),
+            words: causes(error),
+        }
     }
 
     /// Why there is no TLS.

@@ -36,7 +36,9 @@ pub(super) enum Trouble {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wrong {
     /// TLS, where plaintext was expected.
-    Tls { grpc: bool },
+    Tls {
+        grpc: bool,
+    },
     /// Plaintext, where TLS was expected.
     PlainHttp1,
     PlainHttp2,
@@ -107,9 +109,7 @@ impl Trouble {
             Self::Connect { kind: io::ErrorKind::ConnectionRefused, .. } => {
                 "nothing listens there: look at host and port, and whether the backend runs"
             }
-            Self::Lookup(_) => {
-                "look at the host's name in `endpoint`, and at this host's DNS"
-            }
+            Self::Lookup(_) => "look at the host's name in `endpoint`, and at this host's DNS",
             Self::Connect { .. } => "look at host and port, routes and firewalls",
             Self::Proxy { status: Some(407), .. } => {
                 "give the proxy's user and password in its URL: `http://user:password@host:port`"
@@ -137,13 +137,16 @@ impl Trouble {
             | Self::Tls { .. }
             | Self::Handshake { .. }
             | Self::Protocol {
-                wrong: Wrong::Tls { .. } | Wrong::PlainHttp1 | Wrong::PlainHttp2, ..
+                wrong: Wrong::Tls { .. } | Wrong::PlainHttp1 | Wrong::PlainHttp2,
+                ..
             } => Reason::Tls,
             Self::Timeout { .. } => Reason::Timeout,
             Self::Proxy { status: Some(407), .. } => Reason::Unauthorized,
-            Self::Lookup(_) | Self::Connect { .. } | Self::Proxy { .. } | Self::Protocol { .. } | Self::Http { .. } => {
-                Reason::Unavailable
-            }
+            Self::Lookup(_)
+            | Self::Connect { .. }
+            | Self::Proxy { .. }
+            | Self::Protocol { .. }
+            | Self::Http { .. } => Reason::Unavailable,
         }
     }
 

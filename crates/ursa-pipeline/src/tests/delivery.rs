@@ -167,15 +167,6 @@ async fn an_unset_name_blocks_visibly_while_telemetry_waits() {
     rig.pipeline.shutdown(Duration::ZERO).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn tls_blocks_until_it_is_spoken() {
-    let rig = Rig::with(&[("backend", json!({"endpoint": "https://b"}))]).await;
-    rig.push("one").await.unwrap();
-    rig.wait("blocked", |status| status.backends[0].state == BackendState::Blocked).await;
-    assert!(rig.server.received("b").is_empty());
-    assert_eq!(rig.pipeline.shutdown(Duration::from_secs(1)).await, 1);
-}
-
 fn reply() -> impl Strategy<Value = Reply> {
     prop_oneof![
         4 => Just(Reply::Take),

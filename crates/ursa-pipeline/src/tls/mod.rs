@@ -22,7 +22,7 @@ use thiserror::Error;
 pub(crate) use certificate::Certificate;
 pub(crate) use client::{ClientTls, Current};
 pub(crate) use server::{ServerFiles, ServerTls};
-pub(crate) use trust::{TlsFailure, Untrusted};
+pub(crate) use trust::TlsFailure;
 
 /// Why TLS cannot be set up. It holds no key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

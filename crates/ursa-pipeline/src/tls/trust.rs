@@ -1,6 +1,5 @@
 //! Whether a backend's certificate is accepted, and why a handshake failed, in words.
 
-use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
