@@ -8,6 +8,7 @@
 pub mod datadog;
 mod form;
 pub mod json;
+pub mod process;
 mod signal;
 mod spans;
 pub mod wire;

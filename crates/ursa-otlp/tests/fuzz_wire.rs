@@ -1,8 +1,6 @@
 //! Fuzz target of the wire views. `cargo test` runs the kept corpus (`__fuzz__`) and some random
 //! inputs; `cargo bolero test` searches for more.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

@@ -3,7 +3,7 @@
 //! It travels as JSON between versions of the control plane and of the agent, so fields that are not known are ignored.
 
 mod exporter;
-mod processor;
+pub mod processor;
 
 use std::collections::{BTreeMap, BTreeSet};
 

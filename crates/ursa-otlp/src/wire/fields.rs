@@ -41,21 +41,27 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
+    /// What comes after the fields that were read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    #[inline]
     fn read(&mut self) -> Result<Field<'a>, WireError> {
         let start = self.rest;
         let tag = varint(&mut self.rest)?;
-        let number = u32::try_from(tag >> 3).map_err(|_| WireError::Tag)?;
-        if number == 0 || u64::from(number) > MAX_NUMBER {
-            return Err(WireError::Tag);
-        }
+        let number = match tag >> 3 {
+            number @ 1..=MAX_NUMBER => u32::try_from(number).unwrap_or(u32::MAX),
+            _ => return Err(WireError::Tag),
+        };
         let value = match tag & 7 {
-            0 => Value::Varint(varint(&mut self.rest)?),
-            1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => {
                 let length = varint(&mut self.rest)?;
                 let length = usize::try_from(length).map_err(|_| WireError::Truncated)?;
                 Value::Bytes(self.take(length)?)
             }
+            0 => Value::Varint(varint(&mut self.rest)?),
+            1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
             3 | 4 => return Err(WireError::Group { number }),
             5 => Value::Fixed32(u32::from_le_bytes(self.array()?)),
             _ => return Err(WireError::Tag),
@@ -65,12 +71,14 @@ impl<'a> Fields<'a> {
         Ok(Field { number, value, raw })
     }
 
+    #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(WireError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let (taken, rest) = self.rest.split_first_chunk().ok_or(WireError::Truncated)?;
         self.rest = rest;
@@ -81,6 +89,7 @@ impl<'a> Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<Field<'a>, WireError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
@@ -93,7 +102,18 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-fn varint(rest: &mut &[u8]) -> Result<u64, WireError> {
+#[inline]
+pub(super) fn varint(rest: &mut &[u8]) -> Result<u64, WireError> {
+    match *rest {
+        [byte @ 0..0x80, tail @ ..] => {
+            *rest = tail;
+            Ok(u64::from(*byte))
+        }
+        _ => long_varint(rest),
+    }
+}
+
+fn long_varint(rest: &mut &[u8]) -> Result<u64, WireError> {
     let mut value = 0_u64;
     for shift in (0..64_u32).step_by(7) {
         let (&byte, tail) = rest.split_first().ok_or(WireError::Truncated)?;

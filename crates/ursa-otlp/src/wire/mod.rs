@@ -14,21 +14,24 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod check;
 pub(crate) mod fields;
+mod ids;
 mod resource;
 mod schema;
+mod split;
 #[cfg(test)]
 mod tests;
 mod text;
 
 use thiserror::Error;
 
+pub use check::{Checked, check, inspect};
 pub use fields::{Field, Fields, Value};
+pub use ids::{SpanId, drop_invalid, span_ids};
 pub use resource::ResourceAttributes;
+pub use split::split;
 pub use text::mend_text;
-
-use crate::Signal;
-use schema::{Kind, Message};
 
 /// Messages inside one another that a request may have. Decoders commonly stop at 100.
 pub const MAX_DEPTH: usize = 64;
@@ -70,48 +73,4 @@ pub enum WireError {
     /// Nested deeper than [`MAX_DEPTH`].
     #[error("messages are nested deeper than {MAX_DEPTH}")]
     Depth,
-}
-
-/// Walks a whole export request and counts its spans, data points or log records.
-///
-/// # Errors
-/// The bytes are not a valid request of that signal.
-pub fn check(signal: Signal, request: &[u8]) -> Result<usize, WireError> {
-    walk(request, schema::request(signal), 0)
-}
-
-fn walk(bytes: &[u8], message: &'static Message, depth: usize) -> Result<usize, WireError> {
-    if depth > MAX_DEPTH {
-        return Err(WireError::Depth);
-    }
-    let mut items = 0_usize;
-    for field in Fields::new(bytes) {
-        let Field { number, value, .. } = field?;
-        match (message.kind(number), value) {
-            (Kind::Unknown, _)
-            | (Kind::Varint | Kind::Varints, Value::Varint(_))
-            | (Kind::Fixed32, Value::Fixed32(_))
-            | (Kind::Fixed64 | Kind::Fixed64s, Value::Fixed64(_))
-            | (Kind::Bytes, Value::Bytes(_)) => {}
-            (Kind::Text, Value::Bytes(text)) => {
-                let text = std::str::from_utf8(text);
-                text.map_err(|_| WireError::Text { message: message.name, number })?;
-            }
-            (Kind::Fixed64s, Value::Bytes(packed)) => {
-                if !packed.len().is_multiple_of(8) {
-                    return Err(WireError::Truncated);
-                }
-            }
-            (Kind::Varints, Value::Bytes(packed)) => fields::check_varints(packed)?,
-            (Kind::Message(inner), Value::Bytes(body)) => {
-                items = items.saturating_add(walk(body, inner, depth.saturating_add(1))?);
-            }
-            (Kind::Item(inner), Value::Bytes(body)) => {
-                walk(body, inner, depth.saturating_add(1))?;
-                items = items.saturating_add(1);
-            }
-            _ => return Err(WireError::Type { message: message.name, number }),
-        }
-    }
-    Ok(items)
 }

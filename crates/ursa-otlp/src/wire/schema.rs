@@ -2,8 +2,12 @@
 //!
 //! `opentelemetry/proto/{trace,metrics,logs,resource,common}/v1`.
 
-use Kind::{Bytes, Fixed32, Fixed64, Fixed64s, Item, Message as M, Text, Unknown, Varint, Varints};
+use Kind::{
+    Attribute, Bytes, Fixed32, Fixed64, Fixed64s, Item, Message as M, SpanId, Text, TraceId,
+    Unknown, Varint, Varints,
+};
 
+use super::{Fields, Value, WireError};
 use crate::Signal;
 
 /// A message type.
@@ -13,6 +17,8 @@ pub(super) struct Message {
     pub(super) name: &'static str,
     /// By field number; number 0 does not exist.
     fields: &'static [Kind],
+    /// Whether its ids must be valid ones.
+    pub(super) has_ids: bool,
 }
 
 /// What a field holds.
@@ -34,6 +40,12 @@ pub(super) enum Kind {
     Fixed64s,
     /// Repeated integers, packed or not.
     Varints,
+    /// A trace id, for which other rules than for bytes hold.
+    TraceId,
+    /// A span id.
+    SpanId,
+    /// A `KeyValue`, the commonest message.
+    Attribute,
     /// A message, repeated or not.
     Message(&'static Message),
     /// A message that counts as one item: a span, a data point, a log record.
@@ -55,39 +67,59 @@ pub(super) fn request(signal: Signal) -> &'static Message {
     }
 }
 
+/// How many data points a `Metric` holds.
+pub(super) fn points(metric: &[u8]) -> Result<usize, WireError> {
+    let mut points = 0_usize;
+    for field in Fields::new(metric) {
+        let field = field?;
+        let (Kind::Message(data), Value::Bytes(body)) = (METRIC.kind(field.number), field.value)
+        else {
+            continue;
+        };
+        for field in Fields::new(body) {
+            let is_point = matches!(data.kind(field?.number), Item(_));
+            points = points.saturating_add(usize::from(is_point));
+        }
+    }
+    Ok(points)
+}
+
 const fn message(name: &'static str, fields: &'static [Kind]) -> Message {
-    Message { name, fields }
+    Message { name, fields, has_ids: false }
+}
+
+const fn with_ids(name: &'static str, fields: &'static [Kind]) -> Message {
+    Message { name, fields, has_ids: true }
 }
 
 static TRACES: Message = message("ExportTraceServiceRequest", &[Unknown, M(&RESOURCE_SPANS)]);
 static RESOURCE_SPANS: Message =
     message("ResourceSpans", &[Unknown, M(&RESOURCE), M(&SCOPE_SPANS), Text]);
 static SCOPE_SPANS: Message = message("ScopeSpans", &[Unknown, M(&SCOPE), Item(&SPAN), Text]);
-static SPAN: Message = message(
+static SPAN: Message = with_ids(
     "Span",
     &[
         Unknown,
-        Bytes,         // trace_id
-        Bytes,         // span_id
-        Text,          // trace_state
-        Bytes,         // parent_span_id
-        Text,          // name
-        Varint,        // kind
-        Fixed64,       // start_time_unix_nano
-        Fixed64,       // end_time_unix_nano
-        M(&KEY_VALUE), // attributes
-        Varint,        // dropped_attributes_count
-        M(&EVENT),     // events
-        Varint,        // dropped_events_count
-        M(&LINK),      // links
-        Varint,        // dropped_links_count
-        M(&STATUS),    // status
-        Fixed32,       // flags
+        TraceId,    // trace_id
+        SpanId,     // span_id
+        Text,       // trace_state
+        Bytes,      // parent_span_id
+        Text,       // name
+        Varint,     // kind
+        Fixed64,    // start_time_unix_nano
+        Fixed64,    // end_time_unix_nano
+        Attribute,  // attributes
+        Varint,     // dropped_attributes_count
+        M(&EVENT),  // events
+        Varint,     // dropped_events_count
+        M(&LINK),   // links
+        Varint,     // dropped_links_count
+        M(&STATUS), // status
+        Fixed32,    // flags
     ],
 );
-static EVENT: Message = message("Event", &[Unknown, Fixed64, Text, M(&KEY_VALUE), Varint]);
-static LINK: Message =
-    message("Link", &[Unknown, Bytes, Bytes, Text, M(&KEY_VALUE), Varint, Fixed32]);
+static EVENT: Message = message("Event", &[Unknown, Fixed64, Text, Attribute, Varint]);
+static LINK: Message = message("Link", &[Unknown, Bytes, Bytes, Text, Attribute, Varint, Fixed32]);
 static STATUS: Message = message("Status", &[Unknown, Unknown, Text, Varint]);
 
 static METRICS: Message = message("ExportMetricsServiceRequest", &[Unknown, M(&RESOURCE_METRICS)]);
@@ -109,7 +141,7 @@ static METRIC: Message = message(
         M(&HISTOGRAM),
         M(&EXPONENTIAL),
         M(&SUMMARY),
-        M(&KEY_VALUE), // metadata
+        Attribute, // metadata
     ],
 );
 static GAUGE: Message = message("Gauge", &[Unknown, Item(&NUMBER_POINT)]);
@@ -123,13 +155,13 @@ static NUMBER_POINT: Message = message(
     &[
         Unknown,
         Unknown,
-        Fixed64,       // start_time_unix_nano
-        Fixed64,       // time_unix_nano
-        Fixed64,       // as_double
-        M(&EXEMPLAR),  // exemplars
-        Fixed64,       // as_int
-        M(&KEY_VALUE), // attributes
-        Varint,        // flags
+        Fixed64,      // start_time_unix_nano
+        Fixed64,      // time_unix_nano
+        Fixed64,      // as_double
+        M(&EXEMPLAR), // exemplars
+        Fixed64,      // as_int
+        Attribute,    // attributes
+        Varint,       // flags
     ],
 );
 static HISTOGRAM_POINT: Message = message(
@@ -137,37 +169,37 @@ static HISTOGRAM_POINT: Message = message(
     &[
         Unknown,
         Unknown,
-        Fixed64,       // start_time_unix_nano
-        Fixed64,       // time_unix_nano
-        Fixed64,       // count
-        Fixed64,       // sum
-        Fixed64s,      // bucket_counts
-        Fixed64s,      // explicit_bounds
-        M(&EXEMPLAR),  // exemplars
-        M(&KEY_VALUE), // attributes
-        Varint,        // flags
-        Fixed64,       // min
-        Fixed64,       // max
+        Fixed64,      // start_time_unix_nano
+        Fixed64,      // time_unix_nano
+        Fixed64,      // count
+        Fixed64,      // sum
+        Fixed64s,     // bucket_counts
+        Fixed64s,     // explicit_bounds
+        M(&EXEMPLAR), // exemplars
+        Attribute,    // attributes
+        Varint,       // flags
+        Fixed64,      // min
+        Fixed64,      // max
     ],
 );
 static EXPONENTIAL_POINT: Message = message(
     "ExponentialHistogramDataPoint",
     &[
         Unknown,
-        M(&KEY_VALUE), // attributes
-        Fixed64,       // start_time_unix_nano
-        Fixed64,       // time_unix_nano
-        Fixed64,       // count
-        Fixed64,       // sum
-        Varint,        // scale
-        Fixed64,       // zero_count
-        M(&BUCKETS),   // positive
-        M(&BUCKETS),   // negative
-        Varint,        // flags
-        M(&EXEMPLAR),  // exemplars
-        Fixed64,       // min
-        Fixed64,       // max
-        Fixed64,       // zero_threshold
+        Attribute,    // attributes
+        Fixed64,      // start_time_unix_nano
+        Fixed64,      // time_unix_nano
+        Fixed64,      // count
+        Fixed64,      // sum
+        Varint,       // scale
+        Fixed64,      // zero_count
+        M(&BUCKETS),  // positive
+        M(&BUCKETS),  // negative
+        Varint,       // flags
+        M(&EXEMPLAR), // exemplars
+        Fixed64,      // min
+        Fixed64,      // max
+        Fixed64,      // zero_threshold
     ],
 );
 static BUCKETS: Message = message("Buckets", &[Unknown, Varint, Varints]);
@@ -181,7 +213,7 @@ static SUMMARY_POINT: Message = message(
         Fixed64,      // count
         Fixed64,      // sum
         M(&QUANTILE), // quantile_values
-        M(&KEY_VALUE),
+        Attribute,
         Varint, // flags
     ],
 );
@@ -189,14 +221,12 @@ static QUANTILE: Message = message("ValueAtQuantile", &[Unknown, Fixed64, Fixed6
 static EXEMPLAR: Message = message(
     "Exemplar",
     &[
-        Unknown,
-        Unknown,
-        Fixed64,       // time_unix_nano
-        Fixed64,       // as_double
-        Bytes,         // span_id
-        Bytes,         // trace_id
-        Fixed64,       // as_int
-        M(&KEY_VALUE), // filtered_attributes
+        Unknown, Unknown, Fixed64,   // time_unix_nano
+        Fixed64,   // as_double
+        Bytes,     // span_id
+        Bytes,     // trace_id
+        Fixed64,   // as_int
+        Attribute, // filtered_attributes
     ],
 );
 
@@ -213,7 +243,7 @@ static LOG_RECORD: Message = message(
         Text,    // severity_text
         Unknown,
         M(&ANY_VALUE), // body
-        M(&KEY_VALUE), // attributes
+        Attribute,     // attributes
         Varint,        // dropped_attributes_count
         Fixed32,       // flags
         Bytes,         // trace_id
@@ -223,11 +253,10 @@ static LOG_RECORD: Message = message(
     ],
 );
 
-static RESOURCE: Message = message("Resource", &[Unknown, M(&KEY_VALUE), Varint, M(&ENTITY_REF)]);
+static RESOURCE: Message = message("Resource", &[Unknown, Attribute, Varint, M(&ENTITY_REF)]);
 static ENTITY_REF: Message = message("EntityRef", &[Unknown, Text, Text, Text, Text]);
-static SCOPE: Message =
-    message("InstrumentationScope", &[Unknown, Text, Text, M(&KEY_VALUE), Varint]);
-static KEY_VALUE: Message = message("KeyValue", &[Unknown, Text, M(&ANY_VALUE), Varint]);
+static SCOPE: Message = message("InstrumentationScope", &[Unknown, Text, Text, Attribute, Varint]);
+pub(super) static KEY_VALUE: Message = message("KeyValue", &[Unknown, Text, M(&ANY_VALUE), Varint]);
 static ANY_VALUE: Message = message(
     "AnyValue",
     &[
@@ -243,4 +272,4 @@ static ANY_VALUE: Message = message(
     ],
 );
 static ARRAY_VALUE: Message = message("ArrayValue", &[Unknown, M(&ANY_VALUE)]);
-static KEY_VALUES: Message = message("KeyValueList", &[Unknown, M(&KEY_VALUE)]);
+static KEY_VALUES: Message = message("KeyValueList", &[Unknown, Attribute]);

@@ -25,6 +25,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::Signal;
 
 fn any_value() -> impl Strategy<Value = AnyValue> {
     let leaf = prop_oneof![

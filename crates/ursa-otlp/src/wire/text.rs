@@ -44,6 +44,7 @@ fn mend(
             Kind::Message(inner) | Kind::Item(inner) => {
                 mend(body, copy, inner, depth.saturating_add(1))?;
             }
+            Kind::Attribute => mend(body, copy, &schema::KEY_VALUE, depth.saturating_add(1))?,
             _ => {}
         }
     }
