@@ -112,7 +112,7 @@ impl Drop for Batch {
         if !self.runs.is_empty()
             && let Some(home) = Weak::upgrade(&self.home)
         {
-            Inner::give_back(&home, &std::mem::take(&mut self.runs));
+            home.give_back(&std::mem::take(&mut self.runs));
         }
     }
 }
@@ -121,6 +121,14 @@ impl Batch {
     /// The numbers of its records: they follow each other, less what other batches hold.
     pub fn numbers(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.runs.iter().map(|run| run.first..run.first + run.count)
+    }
+
+    /// Some of its records are not in it any more.
+    pub(crate) fn subtract(&mut self, gone: &Dropped) {
+        self.records = self.records.saturating_sub(usize::try_from(gone.records).unwrap_or(0));
+        self.items -= gone.items;
+        self.bytes -= gone.bytes;
+        self.sources.subtract(&gone.sources);
     }
 
     pub(crate) fn is_of(&self, queue: &Arc<Inner>) -> bool {

@@ -8,12 +8,17 @@
 
 mod batch;
 mod clock;
+mod disk;
 mod options;
 mod queue;
 mod ranges;
 mod state;
+mod worker;
 
 pub use batch::{Batch, Contents, Dropped, Sources};
 pub use options::{Options, PushError, RECOVERED, Record, Recovered, Sync};
 pub use queue::Queue;
 pub use state::{Counts, Due, Lane, SourceCounts, Want};
+
+#[cfg(test)]
+mod tests;

@@ -5,14 +5,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep_until};
 
 use crate::batch::{Batch, Contents, Dropped, Run};
 use crate::clock::Clock;
+use crate::disk;
 use crate::options::{Options, PushError, Record, Recovered};
 use crate::state::{Counts, Due, DueAt, Kind, Lane, Place, State, Taken, Want};
+use crate::worker::Worker;
 
 /// A bounded queue of records.
 #[derive(Debug)]
@@ -23,8 +26,10 @@ pub struct Queue {
 #[derive(Debug)]
 pub(crate) struct Inner {
     state: Mutex<State>,
-    clock: Clock,
+    pub(crate) clock: Clock,
     changed: Notify,
+    /// None in memory.
+    pub(crate) worker: Option<Worker>,
 }
 
 impl Queue {
@@ -34,6 +39,7 @@ impl Queue {
             state: Mutex::new(State::new(Kind::Memory, &options)),
             clock: Clock::starting_at(0),
             changed: Notify::new(),
+            worker: None,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -44,8 +50,12 @@ impl Queue {
     /// The directory cannot be used, another process uses it, or it was written by a version of the
     /// program that stores otherwise.
     pub fn open(directory: &Path, options: Options) -> io::Result<(Self, Recovered)> {
-        let _ = (directory, options);
-        Err(io::ErrorKind::Unsupported.into())
+        let disk::Opened { lock, writer, state, clock, recovered } =
+            disk::open(directory, &options)?;
+        let worker = Worker::new(directory.to_owned(), lock, writer, options.sync);
+        let (state, changed) = (Mutex::new(state), Notify::new());
+        let inner = Inner { state, clock, changed, worker: Some(worker) };
+        Ok((Self { inner: Arc::new(inner) }, recovered))
     }
 
     /// Stores a record: once this returns it is stored as [`Sync`](crate::Sync) says. If the caller
@@ -54,13 +64,15 @@ impl Queue {
     ///
     /// # Errors
     /// It is not stored, and nothing of it is.
-    #[expect(clippy::unused_async, reason = "a queue on disk stores before it returns")]
     pub async fn push(&self, record: Record) -> Result<u64, PushError> {
-        let at = self.inner.clock.now();
+        if self.inner.worker.is_some() {
+            self.inner.lock().reserve(record.bytes.len())?;
+            return Worker::store(&self.inner, record).await;
+        }
         let mut state = self.inner.lock();
         state.reserve(record.bytes.len())?;
         let number = state.next;
-        let wake = state.store(record, at);
+        let wake = state.store(record, self.inner.clock.now());
         drop(state);
         if wake {
             self.inner.changed.notify_one();
@@ -132,14 +144,26 @@ impl Queue {
     ///
     /// # Errors
     /// Nothing could be read for now (too many open files, say); the batch is as it was.
-    #[expect(clippy::unused_async, reason = "a queue on disk reads")]
     pub async fn read(&self, batch: &mut Batch) -> io::Result<Contents> {
-        let places = self.inner.lock().places(&batch.runs);
-        let mut contents = Contents::default();
-        for (_, place) in places {
-            if let Place::Memory(bytes) = place {
-                contents.records.push(bytes);
+        let (sequences, places) = self.inner.lock().places(&batch.runs);
+        let read: Vec<Option<Bytes>> = match &self.inner.worker {
+            Some(worker) if places.iter().any(|place| matches!(place, Place::Disk { .. })) => {
+                worker.read(places).await?
             }
+            _ => places.into_iter().map(Place::into_memory).collect(),
+        };
+        let mut contents = Contents::default();
+        let mut damaged = Vec::new();
+        for (sequence, read) in sequences.into_iter().zip(read) {
+            match read {
+                Some(bytes) => contents.records.push(bytes),
+                None => Run::extend(&mut damaged, sequence),
+            }
+        }
+        if !damaged.is_empty() {
+            contents.damaged = self.inner.lock().damage(&damaged);
+            batch.subtract(&contents.damaged);
+            self.inner.settled();
         }
         Ok(contents)
     }
@@ -149,7 +173,7 @@ impl Queue {
         debug_assert!(batch.is_of(&self.inner), "a batch of another queue");
         let runs = std::mem::take(&mut batch.runs);
         self.inner.lock().settle(&runs);
-        self.inner.changed.notify_one();
+        self.inner.settled();
     }
 
     /// Gives a batch back to where it was: what it held is next in its lane.
@@ -162,10 +186,12 @@ impl Queue {
     pub fn split_off(&self, batch: &mut Batch, at: usize) -> Option<Batch> {
         let taken = self.inner.lock().divide(&mut batch.runs, at)?;
         let split = self.batch(taken);
-        batch.records -= split.records;
-        batch.items -= split.items;
-        batch.bytes -= split.bytes;
-        batch.sources.subtract(&split.sources);
+        batch.subtract(&Dropped {
+            records: split.records as u64,
+            items: split.items,
+            bytes: split.bytes,
+            sources: split.sources.clone(),
+        });
         Some(split)
     }
 
@@ -178,7 +204,8 @@ impl Queue {
 
     /// Drops what waits and is older than [`Options::max_age`] at `now`.
     pub fn expire(&self, now: Instant) -> Dropped {
-        self.inner.lock().expire(self.inner.clock.at(now))
+        let dropped = self.inner.lock().expire(self.inner.clock.at(now));
+        self.inner.dropped(dropped)
     }
 
     /// What is stored now.
@@ -202,6 +229,18 @@ impl Queue {
         self.inner.lock().set_max_age(max_age);
     }
 
+    /// Waits until all that was pushed and settled so far is on disk, in either way of
+    /// [`Sync`](crate::Sync). What is dropped afterwards leaves the directory to others at once.
+    ///
+    /// # Errors
+    /// It is not.
+    pub async fn flush(&self) -> Result<(), PushError> {
+        match &self.inner.worker {
+            Some(_) => Worker::flush(&self.inner).await,
+            None => Ok(()),
+        }
+    }
+
     /// Takes no more; what waits is due at once.
     pub fn close(&self) {
         self.inner.lock().closed = true;
@@ -210,17 +249,37 @@ impl Queue {
 
     /// Drops all that waits, and says what that was. Batches in flight stay.
     pub fn clear(&self) -> Dropped {
-        self.inner.lock().clear()
+        let dropped = self.inner.lock().clear();
+        self.inner.dropped(dropped)
     }
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn give_back(self: &Arc<Self>, runs: &[Run]) {
-        self.lock().release(runs);
+    pub(crate) fn wake(&self) {
         self.changed.notify_one();
+    }
+
+    pub(crate) fn give_back(&self, runs: &[Run]) {
+        self.lock().release(runs);
+        self.wake();
+    }
+
+    /// Has written what is settled, and deleted what nobody needs.
+    fn settled(self: &Arc<Self>) {
+        self.wake();
+        if self.worker.is_some() {
+            Worker::tidy(self);
+        }
+    }
+
+    fn dropped(self: &Arc<Self>, dropped: Dropped) -> Dropped {
+        if dropped.records > 0 {
+            self.settled();
+        }
+        dropped
     }
 }

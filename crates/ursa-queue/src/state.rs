@@ -168,6 +168,8 @@ pub(crate) struct State {
     pub(crate) settled: Ranges,
     /// Segments that nobody needs any more.
     pub(crate) gone: Vec<u64>,
+    /// The segment that is written, if there is one already.
+    written: Option<u64>,
     /// Where the live lane starts, when there are two.
     split: Option<u64>,
     lanes: [LaneState; 2],
@@ -218,6 +220,7 @@ impl State {
             next: 0,
             settled: Ranges::default(),
             gone: Vec::new(),
+            written: None,
             split: None,
             lanes: [LaneState::default(); 2],
             sources: BTreeMap::new(),
@@ -234,6 +237,11 @@ impl State {
             closed: false,
             batches: 0,
         }
+    }
+
+    /// One on disk, of which this is settled, and what else there is is found.
+    pub(crate) fn recovering(options: &Options, settled: Ranges) -> Self {
+        Self { settled, ..Self::new(Kind::Disk, options) }
     }
 
     /// What a record of this length takes of the capacity.
@@ -274,7 +282,8 @@ impl State {
     pub(crate) fn store(&mut self, record: Record, at: Stamp) -> bool {
         let full = self.segments.back().is_none_or(|last| last.bytes >= self.segment_bytes());
         if full {
-            self.begin_segment(self.segments.back().map_or(0, |last| last.number + 1), 0);
+            let number = self.segments.back().map_or(0, |last| last.number + 1);
+            self.begin_segment(number, 0);
         }
         self.publish(record, 0, at)
     }
@@ -285,12 +294,20 @@ impl State {
             last.entries.shrink_to_fit();
         }
         self.segments.push_back(Segment::new(number, mark, self.next));
+        self.written = Some(number);
         self.retire();
     }
 
     /// The segment that is written.
-    pub(crate) fn last_segment(&self) -> Option<u64> {
-        self.segments.back().map(|last| last.number)
+    pub(crate) fn written(&self) -> Option<u64> {
+        self.written
+    }
+
+    /// All that was found is there.
+    pub(crate) fn recovery_ends(&mut self) {
+        self.next = self.next.max(self.settled.end());
+        self.written = None;
+        self.retire();
     }
 
     /// A record is stored at this offset of the last segment. Says whether the consumer is to be
@@ -583,10 +600,7 @@ impl State {
 
     /// Gives up segments of which nothing is needed; not the one that is written.
     fn retire(&mut self) {
-        let written = match self.kind {
-            Kind::Disk => self.last_segment(),
-            Kind::Memory => None,
-        };
+        let written = self.written.filter(|_| self.kind == Kind::Disk);
         let idle = |segment: &Segment| segment.open == 0 && Some(segment.number) != written;
         if !self.segments.iter().any(idle) {
             return;
@@ -643,7 +657,7 @@ impl State {
             self.cache_from = segment.first + index as u64 + 1;
             if index + 1 >= segment.contents.len() {
                 let whole = segment.contents.len() == segment.entries.len();
-                if Some(segment.number) != self.last_segment() && whole {
+                if Some(segment.number) != self.written && whole {
                     self.segments[at].contents = Vec::new();
                 }
             }
@@ -651,7 +665,7 @@ impl State {
     }
 
     /// Where the contents of records in flight are. Those that are settled are left out.
-    pub(crate) fn places(&self, runs: &[Run]) -> Vec<(u64, Place)> {
+    pub(crate) fn places(&self, runs: &[Run]) -> (Vec<u64>, Vec<Place>) {
         let place = |sequence| {
             let (at, index) = self.find(sequence)?;
             let segment = &self.segments[at];
@@ -671,7 +685,7 @@ impl State {
             };
             Some((sequence, place))
         };
-        Run::sequences(runs).filter_map(place).collect()
+        Run::sequences(runs).filter_map(place).unzip()
     }
 
     /// The records of a batch from this one on, as a batch of its own.
@@ -753,6 +767,15 @@ impl State {
             oldest: oldest.map(|entry| Duration::from_micros(now.saturating_sub(entry.at))),
             entered_items: self.entered_items,
             sources: self.sources.iter().map(|(&source, &counts)| (source, counts)).collect(),
+        }
+    }
+}
+
+impl Place {
+    pub(crate) fn into_memory(self) -> Option<Bytes> {
+        match self {
+            Self::Memory(bytes) => Some(bytes),
+            Self::Disk { .. } => None,
         }
     }
 }

@@ -1,0 +1,266 @@
+//! Who writes: one blocking task at a time, and only while there is something to write.
+//!
+//! What is pushed while it writes waits and goes with the next write: the group commit. All of a
+//! group are acknowledged together, or none.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+use tracing::error;
+
+use crate::disk::{self, CursorSlot, Pending, Writer};
+use crate::options::{PushError, Record, Sync};
+use crate::queue::Inner;
+use crate::state::Place;
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    directory: PathBuf,
+    sync: Sync,
+    jobs: Mutex<Jobs>,
+    writer: Mutex<Writer>,
+    tasks: TaskTracker,
+    /// Held as long as the queue is.
+    _lock: File,
+}
+
+/// What is to be done.
+#[derive(Debug, Default)]
+struct Jobs {
+    pending: Vec<Pending>,
+    /// Who waits for that.
+    group: Arc<Group>,
+    /// Something was settled.
+    tidy: bool,
+    /// What was written is to be synced.
+    sync: bool,
+    /// Will ask for that.
+    timer: Option<AbortHandle>,
+    /// The task is there.
+    working: bool,
+}
+
+/// Who waits for the same write.
+#[derive(Debug, Default)]
+struct Group {
+    /// The number of the first record.
+    result: OnceLock<Result<u64, PushError>>,
+    done: Notify,
+}
+
+impl Group {
+    async fn wait(&self) -> Result<u64, PushError> {
+        loop {
+            let mut done = pin!(self.done.notified());
+            done.as_mut().enable();
+            if let Some(result) = self.result.get() {
+                return result.clone();
+            }
+            done.await;
+        }
+    }
+
+    fn finish(&self, result: Result<u64, PushError>) {
+        if self.result.set(result).is_ok() {
+            self.done.notify_waiters();
+        }
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(directory: PathBuf, lock: File, writer: Writer, sync: Sync) -> Self {
+        Self {
+            directory,
+            sync,
+            jobs: Mutex::default(),
+            writer: Mutex::new(writer),
+            tasks: TaskTracker::new(),
+            _lock: lock,
+        }
+    }
+
+    /// Stores a record for which there is room, and says its number.
+    pub(crate) async fn store(inner: &Arc<Inner>, record: Record) -> Result<u64, PushError> {
+        let mut index = 0;
+        let group = Self::join(inner, |jobs| {
+            index = jobs.pending.len() as u64;
+            jobs.pending.push(Pending { record, at: inner.clock.now() });
+        });
+        Ok(group.await? + index)
+    }
+
+    /// Syncs, writes what is settled, and waits until nobody works any more.
+    pub(crate) async fn flush(inner: &Arc<Inner>) -> Result<(), PushError> {
+        let result = Self::join(inner, |jobs| {
+            jobs.sync = true;
+            jobs.tidy = true;
+            if let Some(timer) = jobs.timer.take() {
+                timer.abort();
+            }
+        });
+        let result = result.await;
+        if let Some(worker) = &inner.worker {
+            worker.tasks.close();
+            worker.tasks.wait().await;
+            worker.tasks.reopen();
+        }
+        result.map(|_| ())
+    }
+
+    /// Has written what is settled.
+    pub(crate) fn tidy(inner: &Arc<Inner>) {
+        if let Some(worker) = &inner.worker {
+            worker.order(inner, |jobs| jobs.tidy = true);
+        }
+    }
+
+    /// The contents of records, some of which are not in memory.
+    pub(crate) async fn read(&self, places: Vec<Place>) -> io::Result<Vec<Option<Bytes>>> {
+        let directory = self.directory.clone();
+        let read = self.tasks.spawn_blocking(move || disk::read(&directory, &places));
+        read.await.map_err(io::Error::other)?
+    }
+
+    /// Orders something, and waits until what was ordered so far is written. Says the number of the
+    /// first record of those.
+    async fn join(inner: &Arc<Inner>, order: impl FnOnce(&mut Jobs)) -> Result<u64, PushError> {
+        let Some(worker) = &inner.worker else { return Ok(0) };
+        let mut group = Arc::default();
+        worker.order(inner, |jobs| {
+            order(jobs);
+            group = Arc::clone(&jobs.group);
+        });
+        group.wait().await
+    }
+
+    fn order(&self, inner: &Arc<Inner>, order: impl FnOnce(&mut Jobs)) {
+        let mut jobs = self.lock();
+        order(&mut jobs);
+        if std::mem::replace(&mut jobs.working, true) {
+            return;
+        }
+        drop(jobs);
+        let inner = Arc::clone(inner);
+        match Handle::try_current() {
+            Ok(runtime) => {
+                self.tasks.spawn_blocking_on(move || Self::work(&inner), &runtime);
+            }
+            Err(_) => Self::work(&inner),
+        }
+    }
+
+    /// Works until there is nothing to do.
+    fn work(inner: &Arc<Inner>) {
+        let Some(worker) = &inner.worker else { return };
+        let mut writer = worker.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut again = false;
+        loop {
+            let mut jobs = worker.lock();
+            let idle = jobs.pending.is_empty() && !jobs.tidy && !jobs.sync;
+            if idle && again {
+                jobs.working = false;
+                return;
+            }
+            again = true;
+            let pending = std::mem::take(&mut jobs.pending);
+            let group = std::mem::take(&mut jobs.group);
+            let tidy = std::mem::take(&mut jobs.tidy);
+            let sync = std::mem::take(&mut jobs.sync);
+            drop(jobs);
+            let mut result = Ok(0);
+            if !pending.is_empty() {
+                result = worker.append(inner, &mut writer, pending);
+            }
+            if sync {
+                let synced = writer.sync();
+                if let Err(error) = &synced {
+                    error!(directory = %worker.directory.display(), %error, "cannot sync a queue");
+                }
+                result = synced.and(result);
+            }
+            group.finish(result.map_err(|error| PushError::Storage(error.to_string())));
+            if tidy {
+                let mut state = inner.lock();
+                let gone = std::mem::take(&mut state.gone);
+                let settled = CursorSlot::new(&state.settled);
+                drop(state);
+                writer.tidy(&settled, &gone);
+            }
+        }
+    }
+
+    fn append(
+        &self,
+        inner: &Arc<Inner>,
+        writer: &mut Writer,
+        pending: Vec<Pending>,
+    ) -> io::Result<u64> {
+        let sync = self.sync == Sync::BeforeAcknowledge;
+        let state = inner.lock();
+        let (sequence, segment_bytes) = (state.next, state.segment_bytes());
+        drop(state);
+        let placed = writer.append(&pending, sequence, segment_bytes, sync);
+        let mut state = inner.lock();
+        let placed = match placed {
+            Ok(placed) => placed,
+            Err(error) => {
+                for Pending { record, .. } in pending {
+                    state.unreserve(record.bytes.len());
+                }
+                drop(state);
+                inner.wake();
+                return Err(error);
+            }
+        };
+        let mut wake = false;
+        for (Pending { record, at }, placed) in pending.into_iter().zip(placed) {
+            if state.written() != Some(placed.segment) {
+                state.begin_segment(placed.segment, placed.mark);
+            }
+            wake |= state.publish(record, placed.offset, at);
+        }
+        let gone = !state.gone.is_empty();
+        drop(state);
+        if wake {
+            inner.wake();
+        }
+        let mut jobs = self.lock();
+        jobs.tidy |= gone;
+        if let Sync::Timer(after) = self.sync
+            && jobs.timer.is_none()
+        {
+            jobs.timer = self.sync_after(inner, after);
+        }
+        Ok(sequence)
+    }
+
+    /// Asks for a sync after a while.
+    fn sync_after(&self, inner: &Arc<Inner>, after: Duration) -> Option<AbortHandle> {
+        let runtime = Handle::try_current().ok()?;
+        let inner = Arc::downgrade(inner);
+        let task = async move {
+            sleep(after).await;
+            let Some(inner) = inner.upgrade() else { return };
+            let Some(worker) = &inner.worker else { return };
+            worker.order(&inner, |jobs| {
+                jobs.timer = None;
+                jobs.sync = true;
+            });
+        };
+        Some(self.tasks.spawn_on(task, &runtime).abort_handle())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
