@@ -35,6 +35,7 @@ mod tests;
 mod tls;
 
 pub use audit::{Audit, AuditStage, AuditVerdict, AuditWindow, AuditedSpan, Stage};
+pub use export::probe;
 pub use ledger::Ledger;
 pub use pipeline::{Pipeline, PipelineInputs};
 pub use sink::{Received, Refusal, Sink};

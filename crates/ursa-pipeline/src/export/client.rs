@@ -108,6 +108,19 @@ impl Client {
         self.timeout
     }
 
+    /// Why nothing can be sent before something here is mended.
+    pub(super) async fn ready(&self) -> Option<String> {
+        if let Some(reason) = &self.blocked {
+            return Some(reason.clone());
+        }
+        if let Some(tls) = &self.connector.tls
+            && let Err(error) = tls.current(Duration::ZERO).await
+        {
+            return Some(error.to_string());
+        }
+        self.credentials.fill().await.err()
+    }
+
     /// What an operator should know though telemetry flows.
     pub(super) async fn warning(&self) -> Option<String> {
         let tls = self.connector.tls.as_ref()?;

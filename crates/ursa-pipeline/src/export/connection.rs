@@ -118,9 +118,18 @@ impl Connector {
                 .await
                 .map_err(|error| self.target.unreached(&error));
         };
-        let failed = |error| Trouble::proxy(proxy, error);
         let dialled = self.dial.dial(&proxy.host, proxy.port).await;
-        let mut stream = dialled.map_err(|error| failed(error.into()))?;
+        let stream = dialled.map_err(|error| Trouble::proxy(proxy, error.into()))?;
+        self.through(proxy, stream).await
+    }
+
+    /// Goes on from a connection to the proxy, to where requests are understood.
+    pub(super) async fn through(
+        &self,
+        proxy: &Proxy,
+        mut stream: Box<dyn Stream>,
+    ) -> Result<Box<dyn Stream>, Trouble> {
+        let failed = |error| Trouble::proxy(proxy, error);
         if proxy.secure {
             let tls = ClientTls::new(&ursa_model::backend::Tls::default(), &proxy.host, &[]);
             let tls: tls::Current = tls.current(Duration::ZERO).await.map_err(Trouble::TlsSetup)?;

@@ -24,6 +24,7 @@ mod lines;
 mod otlp;
 mod payload;
 mod pool;
+pub mod probe;
 mod proxy;
 mod retry;
 mod sniff;
@@ -36,6 +37,7 @@ use tokio_util::task::TaskTracker;
 use ursa_model::pipeline::ExporterSpec;
 
 use crate::{Form, Signal};
+use client::Client;
 use console::Console;
 use file::FileExporter;
 use otlp::Otlp;
@@ -134,8 +136,13 @@ impl Exporter {
     /// What an operator should know though telemetry flows: certificates are not verified, or old
     /// ones stay in force because the new cannot be used.
     pub(crate) async fn warning(&self) -> Option<String> {
+        self.client()?.ok()?.warning().await
+    }
+
+    /// How a backend behind a network is reached, or why nothing is sent there.
+    fn client(&self) -> Option<Result<&Client, &str>> {
         match &self.kind {
-            Kind::Otlp(otlp) => otlp.client().ok()?.warning().await,
+            Kind::Otlp(otlp) => Some(otlp.client()),
             Kind::File(_) | Kind::Console(_) => None,
         }
     }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use thiserror::Error;
 
-pub(crate) use certificate::Certificate;
+pub use certificate::Certificate;
 pub(crate) use client::{ClientTls, Current};
 pub(crate) use server::{ServerFiles, ServerTls};
 pub(crate) use trust::TlsFailure;
