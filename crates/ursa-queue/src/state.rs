@@ -600,7 +600,7 @@ impl State {
 
     /// Gives up segments of which nothing is needed; not the one that is written.
     fn retire(&mut self) {
-        let written = self.written.filter(|_| self.kind == Kind::Disk);
+        let written = self.written;
         let idle = |segment: &Segment| segment.open == 0 && Some(segment.number) != written;
         if !self.segments.iter().any(idle) {
             return;
