@@ -39,7 +39,7 @@ enum Task {
     },
     /// Measures; nothing fails because a figure is worse than it should be
     Bench {
-        /// What; all but the build unless named
+        /// What; `up` and `policy` unless named
         #[command(subcommand)]
         bench: Option<bench::Bench>,
     },

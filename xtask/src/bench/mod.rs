@@ -4,6 +4,7 @@
 //! processes cannot be had here by package name; where a peer's figure is shown it was measured elsewhere and says so.
 
 mod demo;
+mod pipeline;
 mod policy;
 mod statistics;
 mod up;
@@ -17,7 +18,7 @@ use clap::Subcommand;
 use crate::project;
 
 /// What is measured.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Bench {
     /// `up` to the first whole trace, and the memory of each process
     Up {
@@ -31,6 +32,8 @@ pub(crate) enum Bench {
         #[arg(long, default_value_t = 200)]
         changes: usize,
     },
+    /// What telemetry costs on its way, beside the OpenTelemetry Collector and rotel
+    Pipeline(pipeline::Arguments),
     /// A clean release build, in a target directory of its own
     Build,
 }
@@ -40,6 +43,7 @@ pub(crate) fn run(bench: Option<Bench>) -> anyhow::Result<()> {
     match bench {
         Some(Bench::Up { runs }) => up::run(&release()?, runs),
         Some(Bench::Policy { changes }) => policy::run(&release()?, changes),
+        Some(Bench::Pipeline(arguments)) => pipeline::run(&arguments, release),
         Some(Bench::Build) => build(),
         None => {
             let ursa = release()?;
