@@ -46,6 +46,17 @@ pub(super) const PROMETHEUS: Program = Program {
     tags: "remove_all_sd",
 };
 
+/// Takes logs by OTLP.
+pub(super) const LOKI: Program = Program {
+    name: "loki",
+    version: "3.7.8",
+    minutes: "5 minutes",
+    package: "github.com/grafana/loki/v3/cmd/loki",
+    modules: include_str!("../../peers/loki/go.mod"),
+    checksums: include_str!("../../peers/loki/go.sum"),
+    tags: "",
+};
+
 impl Program {
     /// Its place in the cache.
     pub(super) fn path(&self) -> PathBuf {

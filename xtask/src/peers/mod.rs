@@ -35,6 +35,8 @@ pub(crate) enum Peer {
     Datadog,
     /// Prometheus, which takes metrics by OTLP
     Prometheus,
+    /// Loki, which takes logs by OTLP
+    Loki,
     /// The browser that looks at the live view
     Chromium,
 }
@@ -42,6 +44,7 @@ pub(crate) enum Peer {
 impl Peer {
     /// All that `cargo xtask test` needs, what takes longest first.
     pub(crate) const ALL: &[Self] = &[
+        Self::Loki,
         Self::Prometheus,
         Self::Otelcol,
         Self::Telemetrygen,
@@ -63,6 +66,7 @@ impl Peer {
             Self::Otelcol => kept(Path::new(otelcol::PATH), otelcol::build),
             Self::Telemetrygen => built(&go::TELEMETRYGEN),
             Self::Prometheus => built(&go::PROMETHEUS),
+            Self::Loki => built(&go::LOKI),
             Self::Rotel => kept(Path::new(rotel::PATH), rotel::fetch),
             Self::Datadog => {
                 Ok(kept(Path::new(datadog::PATH), datadog::fetch)?.join(datadog::PROGRAM))

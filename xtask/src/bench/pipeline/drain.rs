@@ -23,7 +23,7 @@ const PER_REQUEST: usize = 100;
 /// New spans a second while the rest drains.
 const RATE: f64 = 5_000.0;
 /// How long all of it may take after the return.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// What was seen.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +53,7 @@ pub(crate) async fn measure(
     tally.time();
     let dead = Sink::start(None, &tally).await?;
     let backend = dead.address();
-    let mut running = programs.start(program, &SETUP, backend).await?;
+    let mut running = programs.start(program, SETUP, backend).await?;
     let requests = Arc::new(Requests::new(PER_REQUEST));
     let address = running.address(Wire::Grpc);
     let mut load = Load::new(address, Wire::Grpc, Arc::clone(&requests)).await?;

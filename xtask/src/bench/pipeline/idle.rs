@@ -45,7 +45,7 @@ impl Delay {
 /// MB held after ten seconds of nothing.
 pub(crate) async fn memory(programs: &Programs, program: Program) -> anyhow::Result<f64> {
     let sink = Sink::start(None, &Arc::default()).await?;
-    let mut running = programs.start(program, &SETUP, sink.address()).await?;
+    let mut running = programs.start(program, SETUP, sink.address()).await?;
     sleep(QUIET).await;
     let usage = running.process.usage()?;
     running.process.stop().await?;
@@ -60,7 +60,7 @@ pub(crate) async fn delay(
 ) -> anyhow::Result<Delay> {
     let tally = Arc::new(Tally::default());
     let sink = Sink::start(None, &tally).await?;
-    let running = programs.start(program, &SETUP, sink.address()).await?;
+    let running = programs.start(program, SETUP, sink.address()).await?;
     let requests = Arc::new(Requests::new(PER_REQUEST));
     let mut load = Load::new(running.address(Wire::Grpc), Wire::Grpc, requests).await?;
     let warm = load.steady(RATE, Duration::from_secs(2)).await?;

@@ -58,7 +58,8 @@ impl Load {
         let mut connections = JoinSet::new();
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS {
-            let connection = TcpStream::connect(target).await.context("connect to what is measured")?;
+            let connection =
+                TcpStream::connect(target).await.context("connect to what is measured")?;
             connection.set_nodelay(true)?;
             let io = TokioIo::new(connection);
             match wire {
@@ -202,7 +203,7 @@ async fn status(response: http::Response<Incoming>) -> anyhow::Result<Answer> {
     let (head, body) = response.into_parts();
     let trailers = body.collect().await?.trailers().cloned().unwrap_or_default();
     let field = |name| trailers.get(name).or_else(|| head.headers.get(name));
-    match field("grpc-status").map(|status| status.as_bytes()) {
+    match field("grpc-status").map(http::HeaderValue::as_bytes) {
         Some(b"0") => Ok(Answer::Acknowledged),
         Some(b"8" | b"14") => Ok(Answer::Later(PAUSE)),
         status => bail!("it answered {} {status:?} {:?}", head.status, field("grpc-message")),

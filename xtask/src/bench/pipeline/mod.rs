@@ -36,6 +36,15 @@ pub(crate) enum Wire {
     Http,
 }
 
+impl Wire {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+        }
+    }
+}
+
 /// How what is sent is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
@@ -159,7 +168,10 @@ async fn measure(arguments: &Arguments, programs: &Programs) -> anyhow::Result<R
         for work in WORKS.iter().filter(|work| arguments.wants(work.name)) {
             for program in wanted(work.programs) {
                 let name = format!("{}: {}", work.name, program.name());
-                let cost = work.measure(programs, program, work.spans / part).await.context(name.clone())?;
+                let cost = work
+                    .measure(programs, program, work.spans / part)
+                    .await
+                    .context(name.clone())?;
                 say(&format!(
                     "bench: {of}: {name}: {:.2} CPU-s a million, {:.1} MB, {:.0} spans/s, {:.0} bytes a span, \
                      lost {}, pushed back {}",

@@ -95,7 +95,7 @@ impl Programs {
     pub(crate) async fn start(
         &self,
         program: Program,
-        setup: &Setup,
+        setup: Setup,
         backend: SocketAddr,
     ) -> anyhow::Result<Running> {
         let (grpc, http) = (free()?, free()?);
@@ -116,7 +116,12 @@ impl Programs {
             }
             Program::Rotel => {
                 let mut command = Command::new(&self.rotel);
-                command.arg("start").args(rotel(setup, backend, grpc, http));
+                command.arg("start").args(rotel(setup, grpc, http));
+                // Its own flags for a single exporter do not turn compression off.
+                command
+                    .env("ROTEL_EXPORTER_BACKEND_ENDPOINT", format!("http://{backend}"))
+                    .env("ROTEL_EXPORTER_BACKEND_PROTOCOL", setup.output.name())
+                    .env("ROTEL_EXPORTER_BACKEND_COMPRESSION", setup.compression.name());
                 Ok(command)
             }
         };
@@ -132,7 +137,7 @@ fn written(files: &Path, config: &Value) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn endpoint(setup: &Setup, backend: SocketAddr) -> String {
+fn endpoint(setup: Setup, backend: SocketAddr) -> String {
     match setup.output {
         Wire::Grpc => backend.to_string(),
         Wire::Http => format!("http://{backend}"),
@@ -140,7 +145,7 @@ fn endpoint(setup: &Setup, backend: SocketAddr) -> String {
 }
 
 fn ursa(
-    setup: &Setup,
+    setup: Setup,
     backend: SocketAddr,
     grpc: SocketAddr,
     http: SocketAddr,
@@ -173,7 +178,7 @@ fn ursa(
 /// Its own batching where what is acknowledged is not kept; where it is, each request is stored as it comes, since its
 /// batching would acknowledge what lies in memory only.
 fn collector(
-    setup: &Setup,
+    setup: Setup,
     backend: SocketAddr,
     grpc: SocketAddr,
     http: SocketAddr,
@@ -189,7 +194,8 @@ fn collector(
         processors.push("resource");
     }
     if setup.disk {
-        queue = json!({"block_on_overflow": true, "queue_size": 1_000_000, "storage": "file_storage"});
+        queue =
+            json!({"block_on_overflow": true, "queue_size": 1_000_000, "storage": "file_storage"});
     } else {
         processors.push("batch");
     }
@@ -221,22 +227,12 @@ fn collector(
     })
 }
 
-fn rotel(setup: &Setup, backend: SocketAddr, grpc: SocketAddr, http: SocketAddr) -> Vec<String> {
-    let path = match setup.output {
-        Wire::Grpc => "",
-        Wire::Http => "/v1/traces",
-    };
-    let protocol = match setup.output {
-        Wire::Grpc => "grpc",
-        Wire::Http => "http",
-    };
+fn rotel(setup: Setup, grpc: SocketAddr, http: SocketAddr) -> Vec<String> {
     let mut arguments = vec![
         format!("--otlp-grpc-endpoint={grpc}"),
         format!("--otlp-http-endpoint={http}"),
-        "--exporter=otlp".to_owned(),
-        format!("--otlp-exporter-traces-endpoint=http://{backend}{path}"),
-        format!("--otlp-exporter-protocol={protocol}"),
-        format!("--otlp-exporter-compression={}", setup.compression.name()),
+        "--exporters-traces=backend".to_owned(),
+        "--exporters=backend:otlp".to_owned(),
     ];
     if setup.edits {
         let pairs: Vec<String> =

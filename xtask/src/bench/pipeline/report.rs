@@ -27,35 +27,53 @@ impl Report {
     pub(crate) fn table(&self) {
         if !self.costs.is_empty() {
             let head = ["CPU-s per", "peak", "spans", "Ursa is cheaper"];
-            tell(&format!("{:34} {:20} {:>10} {:>9} {:>10}   {}", "", "", head[0], head[1], head[2], head[3]));
+            tell(&format!(
+                "{:34} {:20} {:>10} {:>9} {:>10}   {}",
+                "", "", head[0], head[1], head[2], head[3]
+            ));
             let head = ["million", "RSS, MB", "a second", "(asked for, than the better)"];
-            tell(&format!("{:34} {:20} {:>10} {:>9} {:>10}   {}", "work", "program", head[0], head[1], head[2], head[3]));
+            tell(&format!(
+                "{:34} {:20} {:>10} {:>9} {:>10}   {}",
+                "work", "program", head[0], head[1], head[2], head[3]
+            ));
         }
         for (work, programs) in self.works() {
             let ours = programs.iter().find(|(program, _)| *program == Program::Ursa);
             for (at, (program, cost)) in programs.iter().enumerate() {
                 let name = if at == 0 { work.name } else { "" };
                 let ratio = match (ours, program) {
-                    (_, Program::Ursa) => work.target.map_or_else(String::new, |target| format!("({target:.0} times)")),
+                    (_, Program::Ursa) => work
+                        .target
+                        .map_or_else(String::new, |target| format!("({target:.0} times)")),
                     (Some((_, ours)), _) => format!("{:.1} times", cost.cpu / ours.cpu),
                     (None, _) => String::new(),
                 };
-                let lost = if cost.lost > 0 { format!("   lost {}", cost.lost) } else { String::new() };
+                let lost =
+                    if cost.lost > 0 { format!("   lost {}", cost.lost) } else { String::new() };
                 tell(&format!(
                     "{name:34} {:20} {:>10.2} {:>9.1} {:>10.0}   {ratio}{lost}",
-                    program.name(), cost.cpu, cost.peak, cost.speed,
+                    program.name(),
+                    cost.cpu,
+                    cost.peak,
+                    cost.speed,
                 ));
             }
         }
         for program in Self::programs(&self.idle) {
             let resident = median(&Self::of(&self.idle, program, |resident| *resident));
-            tell(&format!("idle for 10 s                      {:20} {resident:.1} MB   (Ursa: 8 MB)", program.name()));
+            tell(&format!(
+                "idle for 10 s                      {:20} {resident:.1} MB   (Ursa: 8 MB)",
+                program.name()
+            ));
         }
         for program in Self::programs(&self.delays) {
             let figure = |read: fn(&Delay) -> f64| median(&Self::of(&self.delays, program, read));
             tell(&format!(
                 "delay at 2,000 spans a second      {:20} p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms   (Ursa: p99 {:.0} ms; batches wait {BATCH_MILLISECONDS:.0})",
-                program.name(), figure(|delay| delay.median), figure(|delay| delay.p99), figure(|delay| delay.most),
+                program.name(),
+                figure(|delay| delay.median),
+                figure(|delay| delay.p99),
+                figure(|delay| delay.most),
                 BATCH_MILLISECONDS + 5.0,
             ));
         }
@@ -63,9 +81,14 @@ impl Report {
             let figure = |read: fn(&Drain) -> f64| median(&Self::of(&self.drains, program, read));
             tell(&format!(
                 "a backend's return                 {:20} {:.0} spans a second after {:.1} s; new spans meanwhile p50 {:.0} ms, p99 {:.0} ms; lost {:.0}, twice {:.0}; peak {:.1} MB   (Ursa: 100,000)",
-                program.name(), figure(|drain| drain.speed), figure(|drain| drain.noticed),
-                figure(|drain| drain.new.median), figure(|drain| drain.new.p99),
-                figure(|drain| drain.lost as f64), figure(|drain| drain.repeated as f64), figure(|drain| drain.peak),
+                program.name(),
+                figure(|drain| drain.speed),
+                figure(|drain| drain.noticed),
+                figure(|drain| drain.new.median),
+                figure(|drain| drain.new.p99),
+                figure(|drain| drain.lost as f64),
+                figure(|drain| drain.repeated as f64),
+                figure(|drain| drain.peak),
             ));
         }
     }
@@ -94,7 +117,8 @@ impl Report {
         let idle = self.idle.iter().map(
             |(program, resident)| json!({"program": program.name(), "rss_megabytes": resident}),
         );
-        let delay = |delay: &Delay| json!({"p50": delay.median, "p99": delay.p99, "most": delay.most});
+        let delay =
+            |delay: &Delay| json!({"p50": delay.median, "p99": delay.p99, "most": delay.most});
         let delays = self.delays.iter().map(|(program, figures)| {
             json!({"program": program.name(), "batch_milliseconds": BATCH_MILLISECONDS, "milliseconds": delay(figures)})
         });
@@ -127,10 +151,11 @@ impl Report {
                 .filter(|(other, by, _)| other.name == work.name && by == program)
                 .map(|(.., cost)| cost)
                 .collect();
-            let at = works.iter().position(|(other, _)| other.name == work.name).unwrap_or_else(|| {
-                works.push((work, Vec::new()));
-                works.len() - 1
-            });
+            let at =
+                works.iter().position(|(other, _)| other.name == work.name).unwrap_or_else(|| {
+                    works.push((work, Vec::new()));
+                    works.len() - 1
+                });
             if works[at].1.iter().all(|(other, _)| other != program) {
                 works[at].1.push((*program, middle(&rounds)));
             }
@@ -151,9 +176,8 @@ impl Report {
 }
 
 fn middle(rounds: &[&Cost]) -> Cost {
-    let figure = |read: fn(&Cost) -> f64| {
-        median(&rounds.iter().map(|cost| read(cost)).collect::<Vec<_>>())
-    };
+    let figure =
+        |read: fn(&Cost) -> f64| median(&rounds.iter().map(|cost| read(cost)).collect::<Vec<_>>());
     Cost {
         cpu: figure(|cost| cost.cpu),
         peak: figure(|cost| cost.peak),

@@ -208,7 +208,8 @@ async fn answer(request: Request<Incoming>, tally: &Tally) -> Response<BoxBody<B
     }
     let mut response = Response::new(if grpc {
         let status = HeaderValue::from_static(if counted { "0" } else { "3" });
-        let trailers = HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), status)]);
+        let trailers =
+            HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), status)]);
         let empty = Full::new(Bytes::from_static(&[0; 5]));
         empty.with_trailers(async move { Some(Ok(trailers)) }).boxed()
     } else {
@@ -236,9 +237,10 @@ fn decompress(encoding: Option<&HeaderValue>, body: Bytes) -> Option<Bytes> {
     let mut plain = Vec::new();
     match encoding.map(HeaderValue::as_bytes) {
         None | Some(b"identity" | b"") => return Some(body),
-        Some(b"gzip") => {
-            flate2::bufread::MultiGzDecoder::new(&*body).take(LONGEST).read_to_end(&mut plain).ok()?
-        }
+        Some(b"gzip") => flate2::bufread::MultiGzDecoder::new(&*body)
+            .take(LONGEST)
+            .read_to_end(&mut plain)
+            .ok()?,
         Some(b"zstd") => {
             let decoder = zstd::stream::read::Decoder::with_buffer(&*body).ok()?;
             decoder.take(LONGEST).read_to_end(&mut plain).ok()?

@@ -65,7 +65,12 @@ const BASE: Work = Work {
 
 /// All of it.
 pub(crate) const WORKS: &[Work] = &[
-    Work { name: "http in, grpc out, 100 a request", input: Wire::Http, target: Some(10.0), ..BASE },
+    Work {
+        name: "http in, grpc out, 100 a request",
+        input: Wire::Http,
+        target: Some(10.0),
+        ..BASE
+    },
     Work { name: "grpc in, grpc out, 100 a request", target: Some(10.0), ..BASE },
     Work {
         name: "http in, http out, 100 a request",
@@ -74,7 +79,13 @@ pub(crate) const WORKS: &[Work] = &[
         ..BASE
     },
     Work { name: "grpc in, 5 a request", per_request: 5, spans: 400_000, ..BASE },
-    Work { name: "grpc in, 1 a request", per_request: 1, spans: 150_000, target: Some(4.0), ..BASE },
+    Work {
+        name: "grpc in, 1 a request",
+        per_request: 1,
+        spans: 150_000,
+        target: Some(4.0),
+        ..BASE
+    },
     Work {
         name: "http in, 1 a request",
         input: Wire::Http,
@@ -126,7 +137,7 @@ impl Work {
     ) -> anyhow::Result<Cost> {
         let tally = Arc::new(Tally::default());
         let sink = Sink::start(None, &tally).await?;
-        let mut running = programs.start(program, &self.setup, sink.address()).await?;
+        let mut running = programs.start(program, self.setup, sink.address()).await?;
         let requests = Arc::new(Requests::new(self.per_request));
         let mut load = Load::new(running.address(self.input), self.input, requests).await?;
 
