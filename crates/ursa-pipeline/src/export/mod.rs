@@ -29,6 +29,8 @@ mod proxy;
 mod retry;
 mod sniff;
 mod target;
+#[cfg(test)]
+mod tests;
 mod trouble;
 
 use std::sync::Arc;

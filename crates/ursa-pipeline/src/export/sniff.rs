@@ -1,5 +1,6 @@
 //! What a peer speaks, by the first bytes that it sends: for words about a wrong port.
 
+use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -10,9 +11,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// First bytes that are kept.
 const KEPT: usize = 16;
 
-/// The first bytes that a peer sent, once it did.
+/// The first bytes that a peer sent, once it did, and the error of TLS that ended it, which HTTP/2
+/// passes on as text alone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct First(Arc<OnceLock<Vec<u8>>>);
+pub(super) struct First(Arc<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: OnceLock<Vec<u8>>,
+    error: OnceLock<rustls::Error>,
+}
 
 /// What a peer speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +32,7 @@ pub(super) enum Spoken {
 
 impl First {
     pub(super) fn spoken(&self) -> Option<Spoken> {
-        match self.0.get()?.as_slice() {
+        match self.0.bytes.get()?.as_slice() {
             // A record of an alert or a handshake, of TLS 1.x.
             [0x15 | 0x16, 3, ..] => Some(Spoken::Tls),
             [b'H', b'T', b'T', b'P', b'/', b'1', ..] => Some(Spoken::Http1),
@@ -32,6 +40,11 @@ impl First {
             [0, 0, _, 4, 0 | 1, 0, 0, 0, 0, ..] => Some(Spoken::Http2),
             _ => None,
         }
+    }
+
+    /// The error of TLS that ended the connection.
+    pub(super) fn tls_error(&self) -> Option<&rustls::Error> {
+        self.0.error.get()
     }
 }
 
@@ -50,11 +63,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if polled.is_ready() && self.first.0.get().is_none() {
-            let read = buf.filled().get(before..).unwrap_or_default();
-            if !read.is_empty() {
-                self.first.0.get_or_init(|| read.iter().copied().take(KEPT).collect());
+        let kept = &self.first.0;
+        match &polled {
+            Poll::Ready(Ok(())) if kept.bytes.get().is_none() => {
+                let read = buf.filled().get(before..).unwrap_or_default();
+                if !read.is_empty() {
+                    kept.bytes.get_or_init(|| read.iter().copied().take(KEPT).collect());
+                }
             }
+            Poll::Ready(Err(error)) => {
+                if let Some(error) =
+                    error.get_ref().and_then(<dyn Error + Send + Sync>::downcast_ref)
+                {
+                    kept.error.get_or_init(|| rustls::Error::clone(error));
+                }
+            }
+            _ => {}
         }
         polled
     }

@@ -90,7 +90,8 @@ impl Target {
         }
         // With TLS 1.3, a server refuses a client's certificate only after the handshake.
         let shown = tls.is_some_and(ClientTls::shows_certificate);
-        match TlsFailure::of(error, shown) {
+        let ended = first.tls_error().map(|error| TlsFailure::of_rustls(error, shown));
+        match ended.or_else(|| TlsFailure::of(error, shown)) {
             Some(failure) => Trouble::Tls { authority, failure },
             None => Trouble::Http { doing, words: causes(error) },
         }

@@ -241,7 +241,8 @@ impl TlsFailure {
         None
     }
 
-    fn of_rustls(error: &Error, shown: bool) -> Self {
+    /// What an error of TLS says.
+    pub(crate) fn of_rustls(error: &Error, shown: bool) -> Self {
         let say = |words: String, mend| Self { words, mend, chain: Vec::new() };
         match error {
             Error::InvalidCertificate(CertificateError::Other(other)) => {
