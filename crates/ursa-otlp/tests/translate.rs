@@ -1,0 +1,261 @@
+//! Zipkin's and Datadog's spans into OTLP and back: every case is a file, and what becomes of it is
+//! beside it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "translate/msgpack.rs"]
+mod msgpack;
+
+use std::error::Error;
+use std::fmt::Write;
+use std::path::Path;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+use serde_json::Value;
+use ursa_otlp::{Signal, datadog, json, wire, zipkin};
+
+const LIMIT: usize = 1 << 20;
+
+/// One outcome a line per form, JSON as people read it.
+#[derive(Default)]
+struct Outcome(String);
+
+impl Outcome {
+    fn add(&mut self, title: &str, value: &Value) {
+        writeln!(self.0, "# {title}\n{value:#}\n").unwrap();
+    }
+}
+
+fn otlp(request: &[u8]) -> Value {
+    wire::check(Signal::Traces, request).unwrap();
+    short(serde_json::to_value(ExportTraceServiceRequest::decode(request).unwrap()).unwrap())
+}
+
+/// Without the fields that have their default.
+fn short(value: Value) -> Value {
+    let default = |value: &Value| match value {
+        Value::Null => true,
+        Value::Number(number) => number.as_u64() == Some(0),
+        Value::String(text) => text.is_empty() || text == "0",
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(_) => false,
+    };
+    match value {
+        Value::Array(list) => list.into_iter().map(short).collect(),
+        Value::Object(map) => {
+            let short = map.into_iter().map(|(key, value)| (key, short(value)));
+            Value::Object(short.filter(|(_, value)| !default(value)).collect())
+        }
+        other => other,
+    }
+}
+
+fn text(json: &[u8]) -> Value {
+    serde_json::from_slice(json).unwrap()
+}
+
+fn zipkin_and_back(outcome: &mut Outcome, list: &[u8]) {
+    let spans = zipkin::check(list).unwrap();
+    let proto = zipkin::to_proto(list).unwrap();
+    let again = zipkin::from_proto(&proto).unwrap();
+    assert_eq!(zipkin::check(&again).unwrap(), spans);
+    assert_eq!(zipkin::to_proto(&again).unwrap(), proto);
+    let request = zipkin::to_otlp(list).unwrap();
+    assert_eq!(wire::check(Signal::Traces, &request), Ok(spans));
+    outcome.add("OTLP", &otlp(&request));
+    outcome.add("back", &text(&zipkin::from_otlp(&request, LIMIT).unwrap()));
+}
+
+fn datadog_and_back(outcome: &mut Outcome, message: &[u8]) {
+    let count = datadog::check(message).unwrap();
+    let request = datadog::to_otlp(message).unwrap();
+    assert_eq!(wire::check(Signal::Traces, &request), Ok(count.spans));
+    outcome.add("OTLP", &otlp(&request));
+    let back = datadog::from_otlp(&request, LIMIT).unwrap();
+    assert_eq!(datadog::check(&back).unwrap(), count);
+    outcome.add("back", &msgpack::to_json(&back));
+}
+
+fn cases(folder: &str, outcome: impl Fn(&[u8]) -> Outcome) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(Path::new("translate").join(folder));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| {
+        insta::glob!("translate", &format!("{folder}/*.json"), |case| {
+            let Outcome(text) = outcome(&std::fs::read(case).unwrap());
+            insta::assert_snapshot!("becomes", text);
+        });
+    });
+}
+
+#[test]
+fn zipkin_v2() {
+    cases("zipkin", |list| {
+        let mut outcome = Outcome::default();
+        zipkin_and_back(&mut outcome, list);
+        outcome
+    });
+}
+
+#[test]
+fn zipkin_v1() {
+    cases("zipkin_v1", |list| {
+        let mut outcome = Outcome::default();
+        let list = zipkin::from_v1_json(list).unwrap();
+        outcome.add("v2", &text(&list));
+        zipkin_and_back(&mut outcome, &list);
+        outcome
+    });
+}
+
+#[test]
+fn datadog_v04() {
+    cases("datadog", |message| {
+        let mut outcome = Outcome::default();
+        let message = datadog::from_json(message).unwrap();
+        datadog_and_back(&mut outcome, &message);
+        outcome
+    });
+}
+
+#[test]
+fn datadog_v05() {
+    cases("datadog_v05", |message| {
+        let mut outcome = Outcome::default();
+        let message = msgpack::of_json(&text(message));
+        let message = datadog::from_v05(&message, LIMIT).unwrap();
+        outcome.add("v0.4", &msgpack::to_json(&message));
+        datadog_and_back(&mut outcome, &message);
+        outcome
+    });
+}
+
+#[test]
+fn otlp_to_both() {
+    cases("otlp", |request| {
+        let mut outcome = Outcome::default();
+        let request = json::to_protobuf(Signal::Traces, request).unwrap();
+        let list = zipkin::from_otlp(&request, LIMIT).unwrap();
+        zipkin::check(&list).unwrap();
+        outcome.add("Zipkin", &text(&list));
+        let message = datadog::from_otlp(&request, LIMIT).unwrap();
+        datadog::check(&message).unwrap();
+        outcome.add("Datadog", &msgpack::to_json(&message));
+        outcome
+    });
+}
+
+/// An error and its causes, as a receiver says it.
+fn said(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| (*error).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[test]
+fn what_zipkin_would_refuse_is_refused_in_words() {
+    let mut outcome = String::new();
+    for list in [
+        r#"{"traceId":"1","id":"1"}"#,
+        r#"[{"traceId":"1","id":"1"}"#,
+        r#"[{"id":"1"}]"#,
+        r#"[{"traceId":"1"}]"#,
+        r#"[{"traceId":"0","id":"1"}]"#,
+        r#"[{"traceId":"1","id":"1"},{"traceId":"1","id":"0"}]"#,
+        r#"[{"traceId":"AB","id":"1"}]"#,
+        r#"[{"traceId":"1","id":"11111111111111111"}]"#,
+        r#"[{"traceId":"111111111111111111111111111111111","id":"1"}]"#,
+        r#"[{"traceId":"1","id":"1","kind":"LOCAL"}]"#,
+        r#"[{"traceId":"1","id":"1","timestamp":-1}]"#,
+        r#"[{"traceId":"1","id":"1","duration":1.5}]"#,
+        r#"[{"traceId":"1","id":"1","localEndpoint":{"port":65536}}]"#,
+        r#"[{"traceId":"1","id":"1","annotations":[{"value":"a"}]}]"#,
+        r#"[{"traceId":"1","id":"1","tags":{"a":null}}]"#,
+        r#"[{"traceId":"1","id":"1","tags":["a"]}]"#,
+    ] {
+        let error = zipkin::check(list.as_bytes()).unwrap_err();
+        writeln!(outcome, "{list}\n    {}", said(&error)).unwrap();
+        assert!(zipkin::to_otlp(list.as_bytes()).is_err());
+    }
+    insta::assert_snapshot!(outcome);
+}
+
+#[test]
+fn what_is_no_trace_is_refused_in_words() {
+    let mut outcome = String::new();
+    for message in [
+        r#"{}"#,
+        r#"[{}]"#,
+        r#"[[1]]"#,
+        r#"[[{"trace_id":1}]]"#,
+        r#"[[{"trace_id":0,"span_id":1}]]"#,
+        r#"[[{"trace_id":"a","span_id":1}]]"#,
+        r#"[[{"trace_id":1,"span_id":1,"meta":{"a":1}}]]"#,
+        r#"[[{"trace_id":1,"span_id":1,"metrics":{"a":"1"}}]]"#,
+        r#"[[{"trace_id":1,"span_id":1,"start":18446744073709551615}]]"#,
+        r#"[[{"trace_id":1,"span_id":1,"span_links":{"a":1}}]]"#,
+    ] {
+        let error = datadog::check(&datadog::from_json(message.as_bytes()).unwrap()).unwrap_err();
+        writeln!(outcome, "{message}\n    {}", said(&error)).unwrap();
+    }
+    for message in [
+        r#"[[]]"#,
+        r#"[["a"],[[[0]]]]"#,
+        r#"[["a"],[[[0,0,9,1,1,1,1,1,1,{},{},0]]]]"#,
+        r#"[["a"],[[[0,0,0,1,1,1,1,1,1,{"0":9},{},0]]]]"#,
+    ] {
+        let error = datadog::from_v05(&msgpack::of_json(&text(message.as_bytes())), LIMIT);
+        writeln!(outcome, "v0.5 {message}\n    {}", said(&error.unwrap_err())).unwrap();
+    }
+    for message in ["", "[", "[1,]", "[] x"] {
+        let error = datadog::from_json(message.as_bytes()).unwrap_err();
+        writeln!(outcome, "JSON {message}\n    {}", said(&error)).unwrap();
+    }
+    insta::assert_snapshot!(outcome);
+}
+
+/// A text of a table, or an attribute of a resource, stands once in what is sent and often in what
+/// becomes of it.
+#[test]
+fn what_would_grow_without_bound_is_refused() {
+    let table = [vec!["x".repeat(10_000)], vec![String::new()]].concat();
+    let span = serde_json::json!([0, 0, 0, 1, 1, 0, 0, 0, 0, {}, {}, 0]);
+    let message = msgpack::of_json(&serde_json::json!([table, [vec![span; 1000]]]));
+    let error = datadog::from_v05(&message, LIMIT).unwrap_err();
+    assert!(matches!(error, datadog::DatadogError::TooLarge { limit: LIMIT }), "{error}");
+
+    let attribute = serde_json::json!({"key": "a", "value": {"stringValue": "x".repeat(10_000)}});
+    let id = |number: usize| format!("{number:016x}");
+    let spans: Vec<_> = (1..1000)
+        .map(|at| serde_json::json!({"traceId": id(at).repeat(2), "spanId": id(at)}))
+        .collect();
+    let request = serde_json::json!({"resourceSpans": [
+        {"resource": {"attributes": [attribute]}, "scopeSpans": [{"spans": spans}]}]});
+    let request = json::to_protobuf(Signal::Traces, request.to_string().as_bytes()).unwrap();
+    let error = datadog::from_otlp(&request, LIMIT).unwrap_err();
+    assert!(matches!(error, datadog::DatadogError::TooLarge { limit: LIMIT }), "{error}");
+    let error = zipkin::from_otlp(&request, LIMIT).unwrap_err();
+    assert!(matches!(error, zipkin::ZipkinError::TooLarge { limit: LIMIT }), "{error}");
+}
+
+#[test]
+fn joined_messages_are_one() {
+    let lists =
+        ["[]", " [ {\"traceId\":\"1\",\"id\":\"1\"} ] ", "[{\"traceId\":\"2\",\"id\":\"2\"}]"];
+    let lists = lists.map(|list| list.as_bytes().into());
+    assert_eq!(zipkin::check(&zipkin::join(&lists).concat()).unwrap(), 2);
+    assert_eq!(zipkin::join([]).concat(), b"[]");
+
+    let message = |traces: usize| {
+        let trace = serde_json::json!([{"trace_id": 1, "span_id": 1}]);
+        msgpack::of_json(&vec![trace; traces].into()).into()
+    };
+    for sizes in [&[][..], &[0], &[1, 0, 2], &[10, 10], &[40_000, 40_000]] {
+        let messages: Vec<_> = sizes.iter().map(|size| message(*size)).collect();
+        let joined = datadog::join(&messages);
+        assert_eq!(joined.traces, sizes.iter().sum::<usize>());
+        assert_eq!(datadog::check(&joined.pieces.concat()).unwrap().traces, joined.traces);
+    }
+}
