@@ -65,7 +65,9 @@ fn zipkin_and_back(outcome: &mut Outcome, list: &[u8]) {
     let request = zipkin::to_otlp(list).unwrap();
     assert_eq!(wire::check(Signal::Traces, &request), Ok(spans));
     outcome.add("OTLP", &otlp(&request));
-    outcome.add("back", &text(&zipkin::from_otlp(&request, LIMIT).unwrap()));
+    let (back, back_spans) = zipkin::from_otlp(&request, LIMIT).unwrap();
+    assert_eq!((zipkin::check(&back).unwrap(), back_spans), (spans, spans));
+    outcome.add("back", &text(&back));
 }
 
 fn datadog_and_back(outcome: &mut Outcome, message: &[u8]) {
@@ -73,7 +75,8 @@ fn datadog_and_back(outcome: &mut Outcome, message: &[u8]) {
     let request = datadog::to_otlp(message).unwrap();
     assert_eq!(wire::check(Signal::Traces, &request), Ok(count.spans));
     outcome.add("OTLP", &otlp(&request));
-    let back = datadog::from_otlp(&request, LIMIT).unwrap();
+    let (back, spans) = datadog::from_otlp(&request, LIMIT).unwrap();
+    assert_eq!(spans, count.spans);
     assert_eq!(datadog::check(&back).unwrap(), count);
     outcome.add("back", &msgpack::to_json(&back));
 }
@@ -138,11 +141,11 @@ fn otlp_to_both() {
     cases("otlp", |request| {
         let mut outcome = Outcome::default();
         let request = json::to_protobuf(Signal::Traces, request).unwrap();
-        let list = zipkin::from_otlp(&request, LIMIT).unwrap();
-        zipkin::check(&list).unwrap();
+        let (list, spans) = zipkin::from_otlp(&request, LIMIT).unwrap();
+        assert_eq!(zipkin::check(&list).unwrap(), spans);
         outcome.add("Zipkin", &text(&list));
-        let message = datadog::from_otlp(&request, LIMIT).unwrap();
-        datadog::check(&message).unwrap();
+        let (message, spans) = datadog::from_otlp(&request, LIMIT).unwrap();
+        assert_eq!(datadog::check(&message).unwrap().spans, spans);
         outcome.add("Datadog", &msgpack::to_json(&message));
         outcome
     });

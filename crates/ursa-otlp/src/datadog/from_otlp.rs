@@ -39,13 +39,13 @@ struct Gathered {
     spans: Vec<u8>,
 }
 
-/// An `ExportTraceServiceRequest` that was checked, as a v0.4 message, spans gathered by trace.
-/// Spans without valid ids, which Datadog's agent drops, are left out.
+/// An `ExportTraceServiceRequest` that was checked, as a v0.4 message, spans gathered by trace,
+/// and how many spans that has. Spans without valid ids, which Datadog's agent drops, are left out.
 ///
 /// # Errors
 /// The message would be larger than `limit` bytes: attributes of a resource are said again with
 /// each of its spans.
-pub fn from_otlp(request: &[u8], limit: usize) -> Result<Vec<u8>, DatadogError> {
+pub fn from_otlp(request: &[u8], limit: usize) -> Result<(Vec<u8>, usize), DatadogError> {
     let mut traces: BTreeMap<[u8; 16], Gathered> = BTreeMap::new();
     for_each_span(request, |shared, span| {
         if has_ids(span) {
@@ -76,11 +76,13 @@ pub fn from_otlp(request: &[u8], limit: usize) -> Result<Vec<u8>, DatadogError> 
     })?;
     let mut out = Vec::with_capacity(length.saturating_add(traces.len().saturating_mul(5)));
     put_list(&mut out, u32::try_from(traces.len()).unwrap_or(u32::MAX));
+    let mut spans = 0_usize;
     for trace in traces.into_values() {
+        spans = spans.saturating_add(trace.count as usize);
         put_list(&mut out, trace.count);
         out.extend_from_slice(&trace.spans);
     }
-    Ok(out)
+    Ok((out, spans))
 }
 
 /// Datadog's trace ids are the low half.

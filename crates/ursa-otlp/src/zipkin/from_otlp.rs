@@ -24,21 +24,23 @@ const PEER_ADDRESSES: [(&str, &str); 3] = [
     ("net.sock.peer.addr", "net.sock.peer.port"),
 ];
 
-/// An `ExportTraceServiceRequest` that was checked, as a list of v2 JSON. Spans without valid ids,
-/// which Zipkin has no place for, are left out.
+/// An `ExportTraceServiceRequest` that was checked, as a list of v2 JSON, and how many spans that has.
+/// Spans without valid ids, which Zipkin has no place for, are left out.
 ///
 /// # Errors
 /// The list would be longer than `limit` bytes: attributes of a resource are said again with each
 /// of its spans.
-pub fn from_otlp(request: &[u8], limit: usize) -> Result<Vec<u8>, ZipkinError> {
+pub fn from_otlp(request: &[u8], limit: usize) -> Result<(Vec<u8>, usize), ZipkinError> {
     let mut out = Vec::new();
+    let mut spans = 0_usize;
     for_each_span(request, |shared, span| {
         if let Some(span) = zipkin(shared, span) {
             write(&mut out, &span);
+            spans = spans.saturating_add(1);
         }
         if out.len() > limit { Err(ZipkinError::TooLarge { limit }) } else { Ok(()) }
     })?;
-    Ok(end(out))
+    Ok((end(out), spans))
 }
 
 /// None if the span has no ids.

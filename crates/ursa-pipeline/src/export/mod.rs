@@ -1,4 +1,4 @@
-//! Exporters: OTLP over gRPC and over HTTP, files, and the console.
+//! Exporters: OTLP over gRPC and over HTTP, Zipkin, Datadog's agent, files, and the console.
 //!
 //! An [`Exporter`] makes one attempt to deliver one payload and says what came of it; who calls it
 //! decides about time and repetition. Several attempts may be under way: over HTTP/2 they share one
@@ -15,12 +15,14 @@ mod client;
 mod connection;
 mod console;
 mod credentials;
+mod datadog;
 mod dial;
 mod environment;
 mod file;
 mod grpc;
 mod http;
 mod lines;
+mod native;
 mod otlp;
 mod payload;
 mod pool;
@@ -32,6 +34,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod zipkin;
 
 use std::sync::Arc;
 
@@ -41,8 +44,10 @@ use ursa_model::pipeline::ExporterSpec;
 use crate::{Form, Signal};
 use client::Client;
 use console::Console;
+use datadog::Datadog;
 use file::FileExporter;
 use otlp::Otlp;
+use zipkin::Zipkin;
 
 pub(crate) use answer::{Again, Failure, Outcome, Reason};
 pub(crate) use credentials::Values;
@@ -72,6 +77,8 @@ pub(crate) struct Exporter {
 #[derive(Debug)]
 enum Kind {
     Otlp(Box<Otlp>),
+    Zipkin(Box<Zipkin>),
+    Datadog(Box<Datadog>),
     File(FileExporter),
     Console(Console),
 }
@@ -94,7 +101,13 @@ impl Exporter {
             }
             ExporterSpec::File(spec) => Kind::File(FileExporter::new(spec, signal)),
             ExporterSpec::Console(spec) => Kind::Console(Console::new(spec)),
-            _ => Kind::Otlp(Box::new(Otlp::blocked("only OTLP is spoken".to_owned()))),
+            ExporterSpec::Zipkin(spec) => Kind::Zipkin(Box::new(Zipkin::new(spec, signal, outlet))),
+            ExporterSpec::Datadog(spec) => {
+                Kind::Datadog(Box::new(Datadog::new(spec, signal, outlet)))
+            }
+            _ => Kind::Otlp(Box::new(Otlp::blocked(
+                "this version knows no such exporter".to_owned(),
+            ))),
         };
         let (backoff, breaker) = (Backoff::of(&options), BreakerPolicy::of(&options));
         Self { kind, backoff, breaker }
@@ -104,6 +117,8 @@ impl Exporter {
     pub(crate) fn protocol(&self) -> &'static str {
         match &self.kind {
             Kind::Otlp(otlp) => otlp.protocol(),
+            Kind::Zipkin(_) => "zipkin",
+            Kind::Datadog(_) => "datadog",
             Kind::File(_) => "file",
             Kind::Console(_) => "console",
         }
@@ -113,6 +128,8 @@ impl Exporter {
     pub(crate) fn endpoint(&self) -> String {
         match &self.kind {
             Kind::Otlp(otlp) => otlp.endpoint().to_owned(),
+            Kind::Zipkin(zipkin) => zipkin.endpoint().to_owned(),
+            Kind::Datadog(datadog) => datadog.endpoint().to_owned(),
             Kind::File(file) => file.path().display().to_string(),
             Kind::Console(_) => "stdout".to_owned(),
         }
@@ -132,6 +149,8 @@ impl Exporter {
     pub(crate) fn takes(&self, form: Form) -> bool {
         match &self.kind {
             Kind::Otlp(_) | Kind::File(_) | Kind::Console(_) => form == Form::Otlp,
+            Kind::Zipkin(_) => matches!(form, Form::Otlp | Form::Zipkin),
+            Kind::Datadog(_) => matches!(form, Form::Otlp | Form::Datadog),
         }
     }
 
@@ -145,6 +164,8 @@ impl Exporter {
     fn client(&self) -> Option<Result<&Client, &str>> {
         match &self.kind {
             Kind::Otlp(otlp) => Some(otlp.client()),
+            Kind::Zipkin(zipkin) => Some(zipkin.client()),
+            Kind::Datadog(datadog) => Some(datadog.client()),
             Kind::File(_) | Kind::Console(_) => None,
         }
     }
@@ -153,6 +174,8 @@ impl Exporter {
     pub(crate) async fn send(&self, payload: &Payload) -> Outcome {
         match &self.kind {
             Kind::Otlp(otlp) => otlp.send(payload).await,
+            Kind::Zipkin(zipkin) => zipkin.send(payload).await,
+            Kind::Datadog(datadog) => datadog.send(payload).await,
             Kind::File(file) => file.send(payload).await,
             Kind::Console(console) => console.send(payload).await,
         }
