@@ -1,6 +1,10 @@
-//! To and from a real OpenTelemetry Collector, over gRPC and over HTTP: every span compared.
+//! To and from a real OpenTelemetry Collector: every span compared.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod certificates;
+mod rotation;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -55,7 +59,7 @@ fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-async fn start(config: &serde_json::Value, folder: &Path, ports: [SocketAddr; 2]) -> Child {
+async fn start(config: &serde_json::Value, folder: &Path, ports: &[SocketAddr]) -> Child {
     let path = folder.join("collector.yaml");
     std::fs::write(&path, config.to_string()).unwrap();
     let log = std::fs::File::create(folder.join("collector.log")).unwrap();
@@ -106,6 +110,19 @@ fn request(number: usize) -> ResourceSpans {
     }
 }
 
+/// Gives the pipeline a request.
+async fn push(sink: &Arc<dyn Sink>, number: usize) {
+    let request = ExportTraceServiceRequest { resource_spans: vec![request(number)] };
+    let bytes = request.encode_to_vec().into();
+    sink.accept(Received::otlp(Signal::Traces, bytes, SPANS, &"test".into())).await.unwrap();
+}
+
+fn pipeline(environment: &[(&str, &str)], registry: &Registry) -> Pipeline {
+    let variable = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let environment = environment.iter().map(variable).collect();
+    Pipeline::start(PipelineInputs { environment, registry: registry.clone(), storage: None })
+}
+
 /// By the first span's name, resource attributes in the order of their keys.
 fn sorted(mut spans: Vec<ResourceSpans>) -> BTreeMap<String, ResourceSpans> {
     for spans in &mut spans {
@@ -152,11 +169,9 @@ async fn every_span_goes_through_a_collector_and_back() {
             },
         },
     });
-    let mut collector = start(&config, folder.path(), [grpc, http]).await;
+    let mut collector = start(&config, folder.path(), &[grpc, http]).await;
 
-    let inputs =
-        PipelineInputs { environment: BTreeMap::new(), registry: registry.clone(), storage: None };
-    let pipeline = Pipeline::start(inputs);
+    let pipeline = pipeline(&[], &registry);
     let task = json!({
         "resource": {"service.name": "shop", "host.name": "node", "os.type": "linux"},
         "traces": {"backends": [
@@ -169,9 +184,7 @@ async fn every_span_goes_through_a_collector_and_back() {
     pipeline.reconfigure(serde_json::from_value(task).unwrap(), &BTreeMap::new()).await;
     let sink = pipeline.sink();
     for number in 0..REQUESTS {
-        let request = ExportTraceServiceRequest { resource_spans: vec![request(number)] };
-        let bytes = request.encode_to_vec().into();
-        sink.accept(Received::otlp(Signal::Traces, bytes, SPANS, &"test".into())).await.unwrap();
+        push(&sink, number).await;
     }
 
     // Each arrives twice: compressed and plain.
