@@ -3,7 +3,6 @@
 //! What is pushed while it writes waits and goes with the next write: the group commit. All of a
 //! group are acknowledged together, or none.
 
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -18,7 +17,7 @@ use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use crate::disk::{self, CursorSlot, Pending, Writer};
+use crate::disk::{self, CursorSlot, Lock, Pending, Writer};
 use crate::options::{PushError, Record, Sync};
 use crate::queue::Inner;
 use crate::state::Place;
@@ -31,7 +30,7 @@ pub(crate) struct Worker {
     writer: Mutex<Writer>,
     tasks: TaskTracker,
     /// Held as long as the queue is.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// What is to be done.
@@ -78,7 +77,7 @@ impl Group {
 }
 
 impl Worker {
-    pub(crate) fn new(directory: PathBuf, lock: File, writer: Writer, sync: Sync) -> Self {
+    pub(crate) fn new(directory: PathBuf, lock: Lock, writer: Writer, sync: Sync) -> Self {
         Self {
             directory,
             sync,

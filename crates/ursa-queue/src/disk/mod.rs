@@ -83,7 +83,7 @@ mod write;
 
 pub(crate) use cursor::CursorSlot;
 pub(crate) use read::read;
-pub(crate) use recover::{Opened, open};
+pub(crate) use recover::{Lock, Opened, open};
 pub(crate) use write::{Pending, Writer};
 
 use std::path::{Path, PathBuf};

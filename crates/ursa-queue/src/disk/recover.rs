@@ -27,7 +27,7 @@ const PIECE_BYTES: u64 = 256 << 10;
 /// An opened directory.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    pub(crate) lock: File,
+    pub(crate) lock: Lock,
     pub(crate) writer: Writer,
     pub(crate) state: State,
     pub(crate) clock: Clock,
@@ -63,12 +63,25 @@ pub(crate) fn open(directory: &Path, options: &Options) -> io::Result<Opened> {
     Ok(Opened { lock, writer, state, clock, recovered })
 }
 
-fn lock(directory: &Path) -> io::Result<File> {
+/// Keeps others out of a directory.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    /// At once: closing the file would not do while a process that is just being started has it, too.
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            warn!(%error, "cannot unlock a queue's directory");
+        }
+    }
+}
+
+fn lock(directory: &Path) -> io::Result<Lock> {
     let path = directory.join("lock");
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(io::Error::new(
             io::ErrorKind::WouldBlock,
             format!("another process uses the queue in {}", directory.display()),
@@ -266,7 +279,7 @@ fn next_record(
                 return Ok(Some(whole));
             }
         }
-        match window.find(&mark.to_le_bytes(), from + 1)? {
+        match window.find(mark.to_le_bytes(), from + 1)? {
             Some(next) => from = next,
             None => return Ok(None),
         }
@@ -312,7 +325,7 @@ impl Window {
     }
 
     /// Where these bytes are next, at or after `from`.
-    fn find(&mut self, bytes: &[u8; 4], mut from: u64) -> io::Result<Option<u64>> {
+    fn find(&mut self, bytes: [u8; 4], mut from: u64) -> io::Result<Option<u64>> {
         while from < self.length {
             let piece = self.bytes(from, PIECE_BYTES)?;
             if piece.len() < bytes.len() {
