@@ -57,7 +57,7 @@ fn read(rest: &mut &[u8]) -> Value {
             map(rest, count)
         }
         0xe0..=0xff => head.cast_signed().into(),
-        other => panic!("unexpected head {other:x}"),
+        other => format!("unexpected head {other:x}").into(),
     }
 }
 
@@ -91,7 +91,9 @@ fn write(out: &mut Vec<u8>, value: &Value) {
         }
         Value::Array(list) => {
             long(out, 0xdd, list.len());
-            list.iter().for_each(|value| write(out, value));
+            for value in list {
+                write(out, value);
+            }
         }
         Value::Object(map) => {
             long(out, 0xdf, map.len());
