@@ -10,7 +10,7 @@ use ursa_envoy::resources::{PIPELINE, SECRET};
 use ursa_metrics::Registry;
 use ursa_model::SecretText;
 use ursa_model::pipeline::PipelineConfig;
-use ursa_pipeline::receive::{Bind, BindError, OtlpGrpc, Receiver};
+use ursa_pipeline::receive::{Bind, BindError, Protocol, Receiver, Settings};
 use ursa_pipeline::{Audit, Pipeline, PipelineInputs, PipelineStatus};
 
 use crate::relay::{Own, Verdicts};
@@ -44,7 +44,7 @@ impl Telemetry {
     ) -> Result<Self, TelemetryError> {
         let inputs = PipelineInputs { environment, registry: registry.clone(), storage: None };
         let pipeline = Pipeline::start(inputs);
-        let receiver = OtlpGrpc::new(Bind::Unix(socket.to_owned()));
+        let receiver = Settings::new(Protocol::OtlpGrpc, Bind::Unix(socket.to_owned()));
         let receiver = receiver.start(pipeline.sink(), registry).await?;
         let running = Some(Running { receiver, pipeline });
         Ok(Self { running: Arc::new(RwLock::new(running)) })

@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use ursa_model::{ProxyId, ResourceKey, SecretText};
 use ursa_pipeline::Sink;
-use ursa_pipeline::receive::{Bind, BindError, OtlpGrpc, OtlpHttp, Receiver};
+use ursa_pipeline::receive::{Bind, BindError, Protocol, Receiver, Settings};
 use ursa_store::{Change, Filter, MemoryStore, OpenError, SqliteStore, Store, StoreError};
 
 use crate::ads::{Ads, MAX_REQUEST};
@@ -117,11 +117,11 @@ impl ControlPlane {
         let xds = listen(config.xds, "agents' connections", "--xds-port").await?;
         let window = Arc::new(telemetry::Window::new(config.telemetry_memory));
         let sink: Arc<dyn Sink> = Arc::clone(&window) as _;
-        let grpc = OtlpGrpc::new(Bind::Tcp(config.otlp_grpc))
+        let grpc = Settings::new(Protocol::OtlpGrpc, Bind::Tcp(config.otlp_grpc))
             .start(Arc::clone(&sink), &metrics.registry)
             .await
             .map_err(cannot_listen(config.otlp_grpc, "OTLP over gRPC", "--otlp-grpc-port"))?;
-        let http = OtlpHttp::new(Bind::Tcp(config.otlp_http))
+        let http = Settings::new(Protocol::OtlpHttp, Bind::Tcp(config.otlp_http))
             .start(sink, &metrics.registry)
             .await
             .map_err(cannot_listen(config.otlp_http, "OTLP over HTTP", "--otlp-http-port"))?;

@@ -9,9 +9,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tracing::{error, info};
 use ursa_metrics::Registry;
+use ursa_model::SecretText;
 use ursa_model::gateway::{Listen, Receiver as Wanted, ReceiverKind};
+use ursa_model::substitution::{Part, Substitution};
 use ursa_pipeline::Sink;
-use ursa_pipeline::receive::{Bind, BindError, Limits, OtlpGrpc, OtlpHttp, Receiver};
+use ursa_pipeline::receive::{Bind, BindError, Protocol, Receiver, ServerFiles, Settings};
 
 /// How long a request that has begun may take to end when its receiver is closed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -128,12 +130,56 @@ impl Receivers {
 
     async fn start(&self, wanted: &Wanted) -> Result<Receiver, BindError> {
         let (sink, registry) = (Arc::clone(&self.sink), &self.registry);
-        let (kind, bind, limits) = settings(wanted)?;
-        match kind {
-            ReceiverKind::OtlpGrpc => OtlpGrpc { bind, limits }.start(sink, registry).await,
-            ReceiverKind::OtlpHttp => OtlpHttp { bind, limits }.start(sink, registry).await,
-            ReceiverKind::Zipkin | ReceiverKind::Datadog => Err(unsupported(wanted)),
+        self.settings(wanted).await?.start(sink, registry).await
+    }
+
+    /// What it speaks, where, and whom and what it admits.
+    async fn settings(&self, wanted: &Wanted) -> Result<Settings, BindError> {
+        let (kind, options) = wanted.settings().ok_or_else(|| unsupported(wanted))?;
+        let protocol = match kind {
+            ReceiverKind::OtlpGrpc => Protocol::OtlpGrpc,
+            ReceiverKind::OtlpHttp => Protocol::OtlpHttp,
+            ReceiverKind::Zipkin | ReceiverKind::Datadog => return Err(unsupported(wanted)),
+        };
+        let bind = match options.address().ok_or_else(|| unsupported(wanted))? {
+            Listen::Tcp(address) => Bind::Tcp(address),
+            Listen::Unix(path) => Bind::Unix(path.into()),
+        };
+        let mut settings = Settings::new(protocol, bind);
+        settings.name = wanted.name().into();
+        settings.tls = options.tls.as_ref().map(|tls| ServerFiles {
+            cert: (&tls.cert).into(),
+            key: (&tls.key).into(),
+            client_ca: tls.client_ca.as_ref().map(Into::into),
+        });
+        if let Some(admission) = &options.auth {
+            settings.token = Some(self.token(wanted, &admission.bearer_token).await?);
         }
+        if let Some(size) = options.max_request {
+            let limits = &mut settings.limits;
+            limits.message = usize::try_from(size.bytes()).unwrap_or(usize::MAX);
+            limits.memory = limits.memory.max(limits.message.saturating_mul(4));
+        }
+        Ok(settings)
+    }
+
+    /// The token that senders must carry, read when the receiver is opened.
+    async fn token(&self, wanted: &Wanted, said: &Substitution) -> Result<SecretText, BindError> {
+        let failed = |error: io::Error| BindError { at: wanted.name().to_owned(), source: error };
+        let parts = said.parts().map_err(|error| failed(io::Error::other(error)))?;
+        let mut files = BTreeMap::new();
+        for part in parts {
+            if let Part::File(path) = part {
+                let text = tokio::fs::read_to_string(&path).await.map_err(failed)?;
+                files.insert(path, text.trim_end_matches(['\r', '\n']).to_owned());
+            }
+        }
+        let filled = said.fill(|part| match part {
+            Part::Env(name) => self.environment.get(name).cloned(),
+            Part::File(path) => files.get(path).cloned(),
+            Part::Secret(_) | Part::Text(_) => None,
+        });
+        filled.map_err(|error| failed(io::Error::other(error)))
     }
 
     /// The names, in the order of the file.
@@ -172,21 +218,6 @@ impl fmt::Debug for Receivers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receivers").field("open", &self.open).finish_non_exhaustive()
     }
-}
-
-/// What it speaks, where, and what it admits.
-fn settings(wanted: &Wanted) -> Result<(ReceiverKind, Bind, Limits), BindError> {
-    let (kind, options) = wanted.settings().ok_or_else(|| unsupported(wanted))?;
-    let bind = match options.address().ok_or_else(|| unsupported(wanted))? {
-        Listen::Tcp(address) => Bind::Tcp(address),
-        Listen::Unix(path) => Bind::Unix(path.into()),
-    };
-    let mut limits = Limits::default();
-    if let Some(size) = options.max_request {
-        limits.message = usize::try_from(size.bytes()).unwrap_or(usize::MAX);
-        limits.memory = limits.memory.max(limits.message.saturating_mul(4));
-    }
-    Ok((kind, bind, limits))
 }
 
 /// What validation refuses, and what this version does not speak.

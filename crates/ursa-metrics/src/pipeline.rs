@@ -100,7 +100,7 @@ pub const EXPORTER_UP: Metric = Metric::gauge(
 );
 
 /// What receivers emit.
-pub const RECEIVERS: &[&Metric] = &[&ACCEPTED_ITEMS, &REFUSED_ITEMS];
+pub const RECEIVERS: &[&Metric] = &[&ACCEPTED_ITEMS, &REFUSED_ITEMS, &MENDED_TEXTS];
 
 /// What is emitted for backends.
 pub const BACKENDS: &[&Metric] = &[
@@ -118,3 +118,10 @@ pub const BACKENDS: &[&Metric] = &[
     &QUEUE_OLDEST_SECONDS,
     &EXPORTER_UP,
 ];
+
+/// Texts that were not UTF-8; each of their bytes that is no character became `?`.
+pub const MENDED_TEXTS: Metric = Metric::counter(
+    "ursa_pipeline_mended_texts_total",
+    &["receiver"],
+    "Texts that were not UTF-8 and were mended.",
+);

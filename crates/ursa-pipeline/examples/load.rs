@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use ursa_metrics::Registry;
-use ursa_pipeline::receive::{Bind, OtlpGrpc};
+use ursa_pipeline::receive::{Bind, Protocol, Settings};
 use ursa_pipeline::{Received, Refusal, Signal, Sink};
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -83,7 +83,7 @@ impl Sink for Count {
 
 async fn sink(listen: std::net::SocketAddr) -> Result<(), Failed> {
     let count = Arc::new(Count::default());
-    let receiver = OtlpGrpc::new(Bind::Tcp(listen));
+    let receiver = Settings::new(Protocol::OtlpGrpc, Bind::Tcp(listen));
     let receiver = receiver.start(Arc::clone(&count) as Arc<dyn Sink>, &Registry::new(&[])).await?;
     tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
     receiver.shutdown(Duration::from_secs(1)).await;

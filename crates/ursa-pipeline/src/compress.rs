@@ -55,7 +55,7 @@ fn zstd(pieces: &[Bytes]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compression::gunzip;
+    use crate::decompress::gunzip;
 
     #[tokio::test]
     async fn what_is_compressed_is_what_was_given() {

@@ -19,6 +19,7 @@ mod audit;
 mod backend;
 mod compress;
 mod compression;
+mod decompress;
 mod export;
 mod ledger;
 mod meters;

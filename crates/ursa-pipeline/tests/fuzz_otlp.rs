@@ -19,7 +19,7 @@ use prost::Message;
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 use ursa_metrics::Registry;
-use ursa_pipeline::receive::{Bind, OtlpHttp};
+use ursa_pipeline::receive::{Bind, Protocol, Settings};
 use ursa_pipeline::{Received, Refusal, Signal, Sink};
 
 /// Takes every signal and looks whether a decoder could.
@@ -48,7 +48,7 @@ fn http_bodies() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let sink = Arc::new(Decoder::default());
     let (receiver, sender) = runtime.block_on(async {
-        let receiver = OtlpHttp::new(Bind::Tcp(([127, 0, 0, 1], 0).into()));
+        let receiver = Settings::new(Protocol::OtlpHttp, Bind::Tcp(([127, 0, 0, 1], 0).into()));
         let sink = Arc::clone(&sink) as Arc<dyn Sink>;
         let receiver = receiver.start(sink, &Registry::new(&[])).await.unwrap();
         let stream = TcpStream::connect(receiver.address().unwrap()).await.unwrap();

@@ -26,7 +26,7 @@ use ursa_envoy::resources::Resources;
 pub(crate) use ursa_envoy::resources::resources;
 use ursa_metrics::Registry;
 use ursa_model::ProxyId;
-use ursa_pipeline::receive::{Bind, OtlpGrpc, Receiver};
+use ursa_pipeline::receive::{Bind, Protocol, Receiver, Settings};
 use ursa_pipeline::{Received, Refusal, Sink};
 
 use crate::control_plane::ControlPlane;
@@ -127,7 +127,7 @@ impl World {
         let (began, slow) = mpsc::channel(16);
         tasks.spawn(application(listener, began));
         let (sender, requests) = mpsc::channel(1024);
-        let backend = OtlpGrpc::new(Bind::Tcp("127.0.0.1:0".parse().unwrap()));
+        let backend = Settings::new(Protocol::OtlpGrpc, Bind::Tcp("127.0.0.1:0".parse().unwrap()));
         let backend = backend.start(Arc::new(Backend(sender)), &Registry::new(&[])).await.unwrap();
         let mut world = Self {
             id: ProxyId::new("default", "web-1"),

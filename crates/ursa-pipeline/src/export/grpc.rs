@@ -18,7 +18,7 @@ use super::connection::Answer;
 use super::http::AGENT;
 use crate::Signal;
 use crate::compress::Encoded;
-use crate::compression::gunzip;
+use crate::decompress::gunzip;
 use crate::rpc::{
     ACCEPT_ENCODING, Code, ENCODING, MESSAGE, PREFIX_BYTES, STATUS, STATUS_DETAILS, Status,
     unpercent,

@@ -1,19 +1,31 @@
 //! Reading a request's body within its bounds.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, HeaderName};
+use http::header::HeaderName;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::Body;
+use tokio::time::timeout;
 
+use super::Limits;
 use super::memory::Held;
 use super::problem::Problem;
+use super::watch::Inbound;
+use crate::decompress::{DecompressError, gunzip, unzstd};
+
+/// A message up to this size is copied, so that it does not hold the buffer that it was read into.
+const COPIED: usize = 8 << 10;
 
 /// How a body is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     Identity,
     Gzip,
+    Zstd,
 }
 
 impl Encoding {
@@ -22,46 +34,82 @@ impl Encoding {
         let Some(value) = headers.get(name) else { return Ok(Self::Identity) };
         match value.as_bytes() {
             value if value.eq_ignore_ascii_case(b"gzip") => Ok(Self::Gzip),
+            value if value.eq_ignore_ascii_case(b"zstd") => Ok(Self::Zstd),
             value if value.is_empty() || value.eq_ignore_ascii_case(b"identity") => {
                 Ok(Self::Identity)
             }
             other => Err(Problem::Encoding(String::from_utf8_lossy(other).into_owned())),
         }
     }
+
+    /// Decodes a message within the bounds, holding memory for what comes out. It does not wait, so
+    /// no more messages than there are threads are decoded before their memory is counted.
+    pub(super) fn decode(
+        self,
+        message: Bytes,
+        limits: &Limits,
+        held: &mut Held,
+    ) -> Result<Bytes, Problem> {
+        let decode = match self {
+            Self::Identity => return Ok(message),
+            Self::Gzip => gunzip,
+            Self::Zstd => unzstd,
+        };
+        let plain = decode(&message, limits.message).map_err(|error| match error {
+            DecompressError::Malformed(_) => Problem::malformed(&error),
+            DecompressError::TooLarge { limit } => Problem::TooLarge { limit },
+        })?;
+        held.grow(plain.len())?;
+        Ok(plain.into())
+    }
 }
 
-/// Reads the whole body, at most `limit` bytes, holding memory for it.
+/// Reads the whole body, at most `limit` bytes and within the time for it, holding memory for it.
 pub(super) async fn read(
-    headers: &HeaderMap,
-    mut body: Incoming,
+    body: Inbound,
     limit: usize,
+    limits: &Limits,
     held: &mut Held,
 ) -> Result<Bytes, Problem> {
-    let too_large = || Problem::TooLarge { limit };
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    if announced.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > limit)
-    {
-        return Err(too_large());
+    let mut reading = pin!(collect(body, limit, held));
+    // Most bodies are there already, and need no timer.
+    let ready = poll_fn(|context| match reading.as_mut().poll(context) {
+        Poll::Ready(read) => Poll::Ready(Some(read)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match ready.await {
+        Some(read) => read,
+        None => timeout(limits.read, reading).await.unwrap_or(Err(Problem::Slow)),
     }
+}
+
+async fn collect(mut body: Inbound, limit: usize, held: &mut Held) -> Result<Bytes, Problem> {
+    let announced = body.size_hint().lower();
+    let announced = usize::try_from(announced).ok().filter(|bytes| *bytes <= limit);
+    let announced = announced.ok_or(Problem::TooLarge { limit })?;
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Problem::Malformed(format!("read the body: {error}")))?;
+        let frame = frame.map_err(|error| Problem::malformed(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         let length = first.len().max(all.len()).saturating_add(data.len());
         if length > limit {
-            return Err(too_large());
+            return Err(Problem::TooLarge { limit });
         }
         held.grow(data.len())?;
         if first.is_empty() && all.is_empty() {
             first = data;
         } else {
             if all.is_empty() {
-                all.reserve(length);
+                // Pages that nothing is written to take no memory, whatever was announced.
+                all.reserve(length.max(announced));
                 all.extend_from_slice(&first);
             }
             all.extend_from_slice(&data);
         }
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
+    if !all.is_empty() {
+        return Ok(all.freeze());
+    }
+    Ok(if first.len() <= COPIED { Bytes::copy_from_slice(&first) } else { first })
 }

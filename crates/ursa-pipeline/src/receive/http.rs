@@ -1,16 +1,17 @@
 //! OTLP/HTTP: protobuf and JSON by POST.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
-use hyper::body::Incoming;
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use prost::Message;
 
 use super::body::{self, Encoding};
+use super::cors;
 use super::intake::Intake;
 use super::problem::Problem;
 use super::reply::Reply;
 use super::server::Answer;
+use super::watch::Inbound;
 use crate::Signal;
 use ursa_otlp::json;
 
@@ -44,17 +45,20 @@ impl Format {
 }
 
 /// Answers HTTP requests.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Http {
     intake: Intake,
+    /// From which browsers may send.
+    origins: Vec<String>,
 }
 
 impl Http {
-    pub(super) fn new(intake: Intake) -> Self {
-        Self { intake }
+    pub(super) fn new(intake: Intake, origins: Vec<String>) -> Self {
+        Self { intake, origins }
     }
 
-    async fn post(&self, request: Request<Incoming>) -> Result<(), Problem> {
+    /// The body of the answer.
+    async fn post(&self, request: Request<Inbound>) -> Result<Bytes, Problem> {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
         let signal = Signal::ALL.into_iter().find(|signal| signal.http_path() == path);
@@ -62,16 +66,13 @@ impl Http {
         if head.method != Method::POST {
             return Err(Problem::Method(head.method));
         }
+        self.intake.admit(&head.headers)?;
         let format = Format::of(&head.headers)?;
         let encoding = Encoding::of(&head.headers, CONTENT_ENCODING)?;
+        let limits = self.intake.limits();
         let mut held = self.intake.hold();
-        let limits = &self.intake.limits;
-        let read = body::read(&head.headers, body, limits.message, &mut held);
-        let read = tokio::time::timeout(limits.read, read);
-        let mut message = read.await.map_err(|_| Problem::Slow)??;
-        if encoding == Encoding::Gzip {
-            message = self.intake.gunzip(&message, &mut held)?;
-        }
+        let message = body::read(body, limits.message, limits, &mut held).await?;
+        let mut message = encoding.decode(message, limits, &mut held)?;
         if format == Format::Json {
             let cost = json::cost(&message);
             if cost > limits.memory {
@@ -81,35 +82,54 @@ impl Http {
             let protobuf = json::to_protobuf(signal, &message);
             message = protobuf.map_err(|error| Problem::Malformed(error.to_string()))?.into();
         }
-        self.intake.take(signal, message).await
+        let taken = self.intake.take(signal, message).await?;
+        Ok(match format {
+            Format::Protobuf => taken.protobuf().into(),
+            Format::Json => taken.json(signal).into(),
+        })
     }
-}
 
-impl Answer for Http {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Reply> {
+    async fn respond(&self, request: Request<Inbound>) -> Response<Reply> {
         let format = Format::of(request.headers()).unwrap_or(Format::Json);
         let outcome = self.post(request).await;
         let mut response = Response::new(Reply::default());
         response.headers_mut().insert(CONTENT_TYPE, format.media());
-        // An export response without partial success has no field.
-        let data = match outcome {
-            Ok(()) if format == Format::Json => Bytes::from_static(b"{}"),
-            Ok(()) => Bytes::new(),
-            Err(problem) => {
-                *response.status_mut() = problem.http();
-                refuse(&problem, response.headers_mut());
-                let status = problem.status();
-                match format {
-                    Format::Protobuf => status.encode_to_vec().into(),
-                    Format::Json => {
-                        let (code, message) = (status.code, status.message);
-                        let status = serde_json::json!({ "code": code, "message": message });
-                        status.to_string().into()
-                    }
+        let data = outcome.unwrap_or_else(|problem| {
+            *response.status_mut() = problem.http();
+            response.body_mut().refused = true;
+            refuse(&problem, response.headers_mut());
+            let status = problem.status();
+            match format {
+                Format::Protobuf => status.encode_to_vec().into(),
+                Format::Json => {
+                    let (code, message) = (status.code, status.message);
+                    let status = serde_json::json!({ "code": code, "message": message });
+                    status.to_string().into()
                 }
             }
-        };
+        });
         response.body_mut().data = Some(data).filter(|data| !data.is_empty());
+        response
+    }
+}
+
+impl Answer for Http {
+    const HTTP2_ONLY: bool = false;
+
+    async fn answer(&self, request: Request<Inbound>) -> Response<Reply> {
+        let headers = request.headers();
+        let Some(origin) = cors::allowed(&self.origins, headers).cloned() else {
+            return self.respond(request).await;
+        };
+        let mut response = if cors::is_preflight(request.method(), headers) {
+            let mut response = Response::new(Reply::default());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            cors::preflight(headers, response.headers_mut());
+            response
+        } else {
+            self.respond(request).await
+        };
+        cors::allow(&origin, response.headers_mut());
         response
     }
 }
@@ -121,5 +141,8 @@ fn refuse(problem: &Problem, headers: &mut HeaderMap) {
     }
     if matches!(problem, Problem::Method(_)) {
         headers.insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    if matches!(problem, Problem::NoToken | Problem::WrongToken) {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
 }

@@ -1,99 +1,183 @@
 //! What receivers of every protocol do with a message: check, count, hand on.
 
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
+use tokio_util::task::TaskTracker;
 use ursa_metrics::{Counter, Registry, pipeline};
+use ursa_model::SecretText;
+use ursa_otlp::wire::{self, WireError};
 
-use super::Limits;
 use super::memory::{Held, Memory};
 use super::problem::Problem;
-use crate::compression::gunzip;
+use super::{Limits, token};
 use crate::{Received, Refusal, Signal, Sink};
-use ursa_otlp::wire;
-use ursa_otlp::wire::WireError;
 
-/// The way from a receiver into its sink.
+/// The way from a receiver into its sink. Clones are the same.
 #[derive(Debug, Clone)]
-pub(super) struct Intake {
+pub(super) struct Intake(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     sink: Arc<dyn Sink>,
     source: Arc<str>,
-    pub(super) limits: Limits,
+    token: Option<SecretText>,
+    limits: Limits,
     memory: Memory,
-    counters: Arc<[Counters; 3]>,
+    /// Of each signal, in the order of [`Signal::ALL`].
+    counters: [Counters; 3],
+    mended: Counter,
+    tasks: TaskTracker,
 }
 
-/// Of one signal, in the order of [`Signal::ALL`].
 #[derive(Debug)]
 struct Counters {
     accepted: Counter,
     refused: Counter,
 }
 
+/// What became of a request that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Taken {
+    /// Items that were left out, and never will be taken. The others were stored.
+    pub(super) rejected: usize,
+}
+
 impl Intake {
+    /// What comes is counted for the receiver `source`; `tasks` are those that end with it.
     pub(super) fn new(
         sink: Arc<dyn Sink>,
         registry: &Registry,
-        receiver: &'static str,
+        source: Arc<str>,
+        token: Option<SecretText>,
         limits: Limits,
+        tasks: TaskTracker,
     ) -> Self {
         let accepted = registry.counter(&pipeline::ACCEPTED_ITEMS);
         let refused = registry.counter(&pipeline::REFUSED_ITEMS);
         let counters = Signal::ALL.map(|signal| Counters {
-            accepted: accepted.with(&[signal.name(), receiver]),
-            refused: refused.with(&[signal.name(), receiver]),
+            accepted: accepted.with(&[signal.name(), &source]),
+            refused: refused.with(&[signal.name(), &source]),
         });
-        Self {
-            sink,
-            source: receiver.into(),
-            memory: Memory::new(limits.memory),
-            limits,
-            counters: Arc::new(counters),
-        }
+        let mended = registry.counter(&pipeline::MENDED_TEXTS).with(&[&source]);
+        let memory = Memory::new(limits.memory);
+        Self(Arc::new(Inner { sink, source, token, limits, memory, counters, mended, tasks }))
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Refuses requests that do not carry the receiver's token, if it has one.
+    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        token::check(self.0.token.as_ref(), headers)
     }
 
     /// Memory for one request.
     pub(super) fn hold(&self) -> Held {
-        self.memory.hold()
+        self.0.memory.hold()
     }
 
-    /// Decompresses within the bounds, holding memory for what comes out.
-    pub(super) fn gunzip(&self, packed: &[u8], held: &mut Held) -> Result<Bytes, Problem> {
-        let plain = gunzip(packed, self.limits.message);
-        let plain = plain.map_err(|error| Problem::gunzip(&error))?;
-        held.grow(plain.len())?;
-        Ok(plain.into())
+    /// Checks an OTLP message and gives it to the sink.
+    pub(super) async fn take(&self, signal: Signal, message: Bytes) -> Result<Taken, Problem> {
+        let checked = self.checked(signal, message);
+        let (message, items, rejected) =
+            checked.map_err(|error| Problem::Malformed(format!("read the request: {error}")))?;
+        self.0.counters(signal).refused.inc_by(rejected as u64);
+        self.give(Received::otlp(signal, message, items, &self.0.source)).await?;
+        Ok(Taken { rejected })
     }
 
-    /// Checks a message and gives it to the sink.
-    pub(super) async fn take(&self, signal: Signal, message: Bytes) -> Result<(), Problem> {
-        let (message, items) = checked(signal, message)
-            .map_err(|error| Problem::Malformed(format!("read the request: {error}")))?;
-        let answer = if self.sink.takes(signal) {
-            self.sink.accept(Received::otlp(signal, message, items, &self.source)).await
-        } else {
-            Err(Refusal::Unsupported { signal })
+    /// Gives to the sink what was checked, and counts it. Once begun, storing is not given up, even
+    /// if the sender no longer waits: what is stored is counted.
+    pub(super) async fn give(&self, received: Received) -> Result<(), Problem> {
+        let inner = Arc::clone(&self.0);
+        let storing = Box::pin(async move {
+            let (signal, items) = (received.signal, received.items as u64);
+            let answer = if inner.sink.takes(signal) {
+                inner.sink.accept(received).await
+            } else {
+                Err(Refusal::Unsupported { signal })
+            };
+            let counters = inner.counters(signal);
+            let counter = if answer.is_ok() { &counters.accepted } else { &counters.refused };
+            counter.inc_by(items);
+            answer
+        });
+        Finished { storing: Some(storing), tasks: &self.0.tasks }.await.map_err(Problem::Refused)
+    }
+
+    /// The receiver's name.
+    pub(super) fn source(&self) -> &Arc<str> {
+        &self.0.source
+    }
+
+    /// The message without what cannot be stored, how many items it has, and how many it lost.
+    fn checked(&self, signal: Signal, message: Bytes) -> Result<(Bytes, usize, usize), WireError> {
+        let (message, found) = match wire::inspect(signal, &message) {
+            Err(WireError::Text { .. }) => {
+                let mended = Bytes::from(wire::mend_text(signal, &message)?);
+                let found = wire::inspect(signal, &mended)?;
+                self.0.mended.inc();
+                (mended, found)
+            }
+            found => (message, found?),
         };
-        let [traces, metrics, logs] = &*self.counters;
-        let counters = match signal {
-            Signal::Traces => traces,
-            Signal::Metrics => metrics,
-            Signal::Logs => logs,
-        };
-        let counter = if answer.is_ok() { &counters.accepted } else { &counters.refused };
-        counter.inc_by(items as u64);
-        answer.map_err(Problem::Refused)
+        if found.invalid_ids == 0 {
+            return Ok((message, found.items, 0));
+        }
+        let (message, rejected) = wire::drop_invalid(&message)?;
+        Ok((message, found.items.saturating_sub(rejected), rejected))
     }
 }
 
-/// The message, its texts mended if they are not UTF-8, and how many items it has.
-fn checked(signal: Signal, message: Bytes) -> Result<(Bytes, usize), WireError> {
-    match wire::check(signal, &message) {
-        Err(WireError::Text { .. }) => {
-            let mended = Bytes::from(wire::mend_text(signal, &message)?);
-            let items = wire::check(signal, &mended)?;
-            Ok((mended, items))
+impl Inner {
+    fn counters(&self, signal: Signal) -> &Counters {
+        let [traces, metrics, logs] = &self.counters;
+        match signal {
+            Signal::Traces => traces,
+            Signal::Metrics => metrics,
+            Signal::Logs => logs,
         }
-        items => Ok((message, items?)),
+    }
+}
+
+type Storing = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
+
+/// Waits for something that goes on by itself when nobody waits any more.
+struct Finished<'a> {
+    storing: Option<Storing>,
+    tasks: &'a TaskTracker,
+}
+
+impl Future for Finished<'_> {
+    type Output = Result<(), Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(storing) = &mut self.storing else { return Poll::Pending };
+        let polled = storing.as_mut().poll(context);
+        if polled.is_ready() {
+            self.storing = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Finished<'_> {
+    fn drop(&mut self) {
+        if let Some(storing) = self.storing.take() {
+            self.tasks.spawn(storing);
+        }
+    }
+}
+
+impl fmt::Debug for Finished<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finished").finish_non_exhaustive()
     }
 }

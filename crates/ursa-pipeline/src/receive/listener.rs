@@ -20,16 +20,17 @@ pub(super) enum Listener {
 impl Listener {
     /// Listens, and says on which address it does if on TCP.
     pub(super) async fn open(bind: Bind) -> Result<(Self, Option<SocketAddr>), BindError> {
+        let at = bind.to_string();
+        let error = |source| BindError { at, source };
         match bind {
             Bind::Tcp(address) => {
-                let error = |source| BindError { at: address.to_string(), source };
-                let listener = TcpListener::bind(address).await.map_err(error)?;
-                let address = listener.local_addr().map_err(error)?;
+                let listener = TcpListener::bind(address).await;
+                let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
+                let (address, listener) = bound.map_err(error)?;
                 Ok((Self::Tcp(listener), Some(address)))
             }
             Bind::Unix(path) => {
-                let listener = unix(&path)
-                    .map_err(|source| BindError { at: path.display().to_string(), source })?;
+                let listener = unix(&path).map_err(error)?;
                 Ok((Self::Unix(listener, path), None))
             }
         }

@@ -1,26 +1,39 @@
-//! OTLP receivers over gRPC and HTTP, on TCP or a Unix socket.
+//! Receivers: OTLP over gRPC and HTTP, on TCP or a Unix socket, with TLS and a bearer token if wanted.
 //!
 //! A request is read within [`Limits`], checked by [`wire::check`](ursa_otlp::wire::check) and given
 //! to a [`Sink`]; it is acknowledged when the sink stored it. In protobuf, bytes of texts that are not
-//! UTF-8 become `?`, rather than cost the request's other items. Every way to refuse is an answer that
-//! OTLP knows: push-back carries `Retry-After` or `RetryInfo`.
+//! UTF-8 become `?`, rather than cost the request's other items; spans without valid ids are left out,
+//! and the answer says so. Every way to refuse is an answer that OTLP knows: push-back carries
+//! `Retry-After` or `RetryInfo`.
 //!
-//! Followed: OTLP 1.10, "OTLP/gRPC" and "OTLP/HTTP"; gRPC over HTTP/2.
+//! A protocol is a type that answers requests (`server::Answer`) with what is here for all of them:
+//! `intake` (token, memory, counting, the sink), `body` (reading and decompressing within bounds) and
+//! `problem` (what can be wrong, as HTTP and as gRPC status). `server` has the connections: TLS,
+//! HTTP/1.1 and HTTP/2, their limits (`watch`), and their end.
 //!
-//! Not here: TLS, what happens to the telemetry.
+//! Followed: OTLP 1.10, "OTLP/gRPC" and "OTLP/HTTP" (docs/reference/otlp-conformance.md says how);
+//! gRPC over HTTP/2; gRPC health checking; RFC 6750; CORS.
+//!
+//! Not here: compressed answers, gRPC reflection, what happens to the telemetry.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod body;
+mod cors;
 mod grpc;
 mod http;
 mod intake;
 mod listener;
 mod memory;
+mod partial;
 mod problem;
 mod reply;
+mod requests;
 mod server;
+mod token;
+mod watch;
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,10 +41,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio_util::task::TaskTracker;
 use ursa_metrics::Registry;
+use ursa_model::SecretText;
 
 use crate::Sink;
 
+pub use crate::tls::ServerFiles;
 pub use server::Receiver;
 
 /// Where a receiver listens.
@@ -43,12 +59,65 @@ pub enum Bind {
     Unix(PathBuf),
 }
 
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// What a receiver understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// OTLP/gRPC: the services of traces, metrics and logs, and `grpc.health.v1.Health/Check`;
+    /// identity, gzip and zstd.
+    OtlpGrpc,
+    /// OTLP/HTTP: `/v1/traces`, `/v1/metrics`, `/v1/logs`; protobuf and JSON; identity, gzip and
+    /// zstd; HTTP/1.1 and HTTP/2.
+    OtlpHttp,
+}
+
+impl Protocol {
+    /// The name of a receiver that has none of its own: `otlp_grpc`, `otlp_http`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OtlpGrpc => "otlp_grpc",
+            Self::OtlpHttp => "otlp_http",
+        }
+    }
+}
+
+/// What a receiver is made of.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What it understands.
+    pub protocol: Protocol,
+    /// Its name: the source of what it receives, and the label `receiver`. Default
+    /// [`Protocol::name`].
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub bind: Bind,
+    /// Its certificate; without it, connections are plain. Files that change are read anew. With
+    /// `client_ca`, senders must show a certificate of that authority.
+    pub tls: Option<ServerFiles>,
+    /// What senders must carry as `authorization: Bearer …`. Default: nothing. Health checks need
+    /// none.
+    pub token: Option<SecretText>,
+    /// Origins (`https://shop.example.com`, or `*` for every one) from which browsers may send by
+    /// HTTP. Default: none.
+    pub origins: Vec<String>,
+    /// What it admits.
+    pub limits: Limits,
+}
+
 /// What one receiver admits. Beyond it, senders are told or, if they are slow, cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one request, after decompression. Default 4 MiB, as other servers have it.
     pub message: usize,
-    /// Bytes of all requests that are being read or handled. Default 64 MiB; beyond it, requests
+    /// Bytes of all requests that are being read or handled. Default 32 MiB; beyond it, requests
     /// are pushed back.
     pub memory: usize,
     /// Connections. Default 1024; more wait to be accepted.
@@ -57,9 +126,10 @@ pub struct Limits {
     pub streams: u32,
     /// Bytes of a request's header fields. Default 16 KiB.
     pub headers: u32,
-    /// How long a request's header, and after it its body, may take to arrive. Default 20 s.
+    /// How long each of these may take to arrive: the TLS handshake, then the first request's
+    /// header; the body of any request. Default 20 s.
     pub read: Duration,
-    /// How long a connection may stay without a request. Default 5 min.
+    /// How long a connection may stay without another request. Default 5 min.
     pub idle: Duration,
 }
 
@@ -67,7 +137,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message: 4 << 20,
-            memory: 64 << 20,
+            memory: 32 << 20,
             connections: 1024,
             streams: 64,
             headers: 16 << 10,
@@ -77,72 +147,47 @@ impl Default for Limits {
     }
 }
 
-/// The OTLP/gRPC receiver: traces, metrics and logs services, identity and gzip.
-#[derive(Debug, Clone)]
-pub struct OtlpGrpc {
-    /// Where it listens.
-    pub bind: Bind,
-    /// What it admits.
-    pub limits: Limits,
-}
-
-/// The OTLP/HTTP receiver: `/v1/traces`, `/v1/metrics`, `/v1/logs`; protobuf and JSON, identity
-/// and gzip; HTTP/1.1 and HTTP/2 without TLS.
-#[derive(Debug, Clone)]
-pub struct OtlpHttp {
-    /// Where it listens.
-    pub bind: Bind,
-    /// What it admits.
-    pub limits: Limits,
-}
-
 /// A receiver could not listen.
 #[derive(Debug, Error)]
 #[error("listen on {at}")]
 pub struct BindError {
     /// The address or path.
     pub at: String,
-    /// What the system says.
+    /// What the system says, or what is wrong with the files of TLS.
     #[source]
     pub source: io::Error,
 }
 
-impl OtlpGrpc {
-    /// With the default limits.
-    pub fn new(bind: Bind) -> Self {
-        Self { bind, limits: Limits::default() }
+impl Settings {
+    /// Plain, without a token, with the default name and limits.
+    pub fn new(protocol: Protocol, bind: Bind) -> Self {
+        Self {
+            protocol,
+            name: protocol.name().into(),
+            bind,
+            tls: None,
+            token: None,
+            origins: Vec::new(),
+            limits: Limits::default(),
+        }
     }
 
-    /// Listens. Counts into `registry` under the receiver name `otlp_grpc`.
+    /// Listens, and counts into `registry`.
     ///
     /// # Errors
-    /// The address cannot be had.
+    /// The address cannot be had, or TLS cannot be set up with these files.
     pub async fn start(
         self,
         sink: Arc<dyn Sink>,
         registry: &Registry,
     ) -> Result<Receiver, BindError> {
-        let intake = intake::Intake::new(sink, registry, "otlp_grpc", self.limits.clone());
-        server::start(self.bind, self.limits, true, grpc::Grpc::new(intake)).await
-    }
-}
-
-impl OtlpHttp {
-    /// With the default limits.
-    pub fn new(bind: Bind) -> Self {
-        Self { bind, limits: Limits::default() }
-    }
-
-    /// Listens. Counts into `registry` under the receiver name `otlp_http`.
-    ///
-    /// # Errors
-    /// The address cannot be had.
-    pub async fn start(
-        self,
-        sink: Arc<dyn Sink>,
-        registry: &Registry,
-    ) -> Result<Receiver, BindError> {
-        let intake = intake::Intake::new(sink, registry, "otlp_http", self.limits.clone());
-        server::start(self.bind, self.limits, false, http::Http::new(intake)).await
+        let Self { protocol, name, bind, tls, token, origins, limits } = self;
+        let tasks = TaskTracker::new();
+        let door = server::Door { bind, tls, limits: limits.clone(), tasks: tasks.clone() };
+        let intake = intake::Intake::new(sink, registry, name, token, limits, tasks);
+        match protocol {
+            Protocol::OtlpGrpc => server::start(door, grpc::Grpc::new(intake)).await,
+            Protocol::OtlpHttp => server::start(door, http::Http::new(intake, origins)).await,
+        }
     }
 }

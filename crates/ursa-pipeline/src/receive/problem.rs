@@ -7,7 +7,6 @@ use thiserror::Error;
 
 use super::memory::NoRoom;
 use crate::Refusal;
-use crate::compression::GunzipError;
 use crate::rpc::{Code, Status};
 
 /// What a sender is told to wait when the receiver itself has no room.
@@ -28,7 +27,7 @@ pub(super) enum Problem {
     Slow,
     #[error("{0}")]
     Malformed(String),
-    #[error("content encoding {0:?} is not understood; use gzip or identity")]
+    #[error("content encoding {0:?} is not understood; use gzip, zstd or identity")]
     Encoding(String),
     #[error("content type {0:?} is not understood; use {1}")]
     ContentType(String, &'static str),
@@ -36,6 +35,12 @@ pub(super) enum Problem {
     Method(http::Method),
     #[error("nothing is served at {0}")]
     Path(String),
+    #[error("there is no service {0}")]
+    Service(String),
+    #[error("the request carries no bearer token; send it as: authorization: Bearer TOKEN")]
+    NoToken,
+    #[error("the request carries another bearer token than the receiver's")]
+    WrongToken,
 }
 
 impl From<NoRoom> for Problem {
@@ -45,11 +50,16 @@ impl From<NoRoom> for Problem {
 }
 
 impl Problem {
-    pub(super) fn gunzip(error: &GunzipError) -> Self {
-        match error {
-            GunzipError::Malformed(cause) => Self::Malformed(format!("{error}: {cause}")),
-            GunzipError::TooLarge { limit } => Self::TooLarge { limit: *limit },
+    /// An error with its causes.
+    pub(super) fn malformed(error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
         }
+        Self::Malformed(text)
     }
 
     /// The gRPC code. RESOURCE_EXHAUSTED is final without `RetryInfo`.
@@ -63,6 +73,8 @@ impl Problem {
             Self::Refused(Refusal::Unsupported { .. }) | Self::Path(_) | Self::Encoding(_) => {
                 Code::UNIMPLEMENTED
             }
+            Self::Service(_) => Code::NOT_FOUND,
+            Self::NoToken | Self::WrongToken => Code::UNAUTHENTICATED,
             Self::Slow => Code::DEADLINE_EXCEEDED,
             Self::Refused(Refusal::Invalid { .. })
             | Self::Malformed(_)
@@ -76,7 +88,10 @@ impl Problem {
         match self {
             Self::Refused(Refusal::Full { .. }) | Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Refused(Refusal::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Refused(Refusal::Unsupported { .. }) | Self::Path(_) => StatusCode::NOT_FOUND,
+            Self::Refused(Refusal::Unsupported { .. }) | Self::Path(_) | Self::Service(_) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::Refused(Refusal::Invalid { .. }) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Refused(Refusal::TooLarge { .. }) | Self::TooLarge { .. } | Self::TooMany => {
                 StatusCode::PAYLOAD_TOO_LARGE

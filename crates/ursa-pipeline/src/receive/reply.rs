@@ -13,6 +13,8 @@ use hyper::body::{Body, Frame, SizeHint};
 pub(super) struct Reply {
     pub(super) data: Option<Bytes>,
     pub(super) trailers: Option<HeaderMap>,
+    /// The request was not taken; its body may not have been read to its end.
+    pub(super) refused: bool,
 }
 
 impl Body for Reply {

@@ -1,45 +1,59 @@
 //! Accepting connections, keeping them within their limits, and stopping.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::fmt::Display;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::listener::Listener;
 use super::reply::Reply;
-use super::{Bind, BindError, Limits};
+use super::requests::{Begun, Requests};
+use super::watch::{Inbound, Watch, Watched};
+use super::{Bind, BindError, Limits, ServerFiles};
 use crate::stream::Stream;
-use crate::tasks::Tasks;
+use crate::tls::ServerTls;
 
-/// Header fields of a request over HTTP/1.1.
-const MAX_HEADERS: usize = 64;
 /// The HTTP library takes no smaller buffer.
 const MIN_BUFFER: usize = 8 << 10;
+/// What HTTP/1.1 reads at once at most, so that a body of many spans takes few reads.
+const READ_BUFFER: usize = 128 << 10;
 /// How long a new try to accept waits after the system refused (out of file descriptors).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// HTTP/2 pings look after connections whose peer vanished.
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// HTTP/2 flow-control windows: what a peer may send ahead of being read.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 1 << 20;
+/// By ALPN.
+const HTTP2: &str = "h2";
+const HTTP1: &str = "http/1.1";
 
 /// What a protocol makes of a request.
-pub(super) trait Answer: Clone + Send + Sync + 'static {
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response<Reply>> + Send;
+pub(super) trait Answer: Send + Sync + 'static {
+    /// Whether clients speak HTTP/2 only.
+    const HTTP2_ONLY: bool;
+
+    fn answer(&self, request: Request<Inbound>) -> impl Future<Output = Response<Reply>> + Send;
+
+    /// The protocols that TLS offers.
+    fn alpn() -> &'static [&'static str] {
+        if Self::HTTP2_ONLY { &[HTTP2] } else { &[HTTP2, HTTP1] }
+    }
 }
 
 /// A receiver that runs. Dropped without [`shutdown`](Self::shutdown), it stops at once.
@@ -60,6 +74,7 @@ impl Receiver {
     }
 
     /// Stops listening, lets requests in hand finish for at most `grace`, then cuts what is left.
+    /// What a sink has begun to store it finishes.
     pub async fn shutdown(self, grace: Duration) {
         self.stop.cancel();
         self.tasks.close();
@@ -78,34 +93,49 @@ impl Drop for Receiver {
     }
 }
 
+/// Where connections come in.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) bind: Bind,
+    pub(super) tls: Option<ServerFiles>,
+    pub(super) limits: Limits,
+    /// Those that end with the receiver.
+    pub(super) tasks: TaskTracker,
+}
+
 /// What connections of one receiver share.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Server<A> {
     answer: A,
+    tls: Option<ServerTls>,
     limits: Limits,
-    http2_only: bool,
     tasks: TaskTracker,
     stop: CancellationToken,
     cut: CancellationToken,
 }
 
-pub(super) async fn start<A: Answer>(
-    bind: Bind,
-    limits: Limits,
-    http2_only: bool,
-    answer: A,
-) -> Result<Receiver, BindError> {
+pub(super) async fn start<A: Answer>(door: Door, answer: A) -> Result<Receiver, BindError> {
+    let Door { bind, tls, limits, tasks } = door;
+    let tls = match tls {
+        None => None,
+        Some(files) => {
+            let tls = ServerTls::open(files, A::alpn()).await;
+            Some(tls.map_err(|error| BindError {
+                at: bind.to_string(),
+                source: io::Error::other(error),
+            })?)
+        }
+    };
     let (listener, address) = Listener::open(bind).await?;
-    let tasks = TaskTracker::new();
     let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
     let receiver = Receiver { address, tasks: tasks.clone(), stop: stop.clone(), cut: cut.clone() };
-    let server = Server { answer, limits, http2_only, tasks: tasks.clone(), stop, cut };
+    let server = Arc::new(Server { answer, tls, limits, tasks: tasks.clone(), stop, cut });
     tasks.spawn(server.accept(listener));
     Ok(receiver)
 }
 
 impl<A: Answer> Server<A> {
-    async fn accept(self, listener: Listener) {
+    async fn accept(self: Arc<Self>, listener: Listener) {
         let room = Arc::new(Semaphore::new(self.limits.connections));
         let next = async || {
             let permit = Arc::clone(&room).acquire_owned().await.ok()?;
@@ -114,9 +144,9 @@ impl<A: Answer> Server<A> {
         while let Some(Some((permit, accepted))) = self.stop.run_until_cancelled(next()).await {
             match accepted {
                 Ok(stream) => {
-                    let server = self.clone();
+                    let server = Arc::clone(&self);
                     self.tasks.spawn(async move {
-                        server.cut.run_until_cancelled(server.serve(stream)).await;
+                        server.serve(stream).await;
                         drop(permit);
                     });
                 }
@@ -128,108 +158,104 @@ impl<A: Answer> Server<A> {
         }
     }
 
-    async fn serve(&self, stream: Box<dyn Stream>) {
-        let builder = self.builder();
-        let activity = Activity::new();
-        let service = service_fn(|request| {
-            let busy = activity.begin();
-            let answer = self.answer.clone();
+    async fn serve(self: Arc<Self>, stream: Box<dyn Stream>) {
+        let watch = Watch::new(&self.limits);
+        let greeted = timeout(self.limits.read, self.greet(stream, &watch));
+        let (stream, http2) = match self.stop.run_until_cancelled(greeted).await {
+            Some(Ok(Ok(greeted))) => greeted,
+            Some(Ok(Err(error))) => return debug!(%error, "a connection did not begin"),
+            Some(Err(_)) => return debug!("a connection did not begin in time"),
+            None => return,
+        };
+        let (server, watched) = (Arc::clone(&self), Arc::clone(&watch));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (server, in_hand) = (Arc::clone(&server), watched.begin());
             async move {
-                let response = answer.answer(request).await;
-                drop(busy);
+                let response = server.answer.answer(in_hand.watched(request)).await;
+                in_hand.answered(response.body().refused);
                 Ok::<_, Infallible>(response)
             }
         });
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let (io, requests) = (TokioIo::new(stream), Requests::default());
+        if http2 {
+            let connection = self.http2(&requests).serve_connection(io, service);
+            self.drive(connection, requests, &watch).await;
+        } else {
+            let connection = self.http1().serve_connection(io, service);
+            self.drive(connection, requests, &watch).await;
+        }
+    }
+
+    /// Says hello, and whether in HTTP/2.
+    async fn greet(
+        &self,
+        stream: Box<dyn Stream>,
+        watch: &Arc<Watch>,
+    ) -> Result<(Watched, bool), Box<dyn std::error::Error + Send + Sync>> {
+        let mut http2 = A::HTTP2_ONLY;
+        let stream: Box<dyn Stream> = match &self.tls {
+            None => stream,
+            Some(tls) => {
+                let stream = TlsAcceptor::from(tls.config().await?).accept(stream).await?;
+                http2 |= stream.get_ref().1.alpn_protocol() == Some(HTTP2.as_bytes());
+                Box::new(stream)
+            }
+        };
+        let mut stream = Watched::new(stream, Arc::clone(watch));
+        if !http2 {
+            http2 = stream.begins_http2().await?;
+        }
+        Ok((stream, http2))
+    }
+
+    async fn drive<C>(&self, connection: C, mut requests: Requests, watch: &Watch)
+    where
+        C: GracefulConnection,
+        C::Error: Display,
+    {
+        let mut connection = pin!(connection);
         tokio::select! {
-            ended = connection.as_mut() => return log(ended),
+            biased;
+            ended = poll_fn(|context| requests.poll(connection.as_mut(), context)) => {
+                return log(ended);
+            }
             () = self.stop.cancelled() => {}
-            () = activity.idle(self.limits.idle) => debug!("closing an idle connection"),
+            () = watch.quiet() => debug!("closing an idle connection"),
         }
         connection.as_mut().graceful_shutdown();
         // Requests in hand end within the time to read them.
-        match timeout(self.limits.read, connection).await {
-            Ok(ended) => log(ended),
-            Err(_) => debug!("cutting a connection that did not end in time"),
+        let ending = poll_fn(|context| requests.poll(connection.as_mut(), context));
+        match self.cut.run_until_cancelled(timeout(self.limits.read, ending)).await {
+            Some(Ok(ended)) => log(ended),
+            Some(Err(_)) | None => debug!("cutting a connection that did not end in time"),
         }
     }
 
-    fn builder(&self) -> Builder<Tasks> {
-        let limits = &self.limits;
-        let mut builder = Builder::new(Tasks(self.tasks.clone()));
+    fn http1(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
+        let headers = (self.limits.headers as usize).max(MIN_BUFFER);
         builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.read)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size((limits.headers as usize).max(MIN_BUFFER));
+            // The watch looks after slow senders, without a timer for each request.
+            .header_read_timeout(None)
+            .max_header_size(headers)
+            .max_buf_size(headers.max(READ_BUFFER));
         builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.streams)
-            .max_header_list_size(limits.headers)
+    }
+
+    fn http2(&self, requests: &Requests) -> http2::Builder<Begun> {
+        let mut builder = http2::Builder::new(requests.begun());
+        builder
+            .auto_date_header(false)
+            .max_concurrent_streams(self.limits.streams)
+            .max_header_list_size(self.limits.headers)
             .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_TIMEOUT);
-        if self.http2_only { builder.http2_only() } else { builder }
+            .initial_connection_window_size(CONNECTION_WINDOW);
+        builder
     }
 }
 
-fn log(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+fn log<E: Display>(ended: Result<(), E>) {
     if let Err(error) = ended {
         debug!(%error, "a connection ended");
-    }
-}
-
-/// When a connection last had a request.
-#[derive(Debug, Clone)]
-struct Activity(Arc<Mutex<State>>);
-
-#[derive(Debug)]
-struct State {
-    requests: usize,
-    last: Instant,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self(Arc::new(Mutex::new(State { requests: 0, last: Instant::now() })))
-    }
-
-    fn update(&self, change: impl FnOnce(usize) -> usize) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = State { requests: change(state.requests), last: Instant::now() };
-    }
-
-    fn begin(&self) -> Busy {
-        self.update(|requests| requests.saturating_add(1));
-        Busy(self.clone())
-    }
-
-    /// Returns when there was no request for `limit`.
-    async fn idle(&self, limit: Duration) {
-        loop {
-            let until = {
-                let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                let since = if state.requests > 0 { Instant::now() } else { state.last };
-                since.checked_add(limit)
-            };
-            match until {
-                Some(until) if until <= Instant::now() => return,
-                Some(until) => sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        }
-    }
-}
-
-/// A request in hand.
-#[derive(Debug)]
-struct Busy(Activity);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.update(|requests| requests.saturating_sub(1));
     }
 }

@@ -24,7 +24,7 @@ use prost::Message;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::compression::gunzip;
+use crate::decompress::gunzip;
 use crate::export::Dial;
 use crate::rpc::{Code, PREFIX_BYTES, Status};
 use crate::stream::Stream;

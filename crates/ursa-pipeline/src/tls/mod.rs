@@ -21,7 +21,8 @@ use thiserror::Error;
 
 pub use certificate::Certificate;
 pub(crate) use client::{ClientTls, Current};
-pub(crate) use server::{ServerFiles, ServerTls};
+pub use server::ServerFiles;
+pub(crate) use server::ServerTls;
 pub(crate) use trust::TlsFailure;
 
 /// Why TLS cannot be set up. It holds no key.

@@ -17,13 +17,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The files of a server's TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ServerFiles {
-    /// The certificate that is shown, with those between it and its authority.
-    pub(crate) cert: PathBuf,
-    /// Its key.
-    pub(crate) key: PathBuf,
-    /// Authorities of clients. Given: a client must show a certificate of theirs.
-    pub(crate) client_ca: Option<PathBuf>,
+pub struct ServerFiles {
+    /// The certificate that is shown, with those between it and its authority. PEM.
+    pub cert: PathBuf,
+    /// Its key. PEM.
+    pub key: PathBuf,
+    /// Authorities of clients, PEM. Given: a client must show a certificate of theirs.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// TLS towards clients.

@@ -25,7 +25,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 use ursa_metrics::Registry;
-use ursa_pipeline::receive::{Bind, OtlpGrpc, OtlpHttp};
+use ursa_pipeline::receive::{Bind, Protocol, Settings};
 use ursa_pipeline::{Pipeline, PipelineInputs, Received, Refusal, Signal, Sink};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -145,9 +145,9 @@ async fn every_span_goes_through_a_collector_and_back() {
     let (by_grpc, by_http) = (Arc::new(Shelf::default()), Arc::new(Shelf::default()));
     let any = || Bind::Tcp(([127, 0, 0, 1], 0).into());
     let sink = Arc::clone(&by_grpc) as Arc<dyn Sink>;
-    let grpc_back = OtlpGrpc::new(any()).start(sink, &registry).await.unwrap();
+    let grpc_back = Settings::new(Protocol::OtlpGrpc, any()).start(sink, &registry).await.unwrap();
     let sink = Arc::clone(&by_http) as Arc<dyn Sink>;
-    let http_back = OtlpHttp::new(any()).start(sink, &registry).await.unwrap();
+    let http_back = Settings::new(Protocol::OtlpHttp, any()).start(sink, &registry).await.unwrap();
     let (grpc, http) = (free(), free());
     let (grpc_file, http_file) = (folder.path().join("grpc"), folder.path().join("http"));
     let config = json!({
