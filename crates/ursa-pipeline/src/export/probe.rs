@@ -333,7 +333,7 @@ async fn secure(
 }
 
 /// A request with one item that says what it is.
-fn item(signal: Signal, now: Timestamp) -> Bytes {
+pub(super) fn item(signal: Signal, now: Timestamp) -> Bytes {
     let nanos = u64::try_from(now.as_nanosecond()).unwrap_or_default();
     let text = |text: &str| AnyValue { value: Some(Value::StringValue(text.to_owned())) };
     let attribute = |key: &str, value: &str| KeyValue {

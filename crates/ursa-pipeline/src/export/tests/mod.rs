@@ -2,6 +2,7 @@
 
 mod answers;
 mod faults;
+mod probes;
 mod proxies;
 mod secure;
 
