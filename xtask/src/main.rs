@@ -7,9 +7,12 @@ mod licences;
 mod peers;
 mod project;
 mod rooms;
+mod soak;
 mod test;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use peers::Peer;
@@ -43,6 +46,15 @@ enum Task {
         #[command(subcommand)]
         bench: Option<bench::Bench>,
     },
+    /// Loads a gateway whose backend dies and returns: nothing grows, nothing is lost
+    Soak {
+        /// For how long
+        #[arg(long, default_value_t = 30)]
+        minutes: u64,
+        /// This program, and not one built for tests
+        #[arg(long, value_name = "PATH")]
+        ursa: Option<PathBuf>,
+    },
     /// Writes what is generated and checked in
     Generate {
         /// Only says what is stale
@@ -57,6 +69,7 @@ fn main() -> ExitCode {
         Task::Test { all } => test::run(all),
         Task::Peers { names } => peers::provide(if names.is_empty() { Peer::ALL } else { &names }),
         Task::Bench { bench } => bench::run(bench),
+        Task::Soak { minutes, ursa } => soak::run(Duration::from_secs(60 * minutes), ursa),
         Task::Generate { check } => generate::run(check),
     };
     match done {

@@ -1,11 +1,13 @@
 //! `cargo xtask test`: the peers are fetched while cargo builds; then the tests run.
 
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
 use crate::peers::{self, Peer};
 use crate::project::{self, cargo, say};
+use crate::soak;
 
 pub(crate) fn run(all: bool) -> anyhow::Result<()> {
     let (fetched, built) = thread::scope(|scope| {
@@ -18,8 +20,9 @@ pub(crate) fn run(all: bool) -> anyhow::Result<()> {
     built?;
     say("test: running");
     project::run(&mut cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    soak::run(if all { Duration::from_mins(30) } else { soak::SHORT }, None)?;
     if all {
-        say("test: soaking");
+        say("test: soaking a mesh");
         project::run(&mut cargo(&["test", "--package", "ursa", "--test", "soak"]))?;
     }
     Ok(())

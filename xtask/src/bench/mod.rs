@@ -4,9 +4,9 @@
 //! processes cannot be had here by package name; where a peer's figure is shown it was measured elsewhere and says so.
 
 mod demo;
-mod pipeline;
+pub(crate) mod pipeline;
 mod policy;
-mod statistics;
+pub(crate) mod statistics;
 mod up;
 
 use std::path::PathBuf;

@@ -45,7 +45,21 @@ pub(crate) struct Sent {
 pub(crate) struct Load {
     clients: Vec<Client>,
     requests: Arc<Requests>,
+    last: Stamp,
     connections: JoinSet<()>,
+}
+
+/// The last time that was taken.
+#[derive(Debug, Default)]
+struct Stamp(AtomicU64);
+
+impl Stamp {
+    /// The time given, or as little later as makes it unused.
+    fn unused(&self, now: u64) -> u64 {
+        let after = |last: u64| last.saturating_add(1).max(now);
+        let last = self.0.fetch_update(Relaxed, Relaxed, |last| Some(after(last)));
+        after(last.unwrap_or_else(|last| last))
+    }
 }
 
 impl Load {
@@ -75,7 +89,7 @@ impl Load {
                 }
             }
         }
-        Ok(Self { clients, requests, connections })
+        Ok(Self { clients, requests, last: Stamp::default(), connections })
     }
 
     /// Sends so many spans as fast as they are acknowledged.
@@ -99,13 +113,13 @@ impl Load {
         Ok(Sent { spans: spans.into_inner(), pushed_back: back.into_inner() })
     }
 
-    /// Sends spans at a rate (per second) for a time, each stamped with when it was sent. A request that is pushed back
-    /// keeps its time. Slower when what is measured does not answer in time.
+    /// Sends spans at a rate (per second) for a time, those of a request stamped with when it was sent, which no other
+    /// request is. A request that is pushed back keeps its time. Slower when what is measured does not answer in time.
     pub(crate) async fn steady(&mut self, rate: f64, time: Duration) -> anyhow::Result<Sent> {
         let clients = self.clients.len();
         let between = Duration::from_secs_f64(self.requests.spans() as f64 / rate);
         let begin = Instant::now();
-        let requests = &self.requests;
+        let (requests, last) = (&self.requests, &self.last);
         let (spans, back) = (AtomicU64::new(0), AtomicU64::new(0));
         let all = self.clients.iter_mut().enumerate().map(async |(place, client)| {
             for number in (place..).step_by(clients) {
@@ -114,7 +128,7 @@ impl Load {
                     break;
                 }
                 sleep_until(begin + due).await;
-                let at = now();
+                let at = last.unused(now());
                 back.fetch_add(client.send(|| requests.stamped(number, at)).await?, Relaxed);
                 spans.fetch_add(requests.spans() as u64, Relaxed);
             }

@@ -6,12 +6,12 @@
 
 mod drain;
 mod idle;
-mod load;
+pub(crate) mod load;
 mod process;
-mod program;
+pub(crate) mod program;
 mod report;
-mod sink;
-mod spans;
+pub(crate) mod sink;
+pub(crate) mod spans;
 mod work;
 
 use std::path::PathBuf;
@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::program::{Program, Programs};
 use self::report::Report;
 use self::work::WORKS;
+use crate::peers::{Peer, provide};
 use crate::project::{cargo, run as run_command, say, target, tell};
 
 /// What is spoken.
@@ -130,15 +131,13 @@ pub(crate) fn run(
         None if arguments.compares(Program::Ursa) => release()?,
         None => PathBuf::new(),
     };
-    let programs = Programs::find(ursa)?;
+    let programs = Programs { ursa };
+    provide(&[Peer::Otelcol, Peer::Rotel])?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(async {
-        let mut terminated = signal(SignalKind::terminate())?;
-        // What was started ends with what is dropped here.
         tokio::select! {
             report = measure(arguments, &programs) => report,
-            _ = terminated.recv() => bail!("terminated"),
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            stopped = stopped() => stopped,
         }
     })?;
     match arguments.output {
@@ -146,6 +145,15 @@ pub(crate) fn run(
         Form::Json => tell(&serde_json::to_string_pretty(&report.json())?),
     }
     Ok(())
+}
+
+/// Waits until somebody stops this. What was started ends with what is dropped then.
+pub(crate) async fn stopped<T>() -> anyhow::Result<T> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminated.recv() => bail!("terminated"),
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+    }
 }
 
 /// Builds this program again so that it is not what is slow, and becomes it.

@@ -45,12 +45,11 @@ pub(crate) struct Setup {
     pub(crate) disk: bool,
 }
 
-/// Where the programs are.
+/// Where the programs are: Ursa's as given, the others' as tests have them.
 #[derive(Debug)]
 pub(crate) struct Programs {
-    ursa: PathBuf,
-    collector: PathBuf,
-    rotel: PathBuf,
+    /// `ursa`
+    pub(crate) ursa: PathBuf,
 }
 
 /// A program that is set up.
@@ -60,6 +59,8 @@ pub(crate) struct Running {
     pub(crate) process: Process,
     grpc: SocketAddr,
     http: SocketAddr,
+    /// Where Ursa tells of itself.
+    pub(crate) status: SocketAddr,
 }
 
 impl Running {
@@ -85,12 +86,6 @@ impl Program {
 }
 
 impl Programs {
-    /// Ursa as given, the others as tests have them.
-    pub(crate) fn find(ursa: PathBuf) -> anyhow::Result<Self> {
-        let (collector, rotel) = (Peer::Otelcol.provide()?, Peer::Rotel.provide()?);
-        Ok(Self { ursa, collector, rotel })
-    }
-
     /// Starts one, set up as asked, before a backend.
     pub(crate) async fn start(
         &self,
@@ -98,10 +93,10 @@ impl Programs {
         setup: Setup,
         backend: SocketAddr,
     ) -> anyhow::Result<Running> {
-        let (grpc, http) = (free()?, free()?);
+        let (grpc, http, status) = (free()?, free()?, free()?);
         let command = |files: &Path| match program {
             Program::Ursa => {
-                let config = ursa(setup, backend, grpc, http, free()?);
+                let config = ursa(setup, backend, grpc, http, status);
                 let config = written(files, &config)?;
                 let mut command = Command::new(&self.ursa);
                 command.args(["gateway", "--log-level", "warn", "-f"]).arg(config);
@@ -110,23 +105,18 @@ impl Programs {
             Program::Collector | Program::CollectorUnsynced => {
                 let fsync = program == Program::Collector;
                 let config = written(files, &collector(setup, backend, grpc, http, fsync))?;
-                let mut command = Command::new(&self.collector);
+                let mut command = Command::new(Peer::Otelcol.provide()?);
                 command.arg("--config").arg(config);
                 Ok(command)
             }
             Program::Rotel => {
-                let mut command = Command::new(&self.rotel);
-                command.arg("start").args(rotel(setup, grpc, http));
-                // Its own flags for a single exporter do not turn compression off.
-                command
-                    .env("ROTEL_EXPORTER_BACKEND_ENDPOINT", format!("http://{backend}"))
-                    .env("ROTEL_EXPORTER_BACKEND_PROTOCOL", setup.output.name())
-                    .env("ROTEL_EXPORTER_BACKEND_COMPRESSION", setup.compression.name());
+                let mut command = Command::new(Peer::Rotel.provide()?);
+                command.arg("start").args(rotel(setup, backend, grpc, http));
                 Ok(command)
             }
         };
         let process = Process::start(command, &[grpc, http]).await?;
-        Ok(Running { process, grpc, http })
+        Ok(Running { process, grpc, http, status })
     }
 }
 
@@ -159,7 +149,7 @@ fn ursa(
         json!([])
     };
     json!({
-        "storage": if setup.disk { "queue" } else { "memory" },
+        "storage": if setup.disk { "./queue" } else { "memory" },
         "status": status.to_string(),
         "receivers": [
             {"otlpGrpc": {"listen": grpc.to_string()}},
@@ -227,12 +217,15 @@ fn collector(
     })
 }
 
-fn rotel(setup: Setup, grpc: SocketAddr, http: SocketAddr) -> Vec<String> {
+/// It compresses by gzip, whatever it is told.
+fn rotel(setup: Setup, backend: SocketAddr, grpc: SocketAddr, http: SocketAddr) -> Vec<String> {
     let mut arguments = vec![
         format!("--otlp-grpc-endpoint={grpc}"),
         format!("--otlp-http-endpoint={http}"),
-        "--exporters-traces=backend".to_owned(),
-        "--exporters=backend:otlp".to_owned(),
+        "--exporter=otlp".to_owned(),
+        format!("--otlp-exporter-endpoint=http://{backend}"),
+        format!("--otlp-exporter-protocol={}", setup.output.name()),
+        format!("--otlp-exporter-compression={}", setup.compression.name()),
     ];
     if setup.edits {
         let pairs: Vec<String> =
