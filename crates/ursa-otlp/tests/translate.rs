@@ -189,9 +189,9 @@ fn what_zipkin_would_refuse_is_refused_in_words() {
 fn what_is_no_trace_is_refused_in_words() {
     let mut outcome = String::new();
     for message in [
-        r#"{}"#,
-        r#"[{}]"#,
-        r#"[[1]]"#,
+        "{}",
+        "[{}]",
+        "[[1]]",
         r#"[[{"trace_id":1}]]"#,
         r#"[[{"trace_id":0,"span_id":1}]]"#,
         r#"[[{"trace_id":"a","span_id":1}]]"#,
@@ -204,7 +204,7 @@ fn what_is_no_trace_is_refused_in_words() {
         writeln!(outcome, "{message}\n    {}", said(&error)).unwrap();
     }
     for message in [
-        r#"[[]]"#,
+        "[[]]",
         r#"[["a"],[[[0]]]]"#,
         r#"[["a"],[[[0,0,9,1,1,1,1,1,1,{},{},0]]]]"#,
         r#"[["a"],[[[0,0,0,1,1,1,1,1,1,{"0":9},{},0]]]]"#,
