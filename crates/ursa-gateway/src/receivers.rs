@@ -139,7 +139,8 @@ impl Receivers {
         let protocol = match kind {
             ReceiverKind::OtlpGrpc => Protocol::OtlpGrpc,
             ReceiverKind::OtlpHttp => Protocol::OtlpHttp,
-            ReceiverKind::Zipkin | ReceiverKind::Datadog => return Err(unsupported(wanted)),
+            ReceiverKind::Zipkin => Protocol::Zipkin,
+            ReceiverKind::Datadog => Protocol::Datadog,
         };
         let bind = match options.address().ok_or_else(|| unsupported(wanted))? {
             Listen::Tcp(address) => Bind::Tcp(address),

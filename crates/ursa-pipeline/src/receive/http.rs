@@ -134,6 +134,17 @@ impl Answer for Http {
     }
 }
 
+/// The answer to a request that was not taken, in words, for protocols without a form for it.
+pub(super) fn refusal(problem: &Problem) -> Response<Reply> {
+    let data = Some(Bytes::from(format!("{problem}\n")));
+    let mut response = Response::new(Reply { data, refused: true, ..Reply::default() });
+    *response.status_mut() = problem.http();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    refuse(problem, headers);
+    response
+}
+
 fn refuse(problem: &Problem, headers: &mut HeaderMap) {
     if let Some(after) = problem.retry_after() {
         let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));

@@ -1,4 +1,5 @@
-//! Receivers: OTLP over gRPC and HTTP, on TCP or a Unix socket, with TLS and a bearer token if wanted.
+//! Receivers: OTLP over gRPC and HTTP, Zipkin, and Datadog's trace agent API, on TCP or a Unix socket, with TLS and a
+//! bearer token if wanted.
 //!
 //! A request is read within [`Limits`], checked by [`wire::check`](ursa_otlp::wire::check) and given
 //! to a [`Sink`]; it is acknowledged when the sink stored it. In protobuf, bytes of texts that are not
@@ -20,6 +21,7 @@
 
 mod body;
 mod cors;
+mod datadog;
 mod grpc;
 mod http;
 mod intake;
@@ -32,6 +34,7 @@ mod requests;
 mod server;
 mod token;
 mod watch;
+mod zipkin;
 
 use std::fmt;
 use std::io;
@@ -77,14 +80,20 @@ pub enum Protocol {
     /// OTLP/HTTP: `/v1/traces`, `/v1/metrics`, `/v1/logs`; protobuf and JSON; identity, gzip and
     /// zstd; HTTP/1.1 and HTTP/2.
     OtlpHttp,
+    /// Zipkin's `/api/v2/spans` (JSON and protobuf) and `/api/v1/spans` (JSON). Traces only.
+    Zipkin,
+    /// The trace agent's API of Datadog: `/v0.3/traces`, `/v0.4/traces`, `/v0.5/traces`. Traces only.
+    Datadog,
 }
 
 impl Protocol {
-    /// The name of a receiver that has none of its own: `otlp_grpc`, `otlp_http`.
+    /// The name of a receiver that has none of its own: `otlp_grpc`, `otlp_http`, `zipkin`, `datadog`.
     pub fn name(self) -> &'static str {
         match self {
             Self::OtlpGrpc => "otlp_grpc",
             Self::OtlpHttp => "otlp_http",
+            Self::Zipkin => "zipkin",
+            Self::Datadog => "datadog",
         }
     }
 }
@@ -188,6 +197,8 @@ impl Settings {
         match protocol {
             Protocol::OtlpGrpc => server::start(door, grpc::Grpc::new(intake)).await,
             Protocol::OtlpHttp => server::start(door, http::Http::new(intake, origins)).await,
+            Protocol::Zipkin => server::start(door, zipkin::Zipkin::new(intake)).await,
+            Protocol::Datadog => server::start(door, datadog::Datadog::new(intake)).await,
         }
     }
 }
