@@ -1,7 +1,7 @@
 //! What the queue costs: CPU seconds per million spans of 540 bytes, pushed, taken, read and settled,
 //! with a sync before each acknowledgement.
 //!
-//! `cargo run --release -p ursa-queue --example queue_speed [DIRECTORY]`
+//! `cargo run --release -p ursa-queue --example queue_speed [DIRECTORY [LOAD]]`
 
 #![expect(clippy::print_stdout, reason = "an example that measures")]
 
@@ -96,7 +96,8 @@ async fn main() -> std::io::Result<()> {
         "{:<20} {:>14} {:>14} {:>14} {:>10}",
         "", "CPU-s/M spans", "of it kernel", "spans/s", "RSS MB"
     );
-    for load in LOADS {
+    let only = std::env::args().nth(2).unwrap_or_default();
+    for load in LOADS.into_iter().filter(|load| load.name.starts_with(&only)) {
         let queue = Arc::new(Queue::open(&directory, Options::default())?.0);
         measure(&queue, load).await;
         if let Err(error) = queue.flush().await {

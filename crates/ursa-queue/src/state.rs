@@ -292,6 +292,9 @@ impl State {
     pub(crate) fn begin_segment(&mut self, number: u64, mark: u32) {
         if let Some(last) = self.segments.back_mut() {
             last.entries.shrink_to_fit();
+            if self.kind == Kind::Disk && self.cache_from >= last.end() {
+                last.contents = Vec::new();
+            }
         }
         self.segments.push_back(Segment::new(number, mark, self.next));
         self.written = Some(number);

@@ -1,12 +1,14 @@
 //! Who writes: one blocking task at a time, and only while there is something to write.
 //!
 //! What is pushed while it writes waits and goes with the next write: the group commit. All of a
-//! group are acknowledged together, or none.
+//! group are acknowledged together, or none. When others waited while a small group was written, the
+//! next write lets those who were just acknowledged come again, for a moment: else two halves would take
+//! turns, with a sync for each.
 
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,11 +24,18 @@ use crate::options::{PushError, Record, Sync};
 use crate::queue::Inner;
 use crate::state::Place;
 
+/// A group of fewer bytes costs less to write than to sync.
+const SMALL_GROUP_BYTES: usize = 64 << 10;
+/// How long the next write waits for those who were just acknowledged. A sync takes longer.
+const LINGER: Duration = Duration::from_micros(300);
+
 #[derive(Debug)]
 pub(crate) struct Worker {
     directory: PathBuf,
     sync: Sync,
     jobs: Mutex<Jobs>,
+    /// There are as many records as are waited for.
+    gathered: Condvar,
     writer: Mutex<Writer>,
     tasks: TaskTracker,
     /// Held as long as the queue is.
@@ -47,6 +56,8 @@ struct Jobs {
     timer: Option<AbortHandle>,
     /// The task is there.
     working: bool,
+    /// It waits for so many records.
+    awaited: usize,
 }
 
 /// Who waits for the same write.
@@ -82,6 +93,7 @@ impl Worker {
             directory,
             sync,
             jobs: Mutex::default(),
+            gathered: Condvar::new(),
             writer: Mutex::new(writer),
             tasks: TaskTracker::new(),
             _lock: lock,
@@ -146,6 +158,9 @@ impl Worker {
         let mut jobs = self.lock();
         order(&mut jobs);
         if std::mem::replace(&mut jobs.working, true) {
+            if jobs.pending.len() == jobs.awaited || jobs.sync {
+                self.gathered.notify_one();
+            }
             return;
         }
         drop(jobs);
@@ -177,6 +192,9 @@ impl Worker {
             let sync = std::mem::take(&mut jobs.sync);
             drop(jobs);
             let mut result = Ok(0);
+            let written = pending.len();
+            let bytes: usize = pending.iter().map(|pending| pending.record.bytes.len()).sum();
+            let small = written > 0 && bytes < SMALL_GROUP_BYTES;
             if !pending.is_empty() {
                 result = worker.append(inner, &mut writer, pending);
             }
@@ -187,6 +205,7 @@ impl Worker {
                 }
                 result = synced.and(result);
             }
+            let others = worker.lock().pending.len();
             group.finish(result.map_err(|error| PushError::Storage(error.to_string())));
             if tidy {
                 let mut state = inner.lock();
@@ -195,7 +214,20 @@ impl Worker {
                 drop(state);
                 writer.tidy(&settled, &gone);
             }
+            if small && others > 0 && worker.sync == Sync::BeforeAcknowledge {
+                worker.gather(written + others);
+            }
         }
+    }
+
+    /// Waits until there are so many records, or for a moment.
+    fn gather(&self, records: usize) {
+        let mut jobs = self.lock();
+        jobs.awaited = records;
+        let fewer = |jobs: &mut Jobs| jobs.pending.len() < records && !jobs.sync;
+        let waited = self.gathered.wait_timeout_while(jobs, LINGER, fewer);
+        let (mut jobs, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        jobs.awaited = 0;
     }
 
     fn append(

@@ -15,8 +15,8 @@ use crate::state::Place;
 
 /// What lies between records is read, too, if it is no longer.
 const GAP_BYTES: u64 = 64 << 10;
-/// No read of several records is longer.
-const READ_BYTES: u64 = 4 << 20;
+/// No read of several records is longer. Larger pieces make the allocator keep more than it gives back.
+const READ_BYTES: u64 = 256 << 10;
 
 /// The contents of these records, in order; none for one that is damaged.
 pub(crate) fn read(directory: &Path, places: &[Place]) -> io::Result<Vec<Option<Bytes>>> {
