@@ -1,9 +1,9 @@
 //! What a telemetry pipeline emits. An agent's registry carries `mesh`, `zone`, `dataplane`. The
 //! control plane, which only receives, has the metrics of [`RECEIVERS`].
 //!
-//! They obey conservation at every quiet moment. Per signal, accepted = enqueued, for each backend;
-//! per backend, enqueued = sent + dropped + queued. An item is counted in `sent` or `dropped` once,
-//! at its final outcome; `send_failed` counts attempts.
+//! They obey conservation at every quiet moment. Per signal, accepted = enqueued + filtered + merged,
+//! for each backend; per backend, enqueued + recovered = sent + dropped + queued. An item is counted in
+//! `sent` or `dropped` once, at its final outcome; `send_failed` counts attempts.
 
 use crate::Metric;
 
@@ -25,6 +25,24 @@ pub const ENQUEUED_ITEMS: Metric = Metric::counter(
     &["signal", "backend"],
     "Items put into a backend's queue.",
 );
+/// Found on disk at the start: taken by an earlier process.
+pub const RECOVERED_ITEMS: Metric = Metric::counter(
+    "ursa_pipeline_recovered_items_total",
+    &["signal", "backend"],
+    "Items found in the backend's queue on disk at the start.",
+);
+/// What the processors took out, per backend. `rule` is the filter's name.
+pub const FILTERED_ITEMS: Metric = Metric::counter(
+    "ursa_pipeline_filtered_items_total",
+    &["signal", "backend", "rule"],
+    "Items that a filter took out.",
+);
+/// What the processors made part of other items, per backend.
+pub const MERGED_ITEMS: Metric = Metric::counter(
+    "ursa_pipeline_merged_items_total",
+    &["signal", "backend"],
+    "Items that became part of others.",
+);
 /// Items acknowledged by the backend.
 pub const SENT_ITEMS: Metric = Metric::counter(
     "ursa_pipeline_sent_items_total",
@@ -38,13 +56,13 @@ pub const SENT_BYTES: Metric = Metric::counter(
     "Bytes acknowledged by the backend, before compression.",
 );
 /// Items of failed attempts, retried or not. `reason` is `timeout`, `unavailable`, `unauthorized`,
-/// `rejected` or `too_large`.
+/// `rejected`, `tls` or `too_large`.
 pub const SEND_FAILED_ITEMS: Metric = Metric::counter(
     "ursa_pipeline_send_failed_items_total",
     &["signal", "backend", "protocol", "reason"],
     "Items of failed attempts, retried or not.",
 );
-/// Items lost for good. `reason` is `queue_full`, `expired`, `retry_exhausted` or `rejected`.
+/// Items lost for good. `reason` is `queue_full`, `expired`, `retry_exhausted`, `rejected` or `disk`.
 pub const DROPPED_ITEMS: Metric = Metric::counter(
     "ursa_pipeline_dropped_items_total",
     &["signal", "backend", "protocol", "reason"],
@@ -92,6 +110,24 @@ pub const QUEUE_OLDEST_SECONDS: Metric = Metric::gauge(
     &["signal", "backend"],
     "Age of the item that waits longest in the backend's queue.",
 );
+/// Items being sent. They are queued, too.
+pub const IN_FLIGHT_ITEMS: Metric = Metric::gauge(
+    "ursa_pipeline_in_flight_items",
+    &["signal", "backend"],
+    "Items being sent to the backend.",
+);
+/// What the ledger cannot account for. Anything but 0 is a defect.
+pub const UNACCOUNTED_ITEMS: Metric = Metric::gauge(
+    "ursa_pipeline_unaccounted_items",
+    &["signal", "backend"],
+    "Items received less those delivered, queued, dropped, filtered and merged; always 0.",
+);
+/// 1 while the backend is left alone, and while one request tries whether it is back.
+pub const CIRCUIT_OPEN: Metric = Metric::gauge(
+    "ursa_pipeline_circuit_open",
+    &["signal", "backend"],
+    "1 while the backend's circuit breaker is not closed.",
+);
 /// 1 when the last request succeeded.
 pub const EXPORTER_UP: Metric = Metric::gauge(
     "ursa_pipeline_exporter_up",
@@ -117,6 +153,12 @@ pub const BACKENDS: &[&Metric] = &[
     &QUEUE_CAPACITY_BYTES,
     &QUEUE_OLDEST_SECONDS,
     &EXPORTER_UP,
+    &RECOVERED_ITEMS,
+    &FILTERED_ITEMS,
+    &MERGED_ITEMS,
+    &IN_FLIGHT_ITEMS,
+    &UNACCOUNTED_ITEMS,
+    &CIRCUIT_OPEN,
 ];
 
 /// Texts that were not UTF-8; each of their bytes that is no character became `?`.

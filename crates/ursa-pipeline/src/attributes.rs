@@ -13,12 +13,20 @@ use ursa_model::pipeline::{PipelineConfig, SignalConfig};
 use ursa_model::template;
 
 use crate::rpc::unpercent;
-use ursa_otlp::wire::ResourceAttributes;
 
 /// OpenTelemetry SDK configuration: `key=value` pairs, separated by commas, percent-encoded.
 const OTEL_RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 /// Templates refer to the environment as `{{env.NAME}}`.
 const ENV: &str = "env.";
+
+/// The attributes of a signal.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attributes {
+    /// Put on whatever the telemetry says.
+    pub(crate) set: BTreeMap<String, String>,
+    /// Put on where the telemetry does not say it.
+    pub(crate) fill: BTreeMap<String, String>,
+}
 
 /// The attributes of a signal, and warnings about those that had to be left out.
 pub(crate) fn of(
@@ -26,7 +34,7 @@ pub(crate) fn of(
     signal: &SignalConfig,
     variable: impl Fn(&str) -> Option<String>,
     host_name: Option<&str>,
-) -> (ResourceAttributes, Vec<String>) {
+) -> (Attributes, Vec<String>) {
     let mut warnings = Vec::new();
     let for_others = config.facts.is_empty() && config.resource.is_empty();
     let of_environment = variable(OTEL_RESOURCE_ATTRIBUTES).filter(|_| !for_others);
@@ -49,7 +57,7 @@ pub(crate) fn of(
         }
     }
     let fill = if for_others { BTreeMap::new() } else { detected(config, host_name) };
-    (ResourceAttributes::new(&set, &fill), warnings)
+    (Attributes { set, fill }, warnings)
 }
 
 /// Semantic conventions: host, os, service.
@@ -130,7 +138,7 @@ mod tests {
             ("os.type", "linux"),
             ("service.instance.id", "default.cart-1"),
         ]);
-        assert_eq!(attributes, ResourceAttributes::new(&set, &fill));
+        assert_eq!(attributes, Attributes { set, fill });
         assert_eq!(warnings, ["resource attribute lost is left out: k8s.pod has no value"]);
     }
 
@@ -139,7 +147,7 @@ mod tests {
         let config = PipelineConfig::default();
         let environment = |_: &str| Some("a=env".to_owned());
         let (attributes, _) = of(&config, &config.traces, environment, Some("node-1"));
-        assert_eq!(attributes, ResourceAttributes::default());
+        assert_eq!(attributes, Attributes::default());
     }
 
     #[test]

@@ -14,26 +14,30 @@
 //! Not here: meshes and policies (a [`ursa_model::pipeline::PipelineConfig`] says what to do), and
 //! where telemetry comes from.
 
+mod accept;
 mod attributes;
 mod audit;
 mod backend;
 mod compress;
 mod compression;
+mod control;
 mod decompress;
 mod export;
 mod ledger;
 mod meters;
 mod pipeline;
-mod queue;
 pub mod receive;
+mod route;
 mod rpc;
 mod sink;
 mod status;
+mod storage;
 mod stream;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod translate;
 
 pub use audit::{Audit, AuditStage, AuditVerdict, AuditWindow, AuditedSpan, Stage};
 pub use export::probe;

@@ -1,44 +1,25 @@
 //! The metrics of one backend and signal ([`ursa_metrics::pipeline`]).
+//!
+//! What the ledger counts is shown from its statements, never counted a second time: so the metrics
+//! balance as the ledger does. It is shown after each batch and once a second.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ursa_metrics::{Counter, Family, Gauge, Histogram, Registry, pipeline};
 
 use crate::Signal;
 use crate::export::Reason;
-use crate::queue::Waiting;
-
-/// Why items were lost for good: the label `reason`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Loss {
-    /// There was no room, and another backend took them.
-    QueueFull,
-    /// The pipeline stopped, or the backend was removed, before they could be sent.
-    Expired,
-    /// The retry policy's attempts were used up.
-    RetryExhausted,
-    /// The backend will not have them.
-    Rejected,
-}
-
-impl Loss {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::QueueFull, Self::Expired, Self::RetryExhausted, Self::Rejected];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue_full",
-            Self::Expired => "expired",
-            Self::RetryExhausted => "retry_exhausted",
-            Self::Rejected => "rejected",
-        }
-    }
-}
+use crate::ledger::{Loss, Statement};
 
 /// Every metric that a pipeline's backends share.
 #[derive(Debug, Clone)]
 pub(crate) struct Families {
     enqueued: Family<Counter>,
+    recovered: Family<Counter>,
+    filtered: Family<Counter>,
+    merged: Family<Counter>,
     sent: Family<Counter>,
     sent_bytes: Family<Counter>,
     failed: Family<Counter>,
@@ -46,17 +27,16 @@ pub(crate) struct Families {
     requests: Family<Counter>,
     seconds: Family<Histogram>,
     retries: Family<Counter>,
-    queue_items: Family<Gauge>,
-    queue_bytes: Family<Gauge>,
-    queue_capacity: Family<Gauge>,
-    queue_oldest: Family<Gauge>,
-    up: Family<Gauge>,
+    gauges: [Family<Gauge>; 8],
 }
 
 impl Families {
     pub(crate) fn new(registry: &Registry) -> Self {
         Self {
             enqueued: registry.counter(&pipeline::ENQUEUED_ITEMS),
+            recovered: registry.counter(&pipeline::RECOVERED_ITEMS),
+            filtered: registry.counter(&pipeline::FILTERED_ITEMS),
+            merged: registry.counter(&pipeline::MERGED_ITEMS),
             sent: registry.counter(&pipeline::SENT_ITEMS),
             sent_bytes: registry.counter(&pipeline::SENT_BYTES),
             failed: registry.counter(&pipeline::SEND_FAILED_ITEMS),
@@ -64,11 +44,17 @@ impl Families {
             requests: registry.counter(&pipeline::REQUESTS),
             seconds: registry.histogram(&pipeline::REQUEST_SECONDS),
             retries: registry.counter(&pipeline::RETRIES),
-            queue_items: registry.gauge(&pipeline::QUEUE_ITEMS),
-            queue_bytes: registry.gauge(&pipeline::QUEUE_BYTES),
-            queue_capacity: registry.gauge(&pipeline::QUEUE_CAPACITY_BYTES),
-            queue_oldest: registry.gauge(&pipeline::QUEUE_OLDEST_SECONDS),
-            up: registry.gauge(&pipeline::EXPORTER_UP),
+            gauges: [
+                &pipeline::QUEUE_ITEMS,
+                &pipeline::QUEUE_BYTES,
+                &pipeline::QUEUE_CAPACITY_BYTES,
+                &pipeline::QUEUE_OLDEST_SECONDS,
+                &pipeline::IN_FLIGHT_ITEMS,
+                &pipeline::UNACCOUNTED_ITEMS,
+                &pipeline::EXPORTER_UP,
+                &pipeline::CIRCUIT_OPEN,
+            ]
+            .map(|metric| registry.gauge(metric)),
         }
     }
 }
@@ -78,108 +64,180 @@ impl Families {
 pub(crate) struct Meters {
     families: Families,
     signal: &'static str,
-    backend: String,
+    backend: Arc<str>,
     enqueued: Counter,
+    recovered: Counter,
+    merged: Counter,
     queue_items: Gauge,
     queue_bytes: Gauge,
     queue_capacity: Gauge,
     queue_oldest: Gauge,
+    in_flight: Gauge,
+    unaccounted: Gauge,
     up: Gauge,
+    circuit_open: Gauge,
+    shown: Mutex<Shown>,
+}
+
+/// Counts of the last statement that was shown.
+#[derive(Debug, Default)]
+struct Shown {
+    enqueued: u64,
+    recovered: u64,
+    merged: u64,
+    delivered: u64,
+    dropped: BTreeMap<String, u64>,
+    filtered: BTreeMap<String, u64>,
+}
+
+/// The metrics of one backend and signal that carry what is spoken to it.
+#[derive(Debug)]
+pub(crate) struct ProtocolMeters {
+    families: Families,
+    labels: [Arc<str>; 3],
+    sent: Counter,
+    sent_bytes: Counter,
+    retries: Counter,
+    seconds: Histogram,
+    dropped: [Counter; Loss::ALL.len()],
+    failed: [Counter; Reason::ALL.len()],
+    /// Requests that succeeded, which have one code.
+    succeeded: Counter,
 }
 
 impl Meters {
     /// With gauges at their start and `up` at 1: nothing has failed yet.
-    pub(crate) fn new(families: &Families, signal: Signal, backend: &str) -> Self {
+    pub(crate) fn new(families: &Families, signal: Signal, backend: &Arc<str>) -> Self {
         let labels = [signal.name(), backend];
-        let meters = Self {
+        let gauges = families.gauges.each_ref().map(|family| family.with(&labels));
+        let [
+            queue_items,
+            queue_bytes,
+            queue_capacity,
+            queue_oldest,
+            in_flight,
+            unaccounted,
+            up,
+            circuit_open,
+        ] = gauges;
+        up.set(1.0);
+        Self {
             enqueued: families.enqueued.with(&labels),
-            queue_items: families.queue_items.with(&labels),
-            queue_bytes: families.queue_bytes.with(&labels),
-            queue_capacity: families.queue_capacity.with(&labels),
-            queue_oldest: families.queue_oldest.with(&labels),
-            up: families.up.with(&labels),
+            recovered: families.recovered.with(&labels),
+            merged: families.merged.with(&labels),
+            queue_items,
+            queue_bytes,
+            queue_capacity,
+            queue_oldest,
+            in_flight,
+            unaccounted,
+            up,
+            circuit_open,
+            shown: Mutex::default(),
             families: families.clone(),
             signal: signal.name(),
-            backend: backend.to_owned(),
+            backend: Arc::clone(backend),
+        }
+    }
+
+    /// Those of a protocol, at 0 before anything is counted.
+    pub(crate) fn of_protocol(&self, protocol: &'static str) -> ProtocolMeters {
+        let families = &self.families;
+        let labels = [self.signal, &*self.backend, protocol];
+        let reason = |reason: &'static str| [self.signal, &*self.backend, protocol, reason];
+        let code = if protocol == "grpc" { "0" } else { "200" };
+        ProtocolMeters {
+            sent: families.sent.with(&labels),
+            sent_bytes: families.sent_bytes.with(&labels),
+            retries: families.retries.with(&labels),
+            seconds: families.seconds.with(&labels),
+            dropped: Loss::ALL.map(|loss| families.dropped.with(&reason(loss.name()))),
+            failed: Reason::ALL.map(|why| families.failed.with(&reason(why.name()))),
+            succeeded: families.requests.with(&reason(code)),
+            labels: labels.map(Into::into),
+            families: families.clone(),
+        }
+    }
+
+    /// Shows what the ledger and the queue say.
+    pub(crate) fn show(&self, statement: &Statement, protocol: &ProtocolMeters) {
+        let Statement { counts, total, .. } = statement;
+        self.queue_items.set((counts.waiting_items + counts.in_flight_items) as f64);
+        self.queue_bytes.set(counts.stored_bytes as f64);
+        self.queue_capacity.set(counts.capacity as f64);
+        self.queue_oldest.set(counts.oldest.unwrap_or_default().as_secs_f64());
+        self.in_flight.set(counts.in_flight_items as f64);
+        self.unaccounted.set(total.difference as f64);
+        let filtered: u64 = total.filtered.values().sum();
+        let enqueued = total.received.saturating_sub(total.recovered + filtered + total.merged);
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have shown a later statement meanwhile; then there is nothing to add.
+        let more = |counter: &Counter, shown: &mut u64, now: u64| {
+            if now > *shown {
+                counter.inc_by(now - *shown);
+                *shown = now;
+            }
         };
-        meters.up(true);
-        meters
-    }
-
-    /// Shows the counters of a protocol at 0 before anything is counted.
-    pub(crate) fn announce(&self, protocol: &str) {
-        let labels = self.labels(protocol);
-        let (families, counters) = (&self.families, [labels[0], labels[1], labels[2]]);
-        for family in [&families.sent, &families.sent_bytes, &families.retries] {
-            family.with(&counters);
+        more(&self.enqueued, &mut shown.enqueued, enqueued);
+        more(&self.recovered, &mut shown.recovered, total.recovered);
+        more(&self.merged, &mut shown.merged, total.merged);
+        more(&protocol.sent, &mut shown.delivered, total.delivered);
+        for (loss, counter) in Loss::ALL.into_iter().zip(&protocol.dropped) {
+            if let Some(lost) = total.dropped.get(loss.name()) {
+                more(counter, shown.dropped.entry(loss.name().to_owned()).or_default(), *lost);
+            }
         }
-        for loss in Loss::ALL {
-            families.dropped.with(&self.with_reason(protocol, loss.name()));
+        for (rule, items) in &total.filtered {
+            let before = shown.filtered.entry(rule.clone()).or_default();
+            if items > before {
+                let family = &self.families.filtered;
+                more(&family.with(&[self.signal, &self.backend, rule]), before, *items);
+            }
         }
-        for reason in Reason::ALL {
-            families.failed.with(&self.with_reason(protocol, reason.name()));
-        }
-    }
-
-    pub(crate) fn enqueued(&self, items: usize) {
-        self.enqueued.inc_by(items as u64);
-    }
-
-    pub(crate) fn sent(&self, protocol: &str, items: usize, bytes: usize) {
-        self.families.sent.with(&self.labels(protocol)).inc_by(items as u64);
-        self.families.sent_bytes.with(&self.labels(protocol)).inc_by(bytes as u64);
-    }
-
-    pub(crate) fn failed(&self, protocol: &str, reason: Reason, items: usize) {
-        let labels = self.with_reason(protocol, reason.name());
-        self.families.failed.with(&labels).inc_by(items as u64);
-    }
-
-    pub(crate) fn dropped(&self, protocol: &str, loss: Loss, items: usize) {
-        let labels = self.with_reason(protocol, loss.name());
-        self.families.dropped.with(&labels).inc_by(items as u64);
-    }
-
-    pub(crate) fn request(&self, protocol: &str, code: &str, took: Duration) {
-        self.families.requests.with(&self.with_reason(protocol, code)).inc();
-        self.families.seconds.with(&self.labels(protocol)).observe(took.as_secs_f64());
-    }
-
-    pub(crate) fn retry(&self, protocol: &str) {
-        self.families.retries.with(&self.labels(protocol)).inc();
-    }
-
-    pub(crate) fn queue(&self, waiting: &Waiting) {
-        self.queue_items.set(waiting.items as f64);
-        self.queue_bytes.set(waiting.bytes as f64);
-        self.queue_capacity.set(waiting.capacity as f64);
-        self.queue_oldest.set(waiting.oldest.unwrap_or_default().as_secs_f64());
     }
 
     pub(crate) fn up(&self, up: bool) {
         self.up.set(f64::from(u8::from(up)));
     }
 
+    pub(crate) fn circuit_open(&self, open: bool) {
+        self.circuit_open.set(f64::from(u8::from(open)));
+    }
+
     /// Forgets the gauges of a backend that is gone. Counters stay.
     pub(crate) fn forget(&self) {
-        let labels = [self.signal, self.backend.as_str()];
-        let families = &self.families;
-        for family in [
-            &families.queue_items,
-            &families.queue_bytes,
-            &families.queue_capacity,
-            &families.queue_oldest,
-            &families.up,
-        ] {
-            family.remove(&labels);
+        for family in &self.families.gauges {
+            family.remove(&[self.signal, &*self.backend]);
+        }
+    }
+}
+
+impl ProtocolMeters {
+    pub(crate) fn sent_bytes(&self, bytes: usize) {
+        self.sent_bytes.inc_by(bytes as u64);
+    }
+
+    pub(crate) fn failed(&self, reason: Reason, items: usize) {
+        let at = Reason::ALL.iter().position(|known| *known == reason);
+        if let Some(counter) = at.and_then(|at| self.failed.get(at)) {
+            counter.inc_by(items as u64);
         }
     }
 
-    fn labels<'a>(&'a self, protocol: &'a str) -> [&'a str; 3] {
-        [self.signal, &self.backend, protocol]
+    /// An attempt that succeeded.
+    pub(crate) fn succeeded(&self, took: Duration) {
+        self.succeeded.inc();
+        self.seconds.observe(took.as_secs_f64());
     }
 
-    fn with_reason<'a>(&'a self, protocol: &'a str, last: &'a str) -> [&'a str; 4] {
-        [self.signal, &self.backend, protocol, last]
+    /// An attempt that failed with that code.
+    pub(crate) fn answered(&self, code: &str, took: Duration) {
+        let [signal, backend, protocol] = &self.labels;
+        self.families.requests.with(&[signal, backend, protocol, code]).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn retry(&self) {
+        self.retries.inc();
     }
 }

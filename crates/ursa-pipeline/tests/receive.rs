@@ -423,6 +423,8 @@ async fn what_is_accepted_is_enqueued_for_every_backend() {
         let stream = UnixStream::connect(&path).await.unwrap();
         assert_eq!(call(stream, TRACES, None, frame(0, &request(&["one", "two"]))).await.0, 0);
     }
+    // What is shown once a second is shown when it is asked for, too.
+    pipeline.status().await;
     let text = registry.encode();
     for series in [
         r#"accepted_items_total{receiver="otlp_grpc",signal="traces"} 10"#,

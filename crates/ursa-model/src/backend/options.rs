@@ -50,6 +50,14 @@ impl DeliveryOptions {
         self.queue.as_ref().and_then(|queue| queue.size).unwrap_or(ByteSize::mebibytes(256))
     }
 
+    /// How long telemetry waits while the backend is away; zero: without end.
+    pub fn queue_max_age(&self) -> Duration {
+        self.queue
+            .as_ref()
+            .and_then(|queue| queue.max_age)
+            .unwrap_or(Duration::from_secs(24 * 3600))
+    }
+
     /// How bodies are compressed, on loopback or over a network.
     pub fn compression(&self, loopback: bool) -> Compression {
         self.compression.unwrap_or(if loopback { Compression::None } else { Compression::Gzip })

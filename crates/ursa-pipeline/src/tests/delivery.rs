@@ -182,27 +182,32 @@ fn reply() -> impl Strategy<Value = Reply> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the backend does: what was acknowledged arrives once and in order, or is counted.
+    /// Whatever the backend does: what was acknowledged arrives once, of metrics in order, or is
+    /// counted.
     #[test]
     fn acknowledged_is_delivered_or_counted(
         replies in prop::collection::vec(reply(), 0..12),
         pauses in prop::collection::vec(0..3000_u64, 1..20),
+        signal in prop_oneof![Just(Signal::Traces), Just(Signal::Metrics)],
     ) {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let rig = Rig::new();
             rig.server.script("b", replies);
-            rig.configure(&[("backend", json!({"endpoint": HTTP}))]).await;
+            rig.configure_signal(signal, &[("backend", json!({"endpoint": HTTP}))], &[]).await;
             let mut pushed = Vec::new();
             for (number, pause) in pauses.into_iter().enumerate() {
                 let name = format!("{number:03}");
-                rig.push(&name).await.unwrap();
+                rig.push_signal(signal, &name).await.unwrap();
                 pushed.push(name);
                 sleep(Duration::from_millis(pause)).await;
             }
             rig.settle().await;
-            let taken = rig.server.taken("b");
+            let mut taken = rig.server.taken("b");
+            if signal == Signal::Traces {
+                taken.sort();
+            }
             assert!(taken.is_sorted_by(|one, other| one < other), "{taken:?}");
             let status = rig.status("backend").await;
             assert_eq!(status.enqueued_items, pushed.len() as u64);

@@ -55,11 +55,20 @@ impl Rig {
         backends: &[(&str, serde_json::Value)],
         secrets: &[(&str, &str)],
     ) {
+        self.configure_signal(Signal::Traces, backends, secrets).await;
+    }
+
+    async fn configure_signal(
+        &self,
+        signal: Signal,
+        backends: &[(&str, serde_json::Value)],
+        secrets: &[(&str, &str)],
+    ) {
         let backends: Vec<_> = backends
             .iter()
             .map(|(name, spec)| json!({"name": name, "spec": {"openTelemetry": spec}}))
             .collect();
-        let config = json!({"traces": {"backends": backends}});
+        let config = json!({signal.name(): {"backends": backends}});
         let config: PipelineConfig = serde_json::from_value(config).unwrap();
         let secret = |(name, text): &(&str, &str)| ((*name).to_owned(), SecretText::new(*text));
         self.pipeline.reconfigure(config, &secrets.iter().map(secret).collect()).await;
@@ -67,7 +76,12 @@ impl Rig {
 
     /// Gives the pipeline one span of that name.
     async fn push(&self, name: &str) -> Result<(), Refusal> {
-        self.pipeline.sink().accept(received(span(name), 1)).await
+        self.push_signal(Signal::Traces, name).await
+    }
+
+    /// What is told to be of another signal is spans, too: nothing in the pipeline looks inside.
+    async fn push_signal(&self, signal: Signal, name: &str) -> Result<(), Refusal> {
+        self.pipeline.sink().accept(Received { signal, ..received(span(name), 1) }).await
     }
 
     async fn status(&self, name: &str) -> BackendStatus {
@@ -97,9 +111,12 @@ impl Rig {
         self.balance().await;
     }
 
-    /// Enqueued = sent + dropped + waiting, in the status and in the metrics.
+    /// Enqueued = sent + dropped + waiting, in the status and in the metrics; and the ledger balances.
     async fn balance(&self) {
         for backend in self.pipeline.status().await.backends {
+            assert_eq!(backend.ledger.difference, 0, "{backend:#?}");
+            assert!(backend.sources.values().all(|ledger| ledger.difference == 0), "{backend:#?}");
+            assert_eq!(self.metric("unaccounted_items", &backend.name), 0);
             let name = &backend.name;
             let dropped: u64 = backend.dropped_items.values().sum();
             let waiting = backend.waiting_items as u64;
