@@ -48,9 +48,9 @@ async fn fill(directory: &Path) {
     let together = tokio::join!(queue.push(record(0, 90_000)), queue.push(record(0, 90_000)));
     assert!(together.0.is_err() && together.1.is_err(), "{together:?}");
     assert_eq!(numbers(&drain(&queue).await), stored);
-    // Settling says so although nothing can be written at the end of a file.
-    queue.flush().await.unwrap();
     queue.push(record(1, 8)).await.unwrap_err();
+    // What was settled is written although nothing can be at the end of a file.
+    queue.flush().await.unwrap();
     drop(queue);
     let (queue, recovered) = open(directory, OPTIONS);
     assert_eq!(recovered, Recovered::default());
