@@ -22,9 +22,12 @@ pub(crate) struct Encoded {
     pub(crate) encoding: Option<&'static str>,
 }
 
+/// How pieces become one compressed body.
+type Work = fn(&[Bytes]) -> Vec<u8>;
+
 /// The pieces as one body. Without compression they stay where they are.
 pub(crate) async fn compress(compression: Compression, pieces: &[Bytes]) -> Encoded {
-    let (encoding, work): (_, fn(&[Bytes]) -> Vec<u8>) = match compression {
+    let (encoding, work): (_, Work) = match compression {
         Compression::None => return Encoded { pieces: pieces.to_vec(), encoding: None },
         Compression::Gzip => ("gzip", |pieces| gzip(pieces.iter().map(|piece| &**piece))),
         Compression::Zstd => ("zstd", zstd),

@@ -19,7 +19,7 @@ use tracing::debug;
 
 use super::body::Pieces;
 use super::dial::Dial;
-use super::proxy::Proxy;
+use super::proxy::{Proxy, ProxyError};
 use super::sniff::{First, Sniffed};
 use super::target::Target;
 use super::trouble::Trouble;
@@ -119,7 +119,7 @@ impl Connector {
                 .map_err(|error| self.target.unreached(&error));
         };
         let dialled = self.dial.dial(&proxy.host, proxy.port).await;
-        let stream = dialled.map_err(|error| Trouble::proxy(proxy, error.into()))?;
+        let stream = dialled.map_err(|error| Trouble::proxy(proxy, &error.into()))?;
         self.through(proxy, stream).await
     }
 
@@ -129,7 +129,7 @@ impl Connector {
         proxy: &Proxy,
         mut stream: Box<dyn Stream>,
     ) -> Result<Box<dyn Stream>, Trouble> {
-        let failed = |error| Trouble::proxy(proxy, error);
+        let failed = |error: ProxyError| Trouble::proxy(proxy, &error);
         if proxy.secure {
             let tls = ClientTls::new(&ursa_model::backend::Tls::default(), &proxy.host, &[]);
             let tls: tls::Current = tls.current(Duration::ZERO).await.map_err(Trouble::TlsSetup)?;

@@ -95,7 +95,7 @@ impl<'a> Variables<'a> {
     fn get(&self, what: &str) -> Option<Variable<'a>> {
         self.names(what).into_iter().flatten().find_map(|(name, of_signal)| {
             let value = self.values.environment(&name)?.trim();
-            Some(Variable { value, name, of_signal }).filter(|variable| !variable.value.is_empty())
+            Some(Variable { name, value, of_signal }).filter(|variable| !variable.value.is_empty())
         })
     }
 
@@ -144,9 +144,8 @@ impl<'a> Variables<'a> {
             return Ok(None);
         };
         // The scheme says whether TLS is spoken.
-        if scheme.eq_ignore_ascii_case("http") {
-            *tls = None;
-        } else if tls.as_ref().is_some_and(|tls| !tls.is_on()) {
+        let plain = scheme.eq_ignore_ascii_case("http");
+        if plain || tls.as_ref().is_some_and(|tls| !tls.is_on()) {
             *tls = None;
         }
         if spec.protocol == Some(WireProtocol::Https) {

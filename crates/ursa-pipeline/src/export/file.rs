@@ -40,10 +40,10 @@ pub(super) struct FileExporter {
 
 /// A file that is put aside when it is full.
 #[derive(Debug, Default)]
-struct Rotating(Option<Open>);
+struct Rotating(Option<Written>);
 
 #[derive(Debug)]
-struct Open {
+struct Written {
     file: File,
     length: u64,
 }
@@ -106,12 +106,12 @@ impl Rotating {
     ) -> io::Result<()> {
         let mut open = match self.0.take().filter(|open| open.is_at(path)) {
             Some(open) => open,
-            None => Open::open(path)?,
+            None => Written::open(path)?,
         };
         let length = text.len() as u64;
         if open.length > 0 && open.length.saturating_add(length) > max_size {
             rotate(path, max_files)?;
-            open = Open::open(path)?;
+            open = Written::open(path)?;
         }
         let written = open.file.write_all(text).and_then(|()| open.file.sync_data());
         if let Err(error) = written {
@@ -126,7 +126,7 @@ impl Rotating {
     }
 }
 
-impl Open {
+impl Written {
     fn open(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let length = file.metadata()?.len();
@@ -243,7 +243,7 @@ mod tests {
             return;
         }
         let file = OpenOptions::new().append(true).open(full).unwrap();
-        let written = Rotating(Some(Open { file, length: 0 })).append(full, b"1\n", 100, 0);
+        let written = Rotating(Some(Written { file, length: 0 })).append(full, b"1\n", 100, 0);
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

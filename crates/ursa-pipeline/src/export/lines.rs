@@ -230,7 +230,7 @@ fn value(of: &AnyValue, depth: usize) -> String {
             };
             format!("{{{}}}", list.values.iter().map(pair).collect::<Vec<_>>().join(", "))
         }
-        _ => "…".to_owned(),
+        Value::StringValueStrindex(_) => "…".to_owned(),
     }
 }
 

@@ -264,7 +264,7 @@ async fn walk(client: &Client, steps: &mut Vec<Step>) -> Result<(), Step> {
     let stream = match connected {
         Err(_) => Err(late(Phase::Connecting)),
         Ok(connected) => connected.map_err(|error| match proxy {
-            Some(proxy) => Trouble::proxy(proxy, error.into()),
+            Some(proxy) => Trouble::proxy(proxy, &error.into()),
             None => target.unreached(&error),
         }),
     };

@@ -94,12 +94,12 @@ impl Wrong {
 }
 
 impl Trouble {
-    pub(super) fn proxy(proxy: &Proxy, error: ProxyError) -> Self {
+    pub(super) fn proxy(proxy: &Proxy, error: &ProxyError) -> Self {
         let status = match error {
-            ProxyError::Refused(status) => Some(status),
+            ProxyError::Refused(status) => Some(*status),
             _ => None,
         };
-        let words = causes(&error);
+        let words = causes(error);
         Self::Proxy { authority: proxy.authority(), variable: proxy.variable, status, words }
     }
 

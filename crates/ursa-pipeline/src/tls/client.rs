@@ -68,10 +68,9 @@ impl ClientTls {
                 Some(path) => Some(Arc::new(files::roots(path, next())?)),
                 None => system_roots.get().cloned(),
             };
-            let pair = match &pair {
-                Some((cert, key)) => Some(((cert.as_path(), next()), (key.as_path(), next()))),
-                None => None,
-            };
+            let pair = pair
+                .as_ref()
+                .map(|(cert, key)| ((cert.as_path(), next()), (key.as_path(), next())));
             let roots = roots.filter(|_| !accepts_any);
             config(roots, pair, protocols.clone())
         });

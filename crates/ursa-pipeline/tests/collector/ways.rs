@@ -7,7 +7,7 @@ use super::certificates::Authority;
 use super::*;
 
 const TOKEN: &str = "t0ps3cret";
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Name, protocol, TLS of the Collector, whether it wants a certificate of ours, whether it wants a
 /// token, compression.

@@ -1,5 +1,7 @@
 //! What answers mean, and what the variables of the environment change.
 
+use std::fmt::Write;
+
 use ::http::{HeaderMap, StatusCode};
 use serde_json::json;
 
@@ -224,7 +226,7 @@ fn effective(spec: &serde_json::Value, environment: &[(&str, &str)]) -> String {
     let path = if scheme.starts_with("grpc") { String::new() } else { path };
     let mut text = format!("{scheme}://{}:{}{path}", to.host, to.port);
     for (name, value) in &delivery.headers {
-        text.push_str(&format!(" {name}={}", value.written()));
+        write!(text, " {name}={}", value.written()).unwrap();
     }
     if delivery.auth.is_some() {
         text.push_str(" auth");
@@ -234,10 +236,10 @@ fn effective(spec: &serde_json::Value, environment: &[(&str, &str)]) -> String {
         text.extend(files.map(|file| format!(" {file}")));
     }
     if let Some(timeout) = delivery.timeout {
-        text.push_str(&format!(" {:?}", timeout.0));
+        write!(text, " {:?}", timeout.0).unwrap();
     }
     if let Some(compression) = delivery.compression {
-        text.push_str(&format!(" {compression:?}"));
+        write!(text, " {compression:?}").unwrap();
     }
     text
 }
@@ -249,7 +251,9 @@ fn the_standard_variables_count_as_the_backend_says() {
     let bare = || json!({"env": {}});
     const GENERAL: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://e:2/base/");
     const OWN: (&str, &str) = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://m:3/api/write");
-    let cases: Vec<(serde_json::Value, Vec<(&str, &str)>, &str)> = vec![
+    /// Backend, environment, what counts.
+    type Case = (serde_json::Value, Vec<(&'static str, &'static str)>, &'static str);
+    let cases: Vec<Case> = vec![
         (json!({"endpoint": "http://b:1"}), vec![GENERAL], "http://b:1/v1/metrics"),
         (
             json!({"endpoint": "http://b:1", "env": {"mode": "Disabled"}}),

@@ -56,7 +56,7 @@ async fn a_backend_that_takes_everything_is_walked_to() {
 async fn every_failure_has_its_words() {
     let answering = |answer: &'static str| {
         port(move |mut stream| async move {
-            drop(stream.read(&mut [0; 1 << 16]).await);
+            drop(stream.read(&mut vec![0; 1 << 16]).await);
             drop(stream.write_all(answer.as_bytes()).await);
             drop(stream.shutdown().await);
             drop(stream.read_to_end(&mut Vec::new()).await);
