@@ -42,6 +42,11 @@ impl First {
         }
     }
 
+    /// Whether nothing came at all.
+    pub(super) fn is_silent(&self) -> bool {
+        self.0.bytes.get().is_none()
+    }
+
     /// The error of TLS that ended the connection.
     pub(super) fn tls_error(&self) -> Option<&rustls::Error> {
         self.0.error.get()
@@ -84,13 +89,36 @@ impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Sniffed<S> {
+impl<S: AsyncRead + Unpin> Sniffed<S> {
+    /// Whoever hangs up may have said why just before: that is read first, though nobody asks for it.
+    fn heed<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        const HUNG_UP: [io::ErrorKind; 2] =
+            [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+        let hung_up = matches!(&polled, Poll::Ready(Err(error)) if HUNG_UP.contains(&error.kind()));
+        if !hung_up || !self.first.is_silent() {
+            return polled;
+        }
+        let mut some = [0; KEPT];
+        match Pin::new(self).poll_read(cx, &mut ReadBuf::new(&mut some)) {
+            // A connection that is gone is readable at once, or will be.
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => polled,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sniffed<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.heed(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -98,7 +126,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Sniffed<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.heed(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -106,7 +135,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Sniffed<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.heed(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -93,6 +93,7 @@ impl Target {
         let ended = first.tls_error().map(|error| TlsFailure::of_rustls(error, shown));
         match ended.or_else(|| TlsFailure::of(error, shown)) {
             Some(failure) => Trouble::Tls { authority, failure },
+            None if first.is_silent() => Trouble::Silent { authority, plain: tls.is_none() },
             None => Trouble::Http { doing, words: causes(error) },
         }
     }

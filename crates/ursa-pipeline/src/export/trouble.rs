@@ -26,6 +26,8 @@ pub(super) enum Trouble {
     Handshake { authority: String, words: String },
     #[error("{authority} speaks {}", wrong.spoken())]
     Protocol { authority: String, wrong: Wrong },
+    #[error("{authority} closed the connection without a word")]
+    Silent { authority: String, plain: bool },
     #[error("{doing}: {words}")]
     Http { doing: &'static str, words: String },
     #[error("{}", phase.words(authority, .limit))]
@@ -122,6 +124,10 @@ impl Trouble {
             Self::Tls { failure, .. } => failure.mend,
             Self::Handshake { .. } => "look whether the port is for TLS, and at the backend's log",
             Self::Protocol { wrong, .. } => wrong.mend(),
+            Self::Silent { plain: true, .. } => {
+                "it may want TLS (`https://`, or `tls: {}` for gRPC), or the port is not for OTLP"
+            }
+            Self::Silent { plain: false, .. } => "look at the backend's log",
             Self::Timeout { phase: Phase::Connecting, .. } => {
                 "look at host and port; a firewall may swallow the connection"
             }
@@ -146,6 +152,7 @@ impl Trouble {
             | Self::Connect { .. }
             | Self::Proxy { .. }
             | Self::Protocol { .. }
+            | Self::Silent { .. }
             | Self::Http { .. } => Reason::Unavailable,
         }
     }

@@ -81,7 +81,12 @@ async fn a_wrong_protocol_is_named() {
             "unavailable: read the answer: error reading a body from connection: end of file \
              before message length reached",
         ),
-        (http(), b"", "unavailable: send the request: connection closed before message completed"),
+        (
+            http(),
+            b"",
+            "unavailable: 127.0.0.1:PORT closed the connection without a word (it may want TLS \
+             (`https://`, or `tls: {}` for gRPC), or the port is not for OTLP)",
+        ),
         (
             http(),
             b"SSH-2.0-OpenSSH_9.9\r\n",
