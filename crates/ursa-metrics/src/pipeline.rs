@@ -161,9 +161,9 @@ pub const BACKENDS: &[&Metric] = &[
     &CIRCUIT_OPEN,
 ];
 
-/// Texts that were not UTF-8; each of their bytes that is no character became `?`.
+/// Requests with texts that were not UTF-8; each byte that is no character became `?`.
 pub const MENDED_TEXTS: Metric = Metric::counter(
     "ursa_pipeline_mended_texts_total",
     &["receiver"],
-    "Texts that were not UTF-8 and were mended.",
+    "Requests with texts that were not UTF-8 and were mended.",
 );

@@ -62,7 +62,7 @@ fn http_bodies() {
         let Some((choice, body)) = bytes.split_first() else { return };
         let signal = Signal::ALL[usize::from(choice % 3)];
         let media = if choice & 4 == 0 { "application/x-protobuf" } else { "application/json" };
-        let encoding = if choice & 8 == 0 { "identity" } else { "gzip" };
+        let encoding = ["identity", "gzip", "zstd", "identity"][usize::from(choice >> 3 & 3)];
         let request = Request::post(signal.http_path())
             .header("host", "x")
             .header("content-type", media)

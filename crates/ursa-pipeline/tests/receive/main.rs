@@ -2,6 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod admission;
+#[path = "../collector/certificates.rs"]
+mod certificates;
+mod conformance;
+mod hostile;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -90,7 +96,12 @@ async fn grpc(sink: &Arc<Shelf>, limits: Limits, registry: &Registry) -> (Receiv
 }
 
 fn request(names: &[&str]) -> Vec<u8> {
-    let span = |name: &&str| Span { name: (*name).to_owned(), ..Span::default() };
+    let span = |name: &&str| Span {
+        name: (*name).to_owned(),
+        trace_id: vec![1; 16],
+        span_id: vec![2; 8],
+        ..Span::default()
+    };
     let spans = names.iter().map(span).collect();
     let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
     let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
@@ -129,7 +140,7 @@ async fn call<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     body: Vec<u8>,
 ) -> (u32, String, HeaderMap) {
     let io = TokioIo::new(stream);
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
     let tasks = TaskTracker::new();
     tasks.spawn(connection);
     let mut request = Request::post(format!("http://x{path}"))
@@ -138,6 +149,15 @@ async fn call<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     if let Some(encoding) = encoding {
         request = request.header("grpc-encoding", encoding);
     }
+    unary(sender, request, body).await
+}
+
+/// A call on a connection.
+async fn unary(
+    mut sender: http2::SendRequest<Full<Bytes>>,
+    request: http::request::Builder,
+    body: Vec<u8>,
+) -> (u32, String, HeaderMap) {
     let request = request.body(Full::new(Bytes::from(body))).unwrap();
     let response = sender.send_request(request).await.unwrap();
     let mut headers = response.headers().clone();
@@ -307,6 +327,8 @@ async fn bytes_that_are_no_text_cost_no_span() {
     let stream = TcpStream::connect(address).await.unwrap();
     assert_eq!(call(stream, TRACES, None, frame(0, &bad)).await.0, 0);
     assert_eq!(shelf.names(), ["one", "t?o"]);
+    let mended = r#"ursa_pipeline_mended_texts_total{receiver="otlp_grpc"} 1"#;
+    assert!(registry.encode().contains(mended), "{}", registry.encode());
     receiver.shutdown(SECOND).await;
 }
 
