@@ -82,7 +82,7 @@ impl Target {
         let wrong = match (first.spoken(), self.http2) {
             (Some(Spoken::Tls), _) => Some(Wrong::Tls { grpc: self.http2 }),
             (Some(Spoken::Http1), true) => Some(Wrong::Http1),
-            (Some(Spoken::Http2), false) if error.is_parse() => Some(Wrong::Http2),
+            (Some(Spoken::Http2), false) if tls.is_none() => Some(Wrong::Http2),
             _ => None,
         };
         if let Some(wrong) = wrong {
