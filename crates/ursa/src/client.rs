@@ -41,13 +41,20 @@ pub(crate) fn web_address(text: &str) -> Result<Url, String> {
     url.ok_or_else(|| format!("an address begins with http:// or https://, as in http://{text}"))
 }
 
-/// A client of one control plane.
+/// A client of one control plane, or of what runs beside a proxy.
 #[derive(Debug)]
 pub(crate) struct Client {
     http: reqwest::Client,
     server: Url,
     token: Option<SecretText>,
+    /// What to do when nobody answers.
+    absent: &'static str,
 }
+
+const NO_CONTROL_PLANE: &str =
+    "is the control plane running? start one with `ursa up`, or say where it is with --server";
+const NO_GATEWAY: &str = "does a gateway or an agent run there? it says in its log where its status is served; \
+     http://127.0.0.1:5677 unless told otherwise";
 
 /// What the server answered.
 #[derive(Debug)]
@@ -83,7 +90,13 @@ impl Client {
             }
         }
         let http = builder.build().doing("prepare the client")?;
-        Ok(Self { http, server: arguments.server.clone(), token })
+        Ok(Self { http, server: arguments.server.clone(), token, absent: NO_CONTROL_PLANE })
+    }
+
+    /// A client of the status of a gateway or an agent.
+    pub(crate) fn of_gateway(server: Url) -> Outcome<Self> {
+        let arguments = ServerArgs { server, server_token_file: None, server_ca_file: None };
+        Ok(Self { absent: NO_GATEWAY, ..Self::new(&arguments)? })
     }
 
     /// A client of a control plane on this machine.
@@ -151,7 +164,7 @@ impl Client {
             "an API that is not on loopback speaks TLS: write https:// in --server; \
              on loopback, is this the API's port? that is 5681 unless told otherwise"
         } else if error.is_connect() {
-            "is the control plane running? start one with `ursa up`, or say where it is with --server"
+            self.absent
         } else {
             return failure;
         };

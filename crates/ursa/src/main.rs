@@ -13,6 +13,8 @@ mod exec_tied;
 mod failure;
 mod logging;
 mod output;
+mod paint;
+mod telemetry;
 mod traces;
 mod up;
 

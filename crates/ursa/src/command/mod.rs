@@ -8,6 +8,7 @@ mod dp;
 mod gateway;
 mod get;
 pub(crate) mod proxy;
+mod telemetry;
 mod token;
 mod trace;
 mod validate;
@@ -30,6 +31,7 @@ Examples:
   ursa apply -f policy.yaml         create or change resources
   ursa traces --errors              recent traces with an error
   ursa trace 4bf92f3577b34da6       one trace as a waterfall
+  ursa telemetry status             what of the telemetry waits, was delivered, was lost
   ursa explain proxy frontend       every effective value and the line that set it")]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -67,6 +69,7 @@ enum Command {
     Config(proxy::Config),
     Traces(trace::List),
     Trace(trace::Show),
+    Telemetry(telemetry::Arguments),
     Token(token::Arguments),
     Cp(cp::Arguments),
     Dp(dp::Arguments),
@@ -124,6 +127,9 @@ pub(crate) fn run(cli: Cli, output: Output) -> Outcome {
             Command::Config(arguments) => proxy::config(arguments, &global.server, output).await,
             Command::Traces(arguments) => trace::list(arguments, &global.server, output).await,
             Command::Trace(arguments) => trace::show(arguments, &global.server, output).await,
+            Command::Telemetry(arguments) => {
+                telemetry::run(arguments, &global.server, output).await
+            }
             Command::Token(arguments) => token::run(arguments, &global.server, output).await,
             Command::Cp(arguments) => cp::run(arguments, output).await,
             Command::Dp(arguments) => dp::run(arguments, output).await,

@@ -133,7 +133,7 @@ async fn otlp(client: &Client, id: &str) -> Outcome<Value> {
 }
 
 /// Completes the first digits of an id among the recent traces.
-async fn whole_id(client: &Client, id: &str) -> Outcome<String> {
+pub(super) async fn whole_id(client: &Client, id: &str) -> Outcome<String> {
     const WHOLE: usize = 32;
     if id.is_empty() || id.len() > WHOLE || !id.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return Err(Failure::unreadable(format!("`{id}` is no trace id"))

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::paint::{Paint, Style, columns, cut, duration, harmless};
+use crate::paint::{Paint, Style, columns, cut, duration, harmless};
 
 /// So many hex digits of a trace id tell it from the others; `ursa trace` takes them.
 const ID_DIGITS: usize = 12;

@@ -4,10 +4,11 @@
 //! terminal obeys control characters. Nothing depends on colour.
 
 mod list;
-mod paint;
 mod waterfall;
 
 use serde_json::Value;
+
+use crate::paint;
 
 /// What `/telemetry/traces` answers, as aligned columns.
 pub(crate) fn list(found: &Value, color: bool) -> String {

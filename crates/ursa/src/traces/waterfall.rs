@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::paint::{Paint, Style, columns, cut, duration, fit, harmless};
 use crate::output::counted;
+use crate::paint::{Paint, Style, columns, cut, duration, fit, harmless};
 
 /// The narrowest that is drawn.
 const NARROWEST: usize = 40;
