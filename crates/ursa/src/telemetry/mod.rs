@@ -9,7 +9,7 @@ mod status;
 mod tests;
 
 pub(crate) use audit::draw as audit;
-pub(crate) use place::{Audited, Envoy, Place};
+pub(crate) use place::{Audited, Place};
 pub(crate) use status::{Look, draw as status};
 
 /// `1 B`, `3.4 KiB`, `256 MiB`.

@@ -45,7 +45,7 @@ impl Place {
             error: Some(error),
             ..Self::default()
         };
-        let read = |answer| Self::deserialize(answer).map_err(|error| error.to_string());
+        let read = |answer: &Value| Self::deserialize(answer).map_err(|error| error.to_string());
         answers.iter().map(|answer| read(answer).unwrap_or_else(|e| unclear(answer, e))).collect()
     }
 }
@@ -58,7 +58,7 @@ impl Audited {
             audit: None,
             error: Some(error),
         };
-        let read = |answer| Self::deserialize(answer).map_err(|error| error.to_string());
+        let read = |answer: &Value| Self::deserialize(answer).map_err(|error| error.to_string());
         answers.iter().map(|answer| read(answer).unwrap_or_else(|e| unclear(answer, e))).collect()
     }
 }

@@ -117,7 +117,7 @@ fn row(place: &str, backend: &BackendStatus, rate: String) -> Vec<Cell> {
         plain(backend.signal.to_string()),
         (Style::Bold, harmless(&backend.name)),
         state(backend),
-        plain(backend.waiting_items.to_string()),
+        plain(backend.ledger.waiting.to_string()),
         plain(bytes(backend.waiting_bytes)),
         plain(if waits { duration(backend.oldest_seconds * 1000.0) } else { "-".to_owned() }),
     ];
@@ -151,14 +151,15 @@ fn state(backend: &BackendStatus) -> Cell {
 fn ledger(ledger: &Ledger) -> Vec<Cell> {
     let lost: u64 = ledger.dropped.values().sum();
     let filtered: u64 = ledger.filtered.values().sum();
+    let if_any = |items: u64| if items > 0 { items.to_string() } else { String::new() };
     let bad = |is_bad: bool| if is_bad { Style::Failed } else { Style::Plain };
     vec![
         (Style::Plain, ledger.received.to_string()),
         (Style::Plain, ledger.delivered.to_string()),
         (Style::Plain, ledger.in_flight.to_string()),
         (bad(lost > 0), lost.to_string()),
-        (Style::Plain, filtered.to_string()),
-        (Style::Plain, ledger.merged.to_string()),
+        (Style::Plain, if_any(filtered)),
+        (Style::Plain, if_any(ledger.merged)),
         (bad(ledger.difference != 0), ledger.difference.to_string()),
     ]
 }
@@ -205,13 +206,13 @@ impl Notes {
             self.add(Style::Failed, &subject, error);
         }
         let Ledger { dropped, filtered, recovered, difference, .. } = &backend.ledger;
-        for (what, style, items) in
-            [("dropped", Style::Failed, dropped), ("filtered", Style::Dim, filtered)]
+        for (what, by, style, items) in
+            [("dropped", "", Style::Failed, dropped), ("filtered", "by ", Style::Dim, filtered)]
         {
             let items: Vec<_> = items
                 .iter()
                 .filter(|(_, items)| **items > 0)
-                .map(|(why, items)| format!("{items} {why}"))
+                .map(|(why, items)| format!("{items} {by}{why}"))
                 .collect();
             if !items.is_empty() {
                 self.add(style, &subject, &format!("{what} {}", items.join(", ")));
