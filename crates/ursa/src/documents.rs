@@ -11,6 +11,8 @@ use miette::{
 };
 use serde_json::Value;
 use ursa_model::document::{self, Document};
+use ursa_model::gateway;
+use ursa_model::report::Violation;
 
 use crate::failure::{Doing as _, Failure, Outcome};
 use crate::output::{Output, counted};
@@ -33,6 +35,13 @@ pub(crate) struct Source {
     pub(crate) name: String,
     /// What is in it.
     pub(crate) text: String,
+}
+
+impl Source {
+    /// Whether it is a gateway file.
+    pub(crate) fn is_gateway(&self) -> bool {
+        gateway::is_gateway(&self.text)
+    }
 }
 
 impl Files {
@@ -117,11 +126,38 @@ pub(crate) struct Parsed {
     pub(crate) warned: Vec<Value>,
 }
 
-/// Parses sources as the control plane does.
+/// Parses sources as the control plane does; gateway files are refused.
 pub(crate) fn parse(sources: &[Source]) -> Parsed {
+    parse_with(sources, |index, _| vec![no_resources(index)])
+}
+
+/// Parses sources, of which some may be gateway files.
+pub(crate) fn parse_any(sources: &[Source]) -> Parsed {
+    parse_with(sources, |index, source| {
+        let violations = gateway::parse(&source.text).violations.into_iter();
+        violations.map(|violation| value(&Violation { document: index, ..violation })).collect()
+    })
+}
+
+/// What is said of sources that are gateway files, where only resources are wanted.
+pub(crate) fn refuse_gateways(sources: &[Source]) -> Vec<Value> {
+    let found = sources.iter().enumerate().filter(|(_, source)| source.is_gateway());
+    found.map(|(index, _)| no_resources(index)).collect()
+}
+
+fn parse_with(sources: &[Source], of_gateway: impl Fn(usize, &Source) -> Vec<Value>) -> Parsed {
     let kinds = ursa_policies::kinds();
     let mut all = Parsed { texts: Vec::new(), refused: Vec::new(), warned: Vec::new() };
     for (index, source) in sources.iter().enumerate() {
+        if source.is_gateway() {
+            let (refused, warned): (Vec<_>, Vec<_>) = of_gateway(index, source)
+                .into_iter()
+                .partition(|violation| violation["severity"] == "refused");
+            all.refused.extend(refused);
+            all.warned.extend(warned);
+            all.texts.push(Vec::new());
+            continue;
+        }
         let parsed = document::parse(&source.text, &kinds);
         all.texts.push(parsed.documents);
         for mut violation in parsed.violations {
@@ -131,6 +167,23 @@ pub(crate) fn parse(sources: &[Source]) -> Parsed {
         }
     }
     all
+}
+
+/// What is said of a gateway file where resources are wanted.
+fn no_resources(index: usize) -> Value {
+    serde_json::json!({
+        "severity": "refused",
+        "document": index,
+        "path": "",
+        "place": {"line": 1, "column": 1},
+        "message": "this is a gateway file, which no control plane keeps",
+        "hint": "run it: `ursa gateway -f FILE`; check it: `ursa validate -f FILE`",
+    })
+}
+
+/// A violation as the control plane writes it.
+pub(crate) fn value(violation: &Violation) -> Value {
+    serde_json::to_value(violation).expect("a violation is plain data")
 }
 
 /// The source that a violation is in: the control plane counts the texts that it was sent.

@@ -164,7 +164,7 @@ fn validate_auth(auth: &Auth, cursor: &Cursor<'_>) {
         if value.parts().is_ok_and(in_clear) {
             cursor.warn_with_hint(
                 "a credential stands here in clear, for all who may read this resource",
-                "keep it in a Secret: `${secret:name}`",
+                "name it instead: `${NAME}` of the environment, `${file:/path}`, or in a mesh `${secret:name}`",
             );
         }
     };

@@ -1,20 +1,21 @@
 //! What a pipeline is told.
 
-use super::{Exporter, GatewayFile, Route, Signal};
+use super::{Exporter, GatewayFile, Route};
+use crate::pipeline::processor::SignalName;
 use crate::pipeline::{Backend, PipelineConfig, SignalConfig};
 
 impl GatewayFile {
     /// The pipeline's task. It knows no proxy, so nothing is said of one: telemetry is passed on for others.
     pub fn pipeline(&self) -> PipelineConfig {
         PipelineConfig {
-            traces: self.signal(Signal::Traces),
-            metrics: self.signal(Signal::Metrics),
-            logs: self.signal(Signal::Logs),
+            traces: self.signal(SignalName::Traces),
+            metrics: self.signal(SignalName::Metrics),
+            logs: self.signal(SignalName::Logs),
             ..PipelineConfig::default()
         }
     }
 
-    fn signal(&self, signal: Signal) -> SignalConfig {
+    fn signal(&self, signal: SignalName) -> SignalConfig {
         let exporters = self.exporters.iter().filter(|exporter| self.sends(signal, exporter));
         let backend = |exporter: &Exporter| {
             Some(Backend { name: exporter.name().to_owned(), spec: exporter.spec()? })
@@ -25,7 +26,7 @@ impl GatewayFile {
     }
 
     /// Whether `signal` goes to `exporter`.
-    pub(super) fn sends(&self, signal: Signal, exporter: &Exporter) -> bool {
+    pub(super) fn sends(&self, signal: SignalName, exporter: &Exporter) -> bool {
         let routed = |route: &Route| {
             (route.signals.is_empty() || route.signals.contains(&signal))
                 && route.exporters.iter().any(|name| name == exporter.name())

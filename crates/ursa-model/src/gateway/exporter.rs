@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Signal;
 use crate::backend::OpenTelemetryBackend;
+use crate::pipeline::processor::SignalName;
 use crate::pipeline::{
     ConsoleExporter, DatadogExporter, ExporterSpec, FileExporter, ZipkinExporter,
 };
@@ -56,8 +56,8 @@ impl Exporter {
     }
 
     /// Whether it can take a signal.
-    pub fn takes(&self, signal: Signal) -> bool {
-        signal == Signal::Traces || (self.zipkin.is_none() && self.datadog.is_none())
+    pub fn takes(&self, signal: SignalName) -> bool {
+        signal == SignalName::Traces || (self.zipkin.is_none() && self.datadog.is_none())
     }
 
     /// Its kind with its settings; the first where several are set, which validation refuses.

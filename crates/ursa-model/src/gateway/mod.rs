@@ -18,9 +18,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::exporter::Exporter;
 pub use self::listen::{Listen, ListenError};
-pub use self::parse::{Parsed, is_gateway, parse};
+pub use self::parse::{Parsed, is_gateway, parse, schema};
 pub use self::receiver::{Admission, ListenOptions, ListenTls, Receiver, ReceiverKind};
 use crate::pipeline::Processor;
+use crate::pipeline::processor::SignalName;
 
 /// Where `storage` says that nothing is kept.
 const MEMORY: &str = "memory";
@@ -55,37 +56,9 @@ pub struct GatewayFile {
 pub struct Route {
     /// Which signals. Default: all that its exporters can take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub signals: Vec<Signal>,
+    pub signals: Vec<SignalName>,
     /// The names of exporters; each gets all of these signals.
     pub exporters: Vec<String>,
-}
-
-/// A kind of telemetry.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Signal {
-    /// Spans.
-    Traces,
-    /// Metric data points.
-    Metrics,
-    /// Log records.
-    Logs,
-}
-
-impl Signal {
-    /// Every signal.
-    pub const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];
-
-    /// As it is written.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Traces => "traces",
-            Self::Metrics => "metrics",
-            Self::Logs => "logs",
-        }
-    }
 }
 
 /// Where queues are kept.

@@ -1,12 +1,12 @@
 //! Reading the file.
 
-use schemars::schema_for;
+use schemars::{Schema, schema_for};
+use serde_json::json;
 
 use super::GatewayFile;
 use crate::document::without_refused;
-use crate::path::Path;
+use crate::path::{Path, Segment};
 use crate::report::{Report, Violation};
-use crate::schema;
 use crate::tree::Node;
 use crate::yaml;
 
@@ -27,6 +27,11 @@ pub fn is_gateway(text: &str) -> bool {
         let has = |fields: &[&str]| fields.iter().any(|field| node.get(field).is_some());
         has(&["receivers", "exporters"]) && !has(&["type", "kind", "apiVersion"])
     })
+}
+
+/// The schema of the file; its descriptions are the reference.
+pub fn schema() -> Schema {
+    schema_for!(GatewayFile)
 }
 
 /// Reads a gateway file: YAML or JSON, one document.
@@ -69,9 +74,9 @@ pub fn parse(text: &str) -> Parsed {
 
 /// Checks the schema, and then what it cannot say of the parts that passed it.
 fn check(root: &Node) -> Parsed {
-    let schema = schema_for!(GatewayFile);
+    let schema = schema();
     let checking = Report::new(root);
-    schema::check(root, &schema, &checking.cursor());
+    crate::schema::check(root, &schema, &checking.cursor());
     let mut violations = checking.finish();
     if root.as_map().is_none() {
         return Parsed { gateway: None, violations };
@@ -79,6 +84,7 @@ fn check(root: &Node) -> Parsed {
     let mut written = root.clone();
     written.drop_nulls();
     let (sound, stand_ins) = without_refused(&written, &Path::root(), &violations, &schema);
+    let sound = without_refused_processors(sound, &violations);
     let validating = Report::new(root);
     let gateway = validating.cursor().decode::<GatewayFile>(&sound);
     if let Some(gateway) = &gateway {
@@ -93,4 +99,18 @@ fn check(root: &Node) -> Parsed {
         validating.finish().into_iter().filter(|violation| !echoes(violation)).collect();
     violations.extend(found);
     Parsed { gateway, violations }
+}
+
+/// With a processor that says nothing in place of each that was refused; without its kind it could not be understood, and with
+/// it all that stands beside it.
+fn without_refused_processors(mut sound: Node, violations: &[Violation]) -> Node {
+    for violation in violations.iter().filter(|violation| violation.is_refusal()) {
+        if let [Segment::Key(list), Segment::Index(index), ..] = violation.path.segments()
+            && list == "processors"
+            && let Some(processor) = sound.at_mut(&Path::root().key(list).index(*index))
+        {
+            *processor = Node::from_json(&json!({"semanticConventions": {}}));
+        }
+    }
+    sound
 }

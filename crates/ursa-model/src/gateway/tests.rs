@@ -1,4 +1,5 @@
-use super::{GatewayFile, Listen, Signal, is_gateway, parse};
+use super::{GatewayFile, Listen, is_gateway, parse};
+use crate::pipeline::processor::SignalName;
 use crate::report::Violation;
 
 /// What is wrong with a file, and what a pipeline is told by one that is accepted.
@@ -11,7 +12,7 @@ fn outcome(text: &str) -> String {
     };
     let mut outcome: String = parsed.violations.iter().map(line).collect();
     if let Some(file) = parsed.gateway {
-        for (signal, config) in Signal::ALL.iter().zip(file.pipeline().signals()) {
+        for (signal, config) in SignalName::ALL.iter().zip(file.pipeline().signals()) {
             let names: Vec<_> =
                 config.backends.iter().map(|backend| backend.name.as_str()).collect();
             outcome.push_str(&format!("{}: {}\n", signal.name(), names.join(", ")));

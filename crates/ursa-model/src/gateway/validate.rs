@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Exporter, GatewayFile, Listen, ListenOptions, Receiver, ReceiverKind, Route, Signal};
+use super::{Exporter, GatewayFile, Listen, ListenOptions, Receiver, ReceiverKind, Route};
 use crate::mesh_trace_backend::{Datadog, Zipkin};
 use crate::names;
+use crate::pipeline::Processor;
+use crate::pipeline::processor::SignalName;
 use crate::report::Cursor;
 use crate::substitution::{Part, Substitution};
 use crate::suggest;
@@ -30,6 +32,7 @@ impl GatewayFile {
             );
         }
         self.validate_receivers(&cursor.at("receivers"));
+        Processor::validate_all(&self.processors, &cursor.at("processors"));
         let mut names = Names::default();
         for (index, exporter) in self.exporters.iter().enumerate() {
             let cursor = cursor.at("exporters").index(index);
@@ -80,12 +83,12 @@ impl GatewayFile {
                 cursor.at(kind.field()).at("listen").refuse(format!("{by} listens there already"));
             }
             taken.push((listen, format!("`{}`", receiver.name())));
-            let wanted = |signal: &Signal| {
+            let wanted = |signal: &SignalName| {
                 let exporters = self.exporters.iter();
                 exporters.clone().any(|exporter| self.sends(*signal, exporter))
             };
             let spans_only = matches!(kind, ReceiverKind::Zipkin | ReceiverKind::Datadog);
-            if spans_only && !wanted(&Signal::Traces) && !self.exporters.is_empty() {
+            if spans_only && !wanted(&SignalName::Traces) && !self.exporters.is_empty() {
                 cursor.warn("receives nothing: no route takes traces");
             }
         }
@@ -125,7 +128,7 @@ impl GatewayFile {
             return; // it may be the one that was meant
         }
         for (index, exporter) in self.exporters.iter().enumerate() {
-            if Signal::ALL.into_iter().all(|signal| !self.sends(signal, exporter)) {
+            if SignalName::ALL.into_iter().all(|signal| !self.sends(signal, exporter)) {
                 cursor.index(index).warn("no route leads to this exporter");
             }
         }

@@ -4,6 +4,7 @@
 //! `null` field is an unset one. The formats `percent`, `duration` and `byte-size` are ours.
 
 mod stand_ins;
+mod tagged;
 
 use schemars::Schema;
 use serde_json::Value as Json;
@@ -165,6 +166,9 @@ impl<'s> Checker<'s> {
         let all_names: Vec<_> = alternatives.iter().map(|schema| names(schema)).collect();
         if all_names.iter().all(|names| !names.is_empty()) && !all_names.is_empty() {
             return one_of(node, &all_names.concat(), cursor);
+        }
+        if let Some(kinds) = tagged::kinds(&alternatives) {
+            return self.one_kind(node, &kinds, cursor);
         }
         let fitting: Vec<_> = alternatives
             .iter()

@@ -3,7 +3,7 @@
 use schemars::Schema;
 use serde_json::{Value as Json, json};
 
-use super::{Checker, fits, names};
+use super::{Checker, fits, names, tagged};
 use crate::path::Path;
 use crate::tree::{Map, Node, Value};
 
@@ -69,6 +69,11 @@ impl<'s> Checker<'s> {
             let resolved = alternatives.iter().map(|schema| self.resolve(schema));
             resolved.filter(|schema| self.types(schema) != ["null"])
         };
+        let of_kind = |(name, _): &(&str, &Json)| node.get(name).is_some();
+        let kinds = tagged::kinds(&alternatives().collect::<Vec<_>>()).unwrap_or_default();
+        if let Some(at) = kinds.iter().position(of_kind) {
+            return alternatives().nth(at).unwrap_or(schema);
+        }
         let fitting =
             alternatives().find(|schema| self.types(schema).iter().any(|name| fits(node, name)));
         fitting.or_else(|| alternatives().next()).unwrap_or(schema)

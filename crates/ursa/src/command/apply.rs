@@ -66,6 +66,10 @@ pub(crate) async fn apply(
     sources: &[documents::Source],
     dry_run: bool,
 ) -> Outcome<Applied> {
+    let gateways = documents::refuse_gateways(sources);
+    if !gateways.is_empty() {
+        return Ok(Applied::Refused(gateways));
+    }
     let documents: Vec<_> = sources
         .iter()
         .map(|source| json!({"text": source.text, "file": source.name, "line": 1}))

@@ -163,10 +163,10 @@ fn read(path: &Path) -> Outcome<(Source, gateway::Parsed)> {
 
 /// What is refused, and what is warned of.
 fn split(parsed: &gateway::Parsed) -> (Vec<Value>, Vec<Value>) {
-    let json = |violation| serde_json::to_value(violation).expect("a violation is plain data");
     let (refused, warned): (Vec<_>, Vec<_>) =
         parsed.violations.iter().partition(|violation| violation.is_refusal());
-    (refused.into_iter().map(json).collect(), warned.into_iter().map(json).collect())
+    let values = |violations: Vec<_>| violations.into_iter().map(documents::value).collect();
+    (values(refused), values(warned))
 }
 
 fn warn_of(warned: &[Value], source: &Source) {
@@ -188,7 +188,7 @@ fn check(source: &Source, parsed: &gateway::Parsed, form: Form, output: Output) 
         output.warning(&documents::one_line(warning, sources));
     }
     if violations.is_empty() {
-        output.result(&format!("{} valid", source.name))?;
+        output.result(&format!("gateway {} valid", source.name))?;
         return Ok(ExitCode::SUCCESS);
     }
     Err(Failure::new(documents::show(&violations, sources, output)?))

@@ -9,12 +9,13 @@ use crate::documents::{self, Files};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Form, Output};
 
-/// Check resources without a server. Exit code 0: valid; 1: violations; 2: unreadable.
+/// Check resources and gateway files without a server. Exit code 0: valid; 1: violations; 2: unreadable.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   ursa validate -f policy.yaml
   ursa validate -f policies/ --output json
+  ursa validate -f gateway.yaml
   git diff --name-only -- '*.yaml' | xargs -I{} ursa validate -f {}")]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -27,8 +28,10 @@ pub(crate) struct Arguments {
 pub(super) fn run(arguments: &Arguments, output: Output) -> Outcome {
     let sources = arguments.files.read()?;
     let documents::Parsed { texts, refused: mut violations, warned: mut warnings } =
-        documents::parse(&sources);
+        documents::parse_any(&sources);
     let valid: Vec<_> = texts.into_iter().flatten().map(|document| document.key).collect();
+    let gateways: Vec<_> =
+        sources.iter().filter(|source| source.is_gateway()).map(|source| &source.name).collect();
     documents::name_files(&mut violations, &sources);
     documents::name_files(&mut warnings, &sources);
     if arguments.output != Form::Table {
@@ -42,7 +45,9 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Outcome {
         output.warning(&documents::one_line(warning, &sources));
     }
     if violations.is_empty() {
-        let lines: Vec<_> = valid.iter().map(|key| format!("{key} valid")).collect();
+        let resources = valid.iter().map(|key| format!("{key} valid"));
+        let gateways = gateways.iter().map(|name| format!("gateway {name} valid"));
+        let lines: Vec<_> = resources.chain(gateways).collect();
         output.result(&if lines.is_empty() {
             "no resources found".to_owned()
         } else {

@@ -4,12 +4,14 @@
 
 mod audit;
 mod place;
+mod probe;
 mod status;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use audit::draw as audit;
 pub(crate) use place::{Audited, Place};
+pub(crate) use probe::draw as probe;
 pub(crate) use status::{Look, draw as status};
 
 /// `1 B`, `3.4 KiB`, `256 MiB`.

@@ -26,8 +26,9 @@ impl Collector {
         let (grpc, http) = (free(), free());
         let config = format!(
             "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, http: {{endpoint: '127.0.0.1:{http}'}}}}}}}}\n\
-             exporters: {{file: {{path: '{}'}}}}\n\
-             service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines: {{traces: {{receivers: [otlp], exporters: [file]}}}}\n",
+             exporters: {{file: {{path: '{}'}}, nop: {{}}}}\n\
+             service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines:\n    traces: {{receivers: [otlp], exporters: [file]}}\n    \
+             metrics: {{receivers: [otlp], exporters: [nop]}}\n    logs: {{receivers: [otlp], exporters: [nop]}}\n",
             files.path().join("spans.json").display()
         );
         std::fs::write(files.path().join("config.yaml"), config).unwrap();

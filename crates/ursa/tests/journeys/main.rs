@@ -5,6 +5,8 @@ mod collector;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod gateway;
+#[cfg(test)]
 mod live_policy;
 #[cfg(test)]
 mod mesh;

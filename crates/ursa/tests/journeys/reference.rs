@@ -21,6 +21,7 @@ fn the_reference_pages_are_up_to_date() {
             resources.push_str(&page(kind, 2));
         }
     }
+    pages.insert("gateway.md".to_owned(), gateway());
     let mut stale = Vec::new();
     for (name, text) in pages {
         let path = folder.join(&name);
@@ -46,6 +47,18 @@ fn file_name(kind: &str) -> String {
         name.extend(letter.to_lowercase());
     }
     name + ".md"
+}
+
+fn gateway() -> String {
+    let schema = ursa_model::gateway::schema();
+    let root = schema.as_value();
+    let meaning = root["description"].as_str().unwrap_or_default();
+    let mut text = format!(
+        "# The gateway file\n\n{meaning}\n\nIt is read by `ursa gateway -f FILE`; [the guide](../gateway.md) shows how. It is one YAML or \
+         JSON document without an envelope.\n\n| field | type | meaning |\n|---|---|---|\n"
+    );
+    rows(root, root, "", &mut Vec::new(), &mut text);
+    text
 }
 
 fn page(kind: &Kind, level: usize) -> String {

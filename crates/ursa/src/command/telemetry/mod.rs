@@ -1,5 +1,7 @@
 //! `ursa telemetry`: how pipelines stand, what became of a trace's spans, whether a backend can be reached.
 
+mod probe;
+
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::trace::whole_id;
 use crate::client::{Client, ServerArgs, web_address};
+use crate::command::trace::whole_id;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Form, Output};
 use crate::telemetry::{self, Audited, Look, Place};
@@ -27,6 +29,7 @@ pub(crate) struct Arguments {
 enum Command {
     Status(Status),
     Audit(Audit),
+    Test(probe::Test),
 }
 
 /// Show pipelines: for each signal and backend its state, what waits, and the ledger.
@@ -94,6 +97,7 @@ pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Outpu
     match arguments.command {
         Command::Status(arguments) => status(arguments, server, output).await,
         Command::Audit(arguments) => audit(arguments, server, output).await,
+        Command::Test(arguments) => probe::run(arguments, output).await,
     }
 }
 
