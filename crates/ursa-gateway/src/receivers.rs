@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use tracing::{error, info};
 use ursa_metrics::Registry;
 use ursa_model::SecretText;
-use ursa_model::gateway::{Listen, Receiver as Wanted, ReceiverKind};
-use ursa_model::substitution::{Part, Substitution};
+use ursa_model::gateway::{Listen, ListenOptions, Receiver as Wanted, ReceiverKind};
+use ursa_model::substitution::{Part, Substitution, Unfilled};
 use ursa_pipeline::Sink;
 use ursa_pipeline::receive::{Bind, BindError, Protocol, Receiver, ServerFiles, Settings};
 
@@ -20,12 +20,23 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// A receiver cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error("open the receiver {receiver}")]
-pub struct OpenError {
-    /// Its name.
-    pub receiver: String,
-    /// Why.
-    pub source: BindError,
+pub enum OpenError {
+    /// Its address cannot be had, or its certificate.
+    #[error("open the receiver {receiver}")]
+    Bind {
+        /// Its name.
+        receiver: String,
+        /// Why.
+        source: BindError,
+    },
+    /// The token that senders must show is not there.
+    #[error("find the token of the receiver {receiver}")]
+    Token {
+        /// Its name.
+        receiver: String,
+        /// What is not set.
+        source: Unfilled,
+    },
 }
 
 /// A receiver and where it listens.
@@ -51,6 +62,7 @@ pub(crate) struct Receivers {
 #[derive(Debug)]
 struct Open {
     wanted: Wanted,
+    settings: Settings,
     receiver: Receiver,
 }
 
@@ -71,19 +83,30 @@ impl Receivers {
     /// # Errors
     /// One cannot listen; then those before still do.
     pub(crate) async fn replace(&mut self, wanted: &[Wanted]) -> Result<(), OpenError> {
-        let (kept, old): (Vec<_>, Vec<_>) = std::mem::take(&mut self.open)
-            .into_iter()
-            .partition(|open| wanted.contains(&open.wanted));
-        let (in_the_way, mut old): (Vec<_>, Vec<_>) =
-            old.into_iter().partition(|open| wanted.iter().any(|new| collide(new, &open.wanted)));
+        let mut new = Vec::new();
+        for wanted in wanted {
+            new.extend(self.settings(wanted)?.map(|settings| (wanted.clone(), settings)));
+        }
+        // The same words may mean another token than before.
+        let stays = |open: &Open| {
+            let same = |(wanted, settings): &(Wanted, Settings)| {
+                *wanted == open.wanted && settings.token == open.settings.token
+            };
+            new.iter().any(same)
+        };
+        let (kept, old): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.open).into_iter().partition(stays);
+        new.retain(|(wanted, _)| kept.iter().all(|open| open.wanted != *wanted));
+        let is_in_the_way = |open: &Open| new.iter().any(|(new, _)| collide(new, &open.wanted));
+        let (in_the_way, mut old): (Vec<_>, Vec<_>) = old.into_iter().partition(is_in_the_way);
         let mut freed = Vec::new();
-        for open in in_the_way {
-            open.receiver.shutdown(GRACE).await;
-            freed.push(open.wanted);
+        for Open { wanted, settings, receiver } in in_the_way {
+            receiver.shutdown(GRACE).await;
+            freed.push((wanted, settings));
         }
         let mut opened = Vec::new();
-        for new in wanted.iter().filter(|new| kept.iter().all(|open| open.wanted != **new)) {
-            match self.open(new).await {
+        for (wanted, settings) in new {
+            match self.open(wanted, settings).await {
                 Ok(open) => opened.push(open),
                 Err(error) => {
                     for open in opened {
@@ -105,82 +128,41 @@ impl Receivers {
         Ok(())
     }
 
-    async fn reopen(&mut self, freed: Vec<Wanted>) {
-        for wanted in freed {
-            match self.open(&wanted).await {
+    async fn reopen(&mut self, freed: Vec<(Wanted, Settings)>) {
+        for (wanted, settings) in freed {
+            match self.open(wanted, settings).await {
                 Ok(open) => self.open.push(open),
-                Err(error) => {
-                    let cause = error.source.to_string();
-                    error!(receiver = wanted.name(), %cause, "a receiver could not be opened again");
-                }
+                Err(error) => error!(%error, "a receiver could not be opened again"),
             }
         }
     }
 
-    async fn open(&self, wanted: &Wanted) -> Result<Open, OpenError> {
-        let name = wanted.name();
-        let failed = |source| OpenError { receiver: name.to_owned(), source };
-        let receiver = self.start(wanted).await.map_err(failed)?;
-        let open = Open { wanted: wanted.clone(), receiver };
+    async fn open(&self, wanted: Wanted, settings: Settings) -> Result<Open, OpenError> {
+        let started = settings.clone().start(Arc::clone(&self.sink), &self.registry).await;
+        let name = || wanted.name().to_owned();
+        let receiver = started.map_err(|source| OpenError::Bind { receiver: name(), source })?;
+        let open = Open { wanted, settings, receiver };
         if let Some(listen) = open.listen() {
-            info!(receiver = name, %listen, "receiving");
+            info!(receiver = open.wanted.name(), %listen, "receiving");
         }
         Ok(open)
     }
 
-    async fn start(&self, wanted: &Wanted) -> Result<Receiver, BindError> {
-        let (sink, registry) = (Arc::clone(&self.sink), &self.registry);
-        self.settings(wanted).await?.start(sink, registry).await
+    /// What a receiver is made of; none for what validation refuses.
+    fn settings(&self, wanted: &Wanted) -> Result<Option<Settings>, OpenError> {
+        let auth = wanted.settings().and_then(|(_, options)| options.auth.as_ref());
+        let token = auth.map(|auth| self.fill(&auth.bearer_token)).transpose();
+        let unfilled = |source| OpenError::Token { receiver: wanted.name().to_owned(), source };
+        let token = token.map_err(unfilled)?;
+        Ok(settings(wanted).map(|settings| Settings { token, ..settings }))
     }
 
-    /// What it speaks, where, and whom and what it admits.
-    async fn settings(&self, wanted: &Wanted) -> Result<Settings, BindError> {
-        let (kind, options) = wanted.settings().ok_or_else(|| unsupported(wanted))?;
-        let protocol = match kind {
-            ReceiverKind::OtlpGrpc => Protocol::OtlpGrpc,
-            ReceiverKind::OtlpHttp => Protocol::OtlpHttp,
-            ReceiverKind::Zipkin => Protocol::Zipkin,
-            ReceiverKind::Datadog => Protocol::Datadog,
-        };
-        let bind = match options.address().ok_or_else(|| unsupported(wanted))? {
-            Listen::Tcp(address) => Bind::Tcp(address),
-            Listen::Unix(path) => Bind::Unix(path.into()),
-        };
-        let mut settings = Settings::new(protocol, bind);
-        settings.name = wanted.name().into();
-        settings.tls = options.tls.as_ref().map(|tls| ServerFiles {
-            cert: (&tls.cert).into(),
-            key: (&tls.key).into(),
-            client_ca: tls.client_ca.as_ref().map(Into::into),
-        });
-        if let Some(admission) = &options.auth {
-            settings.token = Some(self.token(wanted, &admission.bearer_token).await?);
-        }
-        if let Some(size) = options.max_request {
-            let limits = &mut settings.limits;
-            limits.message = usize::try_from(size.bytes()).unwrap_or(usize::MAX);
-            limits.memory = limits.memory.max(limits.message.saturating_mul(4));
-        }
-        Ok(settings)
-    }
-
-    /// The token that senders must carry, read when the receiver is opened.
-    async fn token(&self, wanted: &Wanted, said: &Substitution) -> Result<SecretText, BindError> {
-        let failed = |error: io::Error| BindError { at: wanted.name().to_owned(), source: error };
-        let parts = said.parts().map_err(|error| failed(io::Error::other(error)))?;
-        let mut files = BTreeMap::new();
-        for part in parts {
-            if let Part::File(path) = part {
-                let text = tokio::fs::read_to_string(&path).await.map_err(failed)?;
-                files.insert(path, text.trim_end_matches(['\r', '\n']).to_owned());
-            }
-        }
-        let filled = said.fill(|part| match part {
+    fn fill(&self, value: &Substitution) -> Result<SecretText, Unfilled> {
+        value.fill(|part| match part {
             Part::Env(name) => self.environment.get(name).cloned(),
-            Part::File(path) => files.get(path).cloned(),
+            Part::File(path) => Some(fs::read_to_string(path).ok()?.trim().to_owned()),
             Part::Secret(_) | Part::Text(_) => None,
-        });
-        filled.map_err(|error| failed(io::Error::other(error)))
+        })
     }
 
     /// The names, in the order of the file.
@@ -221,12 +203,34 @@ impl fmt::Debug for Receivers {
     }
 }
 
-/// What validation refuses, and what this version does not speak.
-fn unsupported(wanted: &Wanted) -> BindError {
-    BindError {
-        at: wanted.name().to_owned(),
-        source: io::Error::new(io::ErrorKind::Unsupported, "this version cannot receive it"),
+/// What it is made of, but for its token; none for what validation refuses.
+fn settings(wanted: &Wanted) -> Option<Settings> {
+    let (kind, options) = wanted.settings()?;
+    let ListenOptions { tls, origins, max_request, .. } = options;
+    let protocol = match kind {
+        ReceiverKind::OtlpGrpc => Protocol::OtlpGrpc,
+        ReceiverKind::OtlpHttp => Protocol::OtlpHttp,
+        ReceiverKind::Zipkin => Protocol::Zipkin,
+        ReceiverKind::Datadog => Protocol::Datadog,
+    };
+    let bind = match options.address()? {
+        Listen::Tcp(address) => Bind::Tcp(address),
+        Listen::Unix(path) => Bind::Unix(path.into()),
+    };
+    let mut settings = Settings::new(protocol, bind);
+    settings.name = wanted.name().into();
+    settings.origins.clone_from(origins);
+    settings.tls = tls.as_ref().map(|tls| ServerFiles {
+        cert: (&tls.cert).into(),
+        key: (&tls.key).into(),
+        client_ca: tls.client_ca.as_ref().map(Into::into),
+    });
+    if let Some(size) = max_request {
+        let limits = &mut settings.limits;
+        limits.message = usize::try_from(size.bytes()).unwrap_or(usize::MAX);
+        limits.memory = limits.memory.max(limits.message.saturating_mul(4));
     }
+    Some(settings)
 }
 
 /// Whether one must end before the other can listen.

@@ -47,8 +47,14 @@ async fn what_stays_keeps_its_socket_and_addresses_can_be_exchanged() {
     assert_eq!(addresses(&gateway).await.get(..2), Some(&*before));
 
     let (grpc, http) = (before[0].1, before[1].1);
-    gateway.reload(file(&[otlp("otlpGrpc", grpc), otlp("otlpHttp", http)].join(", "))).await.unwrap();
-    gateway.reload(file(&[otlp("otlpGrpc", http), otlp("otlpHttp", grpc)].join(", "))).await.unwrap();
+    gateway
+        .reload(file(&[otlp("otlpGrpc", grpc), otlp("otlpHttp", http)].join(", ")))
+        .await
+        .unwrap();
+    gateway
+        .reload(file(&[otlp("otlpGrpc", http), otlp("otlpHttp", grpc)].join(", ")))
+        .await
+        .unwrap();
     let exchanged = [("otlp_grpc".to_owned(), http), ("otlp_http".to_owned(), grpc)];
     assert_eq!(addresses(&gateway).await, exchanged);
     gateway.shutdown(Duration::ZERO).await;
@@ -78,7 +84,8 @@ async fn a_receiver_that_cannot_listen_leaves_all_as_it_was() {
 async fn it_says_how_it_stands() {
     let gateway = start(file(&otlp("otlpHttp", "127.0.0.1:0"))).await.unwrap();
     let ask = async |path: &str| {
-        let answer = reqwest::get(format!("http://{}{path}", gateway.status_address())).await.unwrap();
+        let answer =
+            reqwest::get(format!("http://{}{path}", gateway.status_address())).await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
     assert_eq!(ask("/ready").await, (200, "ready\n".to_owned()));

@@ -41,6 +41,9 @@ pub struct ListenOptions {
     /// What senders must show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Admission>,
+    /// Origins, such as `https://shop.example.com`, or `*` for all, from which pages may send by HTTP. Default: none. `otlpHttp` only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
     /// How large one request may be once it is decompressed. Default 4 Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_request: Option<ByteSize>,

@@ -167,7 +167,11 @@ impl Receiver {
             cursor.refuse(format!("needs exactly one of {}", kinds.join(", ")));
         }
         for (kind, options) in kinds {
-            options.validate(&cursor.at(kind.field()));
+            let cursor = cursor.at(kind.field());
+            options.validate(&cursor);
+            if kind != ReceiverKind::OtlpHttp && !options.origins.is_empty() {
+                cursor.at("origins").warn("has no effect: pages send by HTTP only");
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
-use ursa_gateway::{Config, FileWatch, Gateway, StartError};
+use ursa_gateway::{Config, FileWatch, Gateway, OpenError, StartError};
 use ursa_model::gateway::{self, GatewayFile};
 
 use super::cp::Signals;
@@ -110,7 +110,12 @@ async fn start(file: GatewayFile) -> Outcome<Gateway> {
             StartError::Storage { .. } => failure.help(
                 "say where queues may lie with `storage:` in the file; `storage: memory` keeps nothing over a restart",
             ),
-            StartError::Receiver(_) => failure.help("give the receiver another `listen` in the file"),
+            StartError::Receiver(OpenError::Bind { .. }) => {
+                failure.help("another program may listen there: give the receiver another `listen` in the file")
+            }
+            StartError::Receiver(OpenError::Token { .. }) => {
+                failure.help("set the variable, or make the file, that `auth.bearerToken` names")
+            }
         }
     })
 }
