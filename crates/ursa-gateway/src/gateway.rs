@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use ursa_metrics::{Registry, gateway as metrics};
 use ursa_model::gateway::{GatewayFile, Storage};
@@ -21,6 +22,9 @@ use crate::status::{self, Asked};
 
 /// How long a request that has begun may take to end at the end.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long answers about the status may take at the end.
+const STATUS_ENDS: Duration = Duration::from_secs(1);
 
 /// What a gateway is started with. `Debug` hides the environment.
 #[derive(Clone)]
@@ -147,7 +151,7 @@ impl Gateway {
         let running = self.running.get_mut();
         running.receivers.replace(&file.receivers).await?;
         running.file = file;
-        let asked = Asked::new(Arc::clone(&self.pipeline), self.registry.clone());
+        let asked = Asked::new(&self.pipeline, self.registry.clone());
         self.tasks.spawn(status::serve(listener, asked, self.stop.clone()));
         Ok(self)
     }
@@ -206,10 +210,24 @@ impl Gateway {
         let Self { pipeline, running, stop, mut tasks, .. } = self;
         running.into_inner().receivers.shutdown(GRACE).await;
         stop.cancel();
-        while tasks.join_next().await.is_some() {}
-        match Arc::into_inner(pipeline) {
-            Some(pipeline) => pipeline.shutdown(deadline).await,
-            None => 0,
+        // Who asks and does not read the answer is not waited for.
+        if timeout(STATUS_ENDS, async { while tasks.join_next().await.is_some() {} }).await.is_err()
+        {
+            tasks.abort_all();
+        }
+        let alone = async {
+            let mut held = pipeline;
+            loop {
+                match Arc::try_unwrap(held) {
+                    Ok(pipeline) => return pipeline,
+                    Err(shared) => held = shared,
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        match timeout(STATUS_ENDS, alone).await {
+            Ok(pipeline) => pipeline.shutdown(deadline).await,
+            Err(_) => 0,
         }
     }
 

@@ -97,7 +97,7 @@ impl Receivers {
         let (kept, old): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.open).into_iter().partition(stays);
         new.retain(|(wanted, _)| kept.iter().all(|open| open.wanted != *wanted));
-        let is_in_the_way = |open: &Open| new.iter().any(|(new, _)| collide(new, &open.wanted));
+        let is_in_the_way = |open: &Open| new.iter().any(|(new, _)| collide(new, open));
         let (in_the_way, mut old): (Vec<_>, Vec<_>) = old.into_iter().partition(is_in_the_way);
         let mut freed = Vec::new();
         for Open { wanted, settings, receiver } in in_the_way {
@@ -233,11 +233,8 @@ fn settings(wanted: &Wanted) -> Option<Settings> {
     Some(settings)
 }
 
-/// Whether one must end before the other can listen.
-fn collide(new: &Wanted, old: &Wanted) -> bool {
-    let address = |wanted: &Wanted| wanted.settings()?.1.address();
-    match (address(new), address(old)) {
-        (Some(new_address), Some(old_address)) => new != old && new_address.collides(&old_address),
-        _ => false,
-    }
+/// Whether `old` must end before `new` can listen.
+fn collide(new: &Wanted, old: &Open) -> bool {
+    let new = new.settings().and_then(|(_, options)| options.address());
+    new.zip(old.listen()).is_some_and(|(new, old)| new.collides(&old))
 }

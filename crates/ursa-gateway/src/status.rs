@@ -4,7 +4,7 @@
 //! `/status` has the pipeline's part under `telemetry`, as the agent's has, so that whoever reads
 //! the one reads the other.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -21,22 +21,24 @@ use ursa_pipeline::{Audit, Pipeline};
 /// Everything that can be asked. Clones ask the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
-    pipeline: Arc<Pipeline>,
+    /// Whoever asks must not keep it from ending.
+    pipeline: Weak<Pipeline>,
     registry: Registry,
     /// CPU seconds of the last look, to count what came since.
     cpu: Arc<Mutex<f64>>,
 }
 
 impl Asked {
-    pub(crate) fn new(pipeline: Arc<Pipeline>, registry: Registry) -> Self {
-        Self { pipeline, registry, cpu: Arc::default() }
+    pub(crate) fn new(pipeline: &Arc<Pipeline>, registry: Registry) -> Self {
+        Self { pipeline: Arc::downgrade(pipeline), registry, cpu: Arc::default() }
     }
 
     async fn json(&self) -> Value {
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "telemetry": self.pipeline.status().await,
-        })
+        let telemetry = match self.pipeline.upgrade() {
+            Some(pipeline) => Some(pipeline.status().await),
+            None => None,
+        };
+        json!({"version": env!("CARGO_PKG_VERSION"), "telemetry": telemetry})
     }
 
     fn metrics(&self) -> String {
@@ -67,8 +69,11 @@ pub(crate) async fn serve(listener: TcpListener, asked: Asked, stop: Cancellatio
     }
 }
 
-async fn ready() -> impl IntoResponse {
-    (StatusCode::OK, "ready\n")
+async fn ready(State(asked): State<Asked>) -> impl IntoResponse {
+    match asked.pipeline.strong_count() {
+        0 => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        _ => (StatusCode::OK, "ready\n"),
+    }
 }
 
 async fn metrics(State(asked): State<Asked>) -> impl IntoResponse {
@@ -86,7 +91,9 @@ async fn audit(
     let id = trace_id(&trace).ok_or_else(|| {
         (StatusCode::BAD_REQUEST, format!("`{trace}` is no trace id: it has 32 hex digits\n"))
     })?;
-    Ok(Json(asked.pipeline.audit(id)))
+    let stopping = || (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
+    let pipeline = asked.pipeline.upgrade().ok_or_else(stopping)?;
+    Ok(Json(pipeline.audit(id)))
 }
 
 /// The id that 32 hex digits write.
