@@ -15,7 +15,7 @@ fn outcome(text: &str) -> String {
         for (signal, config) in SignalName::ALL.iter().zip(file.pipeline().signals()) {
             let names: Vec<_> =
                 config.backends.iter().map(|backend| backend.name.as_str()).collect();
-            outcome.push_str(&format!("{}: {}\n", signal.name(), names.join(", ")));
+            outcome += &[signal.name(), ": ", &names.join(", "), "\n"].concat();
         }
     }
     outcome

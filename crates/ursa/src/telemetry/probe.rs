@@ -10,7 +10,8 @@ pub(crate) fn draw(name: &str, report: &Report, color: bool) -> String {
     let mut text = String::new();
     for place in &report.places {
         let head = paint.text(Style::Bold, &harmless(name));
-        text += &format!("{head}  {} {}\n", place.protocol, harmless(&place.endpoint));
+        let endpoint = harmless(&place.endpoint);
+        text += &[&head, "  ", &place.protocol, " ", &endpoint, "\n"].concat();
         for step in &place.steps {
             text += &line(step.ok, step_name(step), &step.detail, step.mend.as_deref(), paint);
             for certificate in &step.certificates {
@@ -35,7 +36,8 @@ fn line(ok: bool, what: &str, detail: &str, mend: Option<&str>, paint: Paint) ->
     let (mark, style) = if ok { ("✓", Style::Good) } else { ("✗", Style::Failed) };
     let mut line = format!("  {} {what:8} {}\n", paint.text(style, mark), harmless(detail));
     if let Some(mend) = mend {
-        line += &format!("             {}\n", paint.text(Style::Doubtful, &harmless(mend)));
+        let mend = paint.text(Style::Doubtful, &harmless(mend));
+        line += &["             ", &mend, "\n"].concat();
     }
     line
 }

@@ -12,13 +12,16 @@ use crate::paint::{Cell, Paint, Style, duration, harmless, table};
 const LEDGER: [&str; 7] =
     [">RECEIVED", ">DELIVERED", ">IN FLIGHT", ">DROPPED", ">FILTERED", ">MERGED", ">DIFFERENCE"];
 
+/// Items delivered, by place, backend and signal.
+type Delivered = BTreeMap<(String, String, Signal), u64>;
+
 /// One look among several, by which speed is told.
 #[derive(Debug, Default)]
 pub(crate) struct Look {
     /// What each backend had delivered.
-    delivered: BTreeMap<(String, String, Signal), u64>,
+    delivered: Delivered,
     /// Seconds to the look before, and what had been delivered then.
-    before: Option<(f64, BTreeMap<(String, String, Signal), u64>)>,
+    before: Option<(f64, Delivered)>,
 }
 
 impl Look {
