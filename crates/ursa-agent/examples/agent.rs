@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         concurrency: 1,
         envoy_log_level: "warning".to_owned(),
         work_dir: PathBuf::from(argument(0)?),
+        data_dir: None,
         status: "127.0.0.1:0".parse()?,
         shim: std::env::current_exe()?,
         environment: std::env::vars().collect(),

@@ -33,6 +33,8 @@ use crate::{ads, status};
 const MAX_SOCKET_PATH: usize = 107;
 /// How long telemetry that waits may take to leave at the end.
 const FLUSH: Duration = Duration::from_secs(5);
+/// Where queues lie in the data directory.
+const QUEUES: &str = "queues";
 /// How often [`Running::ready`] looks.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -56,6 +58,10 @@ pub struct Config {
     /// Where sockets and Envoy's bootstrap are put; made if it is not there. A short path: Linux
     /// allows 107 bytes for a socket's.
     pub work_dir: PathBuf,
+    /// Where telemetry waits for backends, made if it is not there. It belongs to this proxy alone
+    /// and outlives the agent, so that what waits is delivered after a restart. None: it waits in
+    /// memory.
+    pub data_dir: Option<PathBuf>,
     /// Where `/ready`, `/metrics` and `/status` are served; loopback, since it has no access control.
     pub status: SocketAddr,
     /// The program `ursa`: `ursa exec-tied` keeps Envoy from outliving the agent.
@@ -183,7 +189,13 @@ impl Agent {
             ("zone", config.zone.as_deref().unwrap_or_default()),
             ("dataplane", &config.id.name),
         ]);
-        let telemetry = Telemetry::start(&files.otlp, config.environment, &registry).await?;
+        let telemetry = Telemetry::start(
+            &files.otlp,
+            config.environment,
+            config.data_dir.map(|dir| dir.join(QUEUES)),
+            &registry,
+        )
+        .await?;
         let listener = made(ads::bind(&files.ads), &files.ads)?;
         let make = |source| StartError::Listen { address: config.status, source };
         let status_listener = TcpListener::bind(config.status).await.map_err(make)?;

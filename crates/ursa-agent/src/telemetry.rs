@@ -1,7 +1,7 @@
 //! The pipeline beside Envoy: takes its OTLP on a Unix socket, delivers as the control plane says.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,13 +36,15 @@ struct Running {
 }
 
 impl Telemetry {
-    /// Takes OTLP over gRPC on `socket`. Until it is configured, senders are told to wait.
+    /// Takes OTLP over gRPC on `socket`; what waits is kept in `storage`. Until it is configured,
+    /// senders are told to wait.
     pub(crate) async fn start(
         socket: &Path,
         environment: BTreeMap<String, String>,
+        storage: Option<PathBuf>,
         registry: &Registry,
     ) -> Result<Self, TelemetryError> {
-        let inputs = PipelineInputs { environment, registry: registry.clone(), storage: None };
+        let inputs = PipelineInputs { environment, registry: registry.clone(), storage };
         let pipeline = Pipeline::start(inputs);
         let receiver = Settings::new(Protocol::OtlpGrpc, Bind::Unix(socket.to_owned()));
         let receiver = receiver.start(pipeline.sink(), registry).await?;
@@ -126,8 +128,9 @@ mod tests {
     async fn what_cannot_be_read_is_refused_by_name_and_the_rest_is_used() {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::new(&[]);
-        let telemetry =
-            Telemetry::start(&dir.path().join("s"), BTreeMap::new(), &registry).await.unwrap();
+        let telemetry = Telemetry::start(&dir.path().join("s"), BTreeMap::new(), None, &registry)
+            .await
+            .unwrap();
         let configured = async || telemetry.status().await.unwrap().configured;
         let bad = Own::from([(PIPELINE, "pipeline", &b"{"[..]), (SECRET, "s", &[0xff])]);
         let verdicts = telemetry.configure(&bad).await;
@@ -148,8 +151,9 @@ mod tests {
     async fn while_a_new_secret_is_refused_the_one_before_is_used() {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::new(&[]);
-        let telemetry =
-            Telemetry::start(&dir.path().join("s"), BTreeMap::new(), &registry).await.unwrap();
+        let telemetry = Telemetry::start(&dir.path().join("s"), BTreeMap::new(), None, &registry)
+            .await
+            .unwrap();
         let (control_plane, from_control_plane) = mpsc::channel(8);
         let (_envoy, from_envoy) = mpsc::channel(8);
         let ports = Ports {

@@ -10,6 +10,11 @@ pub(crate) fn data(name: &str) -> Outcome<PathBuf> {
     Ok(base("XDG_DATA_HOME", ".local/share", "--data-dir")?.join("ursa").join(name))
 }
 
+/// `$XDG_STATE_HOME/ursa/<name>`: what is to outlive a restart of the program.
+pub(crate) fn state(name: &str) -> Outcome<PathBuf> {
+    Ok(base("XDG_STATE_HOME", ".local/state", "--data-dir")?.join("ursa").join(name))
+}
+
 /// `$XDG_CACHE_HOME/ursa`: what can be fetched again.
 pub(crate) fn cache() -> Outcome<PathBuf> {
     Ok(base("XDG_CACHE_HOME", ".cache", "--envoy")?.join("ursa"))

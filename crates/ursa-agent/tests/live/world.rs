@@ -206,6 +206,7 @@ impl World {
             concurrency: 1,
             envoy_log_level: "warning".to_owned(),
             work_dir: self.work_dir(),
+            data_dir: Some(self.work_dir().with_extension("data")),
             status: "127.0.0.1:0".parse().unwrap(),
             shim: program(),
             environment: BTreeMap::new(),

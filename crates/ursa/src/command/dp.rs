@@ -1,7 +1,8 @@
 //! `ursa dp`: the agent and Envoy beside one proxy.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,7 +16,10 @@ use ursa_model::{ProxyId, SecretText};
 use super::cp::Signals;
 use crate::failure::{Doing as _, Failure, Outcome};
 use crate::output::Output;
-use crate::{environment, logging};
+use crate::{directories, environment, logging};
+
+/// Where services keep their data (Filesystem Hierarchy Standard).
+const SYSTEM_DATA: &str = "/var/lib/ursa";
 
 /// Run a data plane proxy: Envoy with its agent.
 #[derive(Debug, Args)]
@@ -46,6 +50,10 @@ pub(crate) struct Arguments {
     /// Where sockets live; a short path [default: a new folder below the system's temporary one]
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
+    /// Where telemetry waits while a backend is away, and is found again after a restart [default:
+    /// /var/lib/ursa/MESH.NAME if it can be made, else $XDG_STATE_HOME/ursa/MESH.NAME]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Where the agent serves /ready, /status and /metrics.
     #[arg(long, default_value = "127.0.0.1:5677", value_name = "ADDRESS")]
     status: SocketAddr,
@@ -92,6 +100,14 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
         (None, Some(temporary)) => temporary.path().to_owned(),
         (None, None) => return Err(Failure::new("no folder for sockets")),
     };
+    let own = format!("{}.{}", arguments.mesh, arguments.name);
+    let data_dir = match arguments.data_dir {
+        Some(dir) => {
+            make_private(&dir).doing(format!("make {}", dir.display()))?;
+            Some(dir)
+        }
+        None => default_data_dir(&own),
+    };
     let mut signals = Signals::new()?;
     let running = Agent::start(Config {
         id: ProxyId { mesh: arguments.mesh, name: arguments.name },
@@ -102,6 +118,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
         concurrency: arguments.concurrency,
         envoy_log_level: arguments.envoy_log_level,
         work_dir,
+        data_dir,
         status: arguments.status,
         shim: std::env::current_exe().doing("find this program's own path")?,
         environment: environment::all(),
@@ -131,6 +148,25 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
     tracing::info!("draining");
     running.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The first place that can be made. Without one, what waits is in memory, which is better than no
+/// proxy.
+fn default_data_dir(own: &str) -> Option<PathBuf> {
+    let places = [Some(Path::new(SYSTEM_DATA).join(own)), directories::state(own).ok()];
+    let made = places.into_iter().flatten().find(|dir| make_private(dir).is_ok());
+    if made.is_none() {
+        tracing::warn!(
+            "no directory can be made for telemetry that waits, so a restart loses it; name one with --data-dir"
+        );
+    }
+    made
+}
+
+/// A directory that nobody else reads and that can be written.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    tempfile::tempfile_in(dir).map(drop)
 }
 
 /// A token that can never do is told at once, and not over and over in the log.

@@ -288,6 +288,8 @@ impl Up {
             }
             let work_dir = self.sockets.join(index.to_string());
             std::fs::create_dir(&work_dir).doing(format!("make {}", work_dir.display()))?;
+            let data_dir =
+                self.data_dir.join("agents").join(format!("{}.{}", proxy.mesh, proxy.name));
             let token_file = work_dir.join("token");
             write_private(&token_file, token.text().trim())?;
             let arguments = [
@@ -304,6 +306,8 @@ impl Up {
                 &envoy.path.to_string_lossy(),
                 "--work-dir",
                 &work_dir.to_string_lossy(),
+                "--data-dir",
+                &data_dir.to_string_lossy(),
                 "--status",
                 "127.0.0.1:0",
                 "--drain-seconds",
