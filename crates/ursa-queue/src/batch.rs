@@ -48,6 +48,8 @@ pub struct Dropped {
     pub bytes: u64,
     /// Whose items they were.
     pub sources: Sources,
+    /// Their numbers, as [`push`](crate::Queue::push) returned them.
+    pub numbers: Vec<Range<u64>>,
 }
 
 /// Records of one form to send as one, in flight until [settled](crate::Queue::settle),

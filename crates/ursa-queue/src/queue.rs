@@ -191,6 +191,7 @@ impl Queue {
             items: split.items,
             bytes: split.bytes,
             sources: split.sources.clone(),
+            numbers: Vec::new(),
         });
         Some(split)
     }

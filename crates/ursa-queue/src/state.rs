@@ -558,6 +558,7 @@ impl State {
                 self.in_flight_items -= items;
                 self.sources.entry(entry.source).or_default().in_flight_items -= items;
                 self.stored -= self.cost(entry.length as usize);
+                dropped.name(sequence);
                 dropped.add(&entry);
             }
             if self.kind == Kind::Disk {
@@ -817,6 +818,13 @@ impl Segment {
 }
 
 impl Dropped {
+    fn name(&mut self, number: u64) {
+        match self.numbers.last_mut() {
+            Some(last) if last.end == number => last.end += 1,
+            _ => self.numbers.push(number..number + 1),
+        }
+    }
+
     fn add(&mut self, entry: &Entry) {
         self.records += 1;
         self.items += u64::from(entry.items);

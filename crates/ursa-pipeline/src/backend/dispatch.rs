@@ -119,7 +119,7 @@ impl Dispatch {
             self.in_flight[parcel.lane as usize] += 1;
             let backend = Arc::clone(&self.backend);
             self.sends.spawn(async move {
-                let report = parcel.send(backend.signal, backend.account.queue()).await;
+                let report = parcel.send(&backend).await;
                 (parcel, report)
             });
         }
@@ -132,7 +132,9 @@ impl Dispatch {
             if !aged {
                 return Some(held.with(&self.outlet));
             }
-            self.lost(held, Loss::Expired, "it waited too long");
+            // Some of it is too old, and some may not be.
+            self.backend.account.queue().release(held.batch);
+            self.backend.expire();
         }
         let queue = self.backend.account.queue();
         let batch = |lane| queue.try_next(lane, &self.want(lane)).map(|batch| (batch, lane));

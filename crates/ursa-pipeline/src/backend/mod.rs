@@ -17,9 +17,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
-use ursa_queue::{PushError, Queue, Record};
+use ursa_queue::{Dropped, PushError, Queue, Record};
 
-use crate::audit::Trail;
+use crate::audit::{Ending, Trail};
 use crate::export::Exporter;
 use crate::ledger::{Account, Loss, Sources};
 use crate::meters::{Meters, ProtocolMeters};
@@ -180,11 +180,26 @@ impl Backend {
 
     /// Gives up what has waited too long, and shows how all stands.
     pub(crate) fn tick(&self) {
-        let expired = self.account.expire(Instant::now());
-        if expired > 0 {
-            error!(backend = %self.name, signal = %self.signal, items = expired, "telemetry lost: it waited too long");
-        }
+        self.expire();
         self.show();
+    }
+
+    /// Gives up what has waited too long.
+    fn expire(&self) {
+        let expired = self.account.expire(Instant::now());
+        self.gave_up(&expired, Loss::Expired, "telemetry lost: it waited too long");
+    }
+
+    /// Says what was given up without having been sent.
+    fn gave_up(&self, dropped: &Dropped, loss: Loss, why: &str) {
+        if dropped.items == 0 {
+            return;
+        }
+        error!(backend = %self.name, signal = %self.signal, items = dropped.items, reason = loss.name(), "{why}");
+        if self.signal == Signal::Traces {
+            let numbers = dropped.numbers.iter().cloned();
+            self.trail.settled(&self.name, numbers, Ending::Dropped(loss));
+        }
     }
 
     /// Forgets the gauges of a backend that is gone.
@@ -242,15 +257,13 @@ impl Backend {
         Dispatch::new(Arc::clone(&self)).run().await;
         // Nothing may be taken that nobody sends.
         self.account.queue().close();
-        let lost = if self.is_on_disk() { 0 } else { self.account.clear() };
+        let lost = if self.is_on_disk() { Dropped::default() } else { self.account.clear() };
         if let Err(error) = self.account.queue().flush().await {
             warn!(backend = %self.name, signal = %self.signal, %error, "what was sent last may be sent again after a restart");
         }
-        if lost > 0 {
-            error!(backend = %self.name, signal = %self.signal, items = lost, "telemetry lost: gave up what waited");
-        }
+        self.gave_up(&lost, Loss::Expired, "telemetry lost: gave up what waited");
         self.show();
-        lost
+        lost.items
     }
 
     fn show(&self) {

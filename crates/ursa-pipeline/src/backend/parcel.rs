@@ -7,10 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 use ursa_otlp::wire;
-use ursa_queue::{Batch, Lane, Queue};
+use ursa_queue::{Batch, Lane};
 
-use super::Outlet;
+use super::{Backend, Outlet};
 use crate::export::{Again, Failure, Outcome, Payload, Reason};
+use crate::ledger::Loss;
 use crate::{Form, Signal, translate};
 
 /// A batch with what was tried so far.
@@ -60,17 +61,23 @@ impl Parcel {
     }
 
     /// Makes one attempt.
-    pub(super) async fn send(&mut self, signal: Signal, queue: &Queue) -> Report {
+    pub(super) async fn send(&mut self, backend: &Backend) -> Report {
+        let signal = backend.signal;
         if self.attempts > 0 {
             self.outlet.meters.retry();
         }
         if self.rest.is_some() {
             return self.send_rest(signal).await;
         }
-        let contents = match queue.read(&mut self.batch).await {
+        let contents = match backend.account.queue().read(&mut self.batch).await {
             Ok(contents) => contents,
             Err(error) => return Report::Unreadable(error),
         };
+        backend.gave_up(
+            &contents.damaged,
+            Loss::Disk,
+            "telemetry lost: it cannot be read any more",
+        );
         let Some(form) = Form::of_number(self.batch.form) else {
             return rejected(format!("it is stored in the unknown form {}", self.batch.form));
         };

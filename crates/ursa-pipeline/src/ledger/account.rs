@@ -76,23 +76,23 @@ impl Account {
         lost
     }
 
-    /// Gives up what has waited too long. Says how much that was.
-    pub(crate) fn expire(&self, now: Instant) -> u64 {
+    /// Gives up what has waited too long. Says what that was.
+    pub(crate) fn expire(&self, now: Instant) -> Dropped {
         self.drop_from_queue(|queue| queue.expire(now))
     }
 
-    /// Gives up all that waits. Says how much that was.
-    pub(crate) fn clear(&self) -> u64 {
+    /// Gives up all that waits. Says what that was.
+    pub(crate) fn clear(&self) -> Dropped {
         self.drop_from_queue(Queue::clear)
     }
 
-    fn drop_from_queue(&self, take: impl FnOnce(&Queue) -> Dropped) -> u64 {
+    fn drop_from_queue(&self, take: impl FnOnce(&Queue) -> Dropped) -> Dropped {
         let mut books = self.books();
         let dropped = take(&self.queue);
         for (source, items) in dropped.sources.iter() {
             books.entry(source).or_default().dropped[Loss::Expired as usize] += items;
         }
-        dropped.items
+        dropped
     }
 
     /// Counts items that were received for this backend and for which its queue had no room.

@@ -1,10 +1,13 @@
 //! Pipelines against a backend that answers as it is told, on a paused clock and without sockets.
 
 mod delivery;
+mod disk;
+mod faults;
 mod isolation;
 mod server;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,9 +34,18 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
+        Self::stored(None)
+    }
+
+    /// With queues on disk.
+    fn stored(storage: Option<&Path>) -> Self {
         let registry = Registry::new(&[]);
         let environment = BTreeMap::from([("TOKEN".to_owned(), "t0ps3cret".to_owned())]);
-        let inputs = PipelineInputs { environment, registry: registry.clone(), storage: None };
+        let inputs = PipelineInputs {
+            environment,
+            registry: registry.clone(),
+            storage: storage.map(Path::to_owned),
+        };
         let server = Arc::new(Server::default());
         let dial = Arc::clone(&server);
         Self { pipeline: Pipeline::start_with(inputs, Arc::new(dial)), server, registry }
@@ -125,8 +137,10 @@ impl Rig {
                 backend.sent_items + dropped + waiting,
                 "{backend:#?}"
             );
+            let recovered = backend.ledger.recovered;
             for (metric, expected) in [
-                ("enqueued_items_total", backend.enqueued_items),
+                ("recovered_items_total", recovered),
+                ("enqueued_items_total", backend.enqueued_items - recovered),
                 ("sent_items_total", backend.sent_items),
                 ("dropped_items_total", dropped),
                 ("queue_items", waiting),

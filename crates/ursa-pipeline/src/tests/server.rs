@@ -1,7 +1,6 @@
 //! An OTLP backend without sockets that answers as it is told.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -42,6 +41,8 @@ pub(super) enum Reply {
     Grpc(Code, &'static str, Option<u64>),
     /// Never answers.
     Hang,
+    /// Takes nothing, and cuts the connection instead of an answer.
+    Reset,
     /// Takes, and closes the connection thereafter.
     TakeAndClose,
     /// Does not let anyone connect; on a connection that is there already, takes.
@@ -58,11 +59,21 @@ pub(super) struct Received {
     pub(super) taken: bool,
 }
 
+impl Received {
+    /// Names of its spans.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let scopes = self.request.resource_spans.iter().flat_map(|spans| &spans.scope_spans);
+        scopes.flat_map(|scope| &scope.spans).map(|span| &*span.name)
+    }
+}
+
 /// Backends by host name. Each follows its script, and takes everything when that is at its end.
 #[derive(Default)]
 pub(super) struct Server {
     scripts: Mutex<BTreeMap<String, VecDeque<Reply>>>,
     received: Mutex<BTreeMap<String, Vec<Received>>>,
+    /// Answers take so long, and larger requests are refused as too large.
+    traits: Mutex<BTreeMap<String, (Duration, usize)>>,
     tasks: TaskTracker,
 }
 
@@ -77,8 +88,18 @@ impl Server {
         self.scripts.lock().unwrap().entry(host.into()).or_default().extend(replies);
     }
 
+    /// Lets every answer of a backend take so long, and refuses requests of more bytes with 413.
+    pub(super) fn is_like(&self, host: &str, latency: Duration, limit: usize) {
+        self.traits.lock().unwrap().insert(host.into(), (latency, limit));
+    }
+
     pub(super) fn received(&self, host: &str) -> Vec<Received> {
         self.received.lock().unwrap().get(host).cloned().unwrap_or_default()
+    }
+
+    /// Forgets what a backend was told to do: it takes everything.
+    pub(super) fn heal(&self, host: &str) {
+        self.scripts.lock().unwrap().remove(host);
     }
 
     /// Names of the spans that a backend took, in order.
@@ -94,7 +115,11 @@ impl Server {
         scripts.get_mut(host).and_then(VecDeque::pop_front).unwrap_or(Reply::Take)
     }
 
-    async fn answer(&self, host: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(
+        &self,
+        host: &str,
+        request: Request<Incoming>,
+    ) -> io::Result<Response<Full<Bytes>>> {
         let (head, body) = request.into_parts();
         let mut body = body.collect().await.unwrap().to_bytes();
         let grpc = head.headers["content-type"] == "application/grpc";
@@ -107,33 +132,38 @@ impl Server {
         if gzipped {
             body = gunzip(&body, usize::MAX).unwrap().into();
         }
-        let reply = self.next(host);
+        let traits = self.traits.lock().unwrap().get(host).copied();
+        let (latency, limit) = traits.unwrap_or((Duration::ZERO, usize::MAX));
+        tokio::time::sleep(latency).await;
+        let reply =
+            if body.len() > limit { Reply::Http(413, "x", "y", "large") } else { self.next(host) };
         self.received.lock().unwrap().entry(host.into()).or_default().push(Received {
             at: Instant::now(),
             path: head.uri.path().to_owned(),
             headers: head.headers,
             request: ExportTraceServiceRequest::decode(body).unwrap(),
-            taken: !matches!(reply, Reply::Http(..) | Reply::Grpc(..) | Reply::Hang),
+            taken: !matches!(reply, Reply::Http(..) | Reply::Grpc(..) | Reply::Hang | Reply::Reset),
         });
         let rejected = match reply {
             Reply::Take | Reply::TakeAndClose | Reply::Refuse => 0,
             Reply::Partial(count) => count,
             Reply::Http(status, header, value, text) => {
                 let response = Response::builder().status(status).header(header, value);
-                return response.body(Full::from(text)).unwrap();
+                return Ok(response.body(Full::from(text)).unwrap());
             }
             Reply::Grpc(code, message, after) => {
                 let after = after.map(Duration::from_secs);
                 let status = Status::new(code, message.to_owned(), after).encode_to_vec();
-                return Response::builder()
+                return Ok(Response::builder()
                     .header("content-type", "application/grpc")
                     .header("grpc-status", code.0)
                     .header("grpc-message", message)
                     .header("grpc-status-details-bin", STANDARD_NO_PAD.encode(status))
                     .body(Full::default())
-                    .unwrap();
+                    .unwrap());
             }
             Reply::Hang => std::future::pending().await,
+            Reply::Reset => return Err(io::ErrorKind::ConnectionReset.into()),
         };
         let error_message = if rejected > 0 { "too old".to_owned() } else { String::new() };
         let partial = ExportTracePartialSuccess { rejected_spans: rejected, error_message };
@@ -150,7 +180,7 @@ impl Server {
         if matches!(reply, Reply::TakeAndClose) {
             response.headers_mut().insert("connection", HeaderValue::from_static("close"));
         }
-        response
+        Ok(response)
     }
 }
 
@@ -171,7 +201,7 @@ impl Dial for Arc<Server> {
         self.tasks.spawn(async move {
             let service = service_fn(|request| {
                 let (this, host) = (Arc::clone(&this), host.clone());
-                async move { Ok::<_, Infallible>(this.answer(&host, request).await) }
+                async move { this.answer(&host, request).await }
             });
             let builder = Builder::new(Tasks(this.tasks.clone()));
             // Clients that hang up are part of the tests.

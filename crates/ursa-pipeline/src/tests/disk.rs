@@ -1,0 +1,124 @@
+//! Queues on disk: restarts, directories, and disks that do not work.
+
+use super::*;
+use crate::Storage;
+use server::Reply;
+
+fn spec(host: &str) -> serde_json::Value {
+    json!({"endpoint": format!("http://{host}:4318")})
+}
+
+fn down() -> Vec<Reply> {
+    vec![Reply::Refuse; 10_000]
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_is_delivered_after_a_restart() {
+    for gently in [false, true] {
+        let storage = tempfile::tempdir().unwrap();
+        let rig = Rig::stored(Some(storage.path()));
+        rig.server.script("b", down());
+        rig.configure(&[("b", spec("b"))]).await;
+        for number in 0..100 {
+            rig.push(&format!("{number:03}")).await.unwrap();
+        }
+        sleep(Duration::from_secs(5)).await;
+        let status = rig.status("b").await;
+        assert_eq!((status.storage, status.waiting_items), (Storage::Disk, 100));
+        assert!(status.storage_path.unwrap().starts_with(storage.path().to_str().unwrap()));
+        rig.balance().await;
+        let sink = rig.pipeline.sink();
+        if gently {
+            let start = Instant::now();
+            assert_eq!(rig.pipeline.shutdown(Duration::from_secs(60)).await, 0, "it is not lost");
+            assert!(start.elapsed() < Duration::from_secs(5), "nor waited for");
+        } else {
+            drop(rig.pipeline);
+        }
+        sink.accept(received(span("late"), 1)).await.unwrap_err();
+
+        let rig = rig_on(storage.path()).await;
+        rig.configure(&[("b", spec("b"))]).await;
+        let status = rig.status("b").await;
+        assert_eq!((status.ledger.recovered, status.sources["queue"].received), (100, 100));
+        rig.settle().await;
+        assert_eq!(rig.server.taken("b").len(), 100);
+        assert_eq!(rig.metric("recovered_items_total", "b"), 100);
+        rig.push("new").await.unwrap();
+        rig.settle().await;
+        assert_eq!(rig.server.taken("b").len(), 101);
+        rig.pipeline.shutdown(Duration::from_secs(1)).await;
+        // What was delivered is not delivered again.
+        let rig = rig_on(storage.path()).await;
+        rig.configure(&[("b", spec("b"))]).await;
+        assert_eq!(rig.status("b").await.ledger.recovered, 0);
+    }
+}
+
+/// Once the one before has let the directory go.
+async fn rig_on(storage: &Path) -> Rig {
+    sleep(Duration::from_secs(1)).await;
+    Rig::stored(Some(storage))
+}
+
+#[tokio::test(start_paused = true)]
+async fn directories_of_removed_backends_go_when_they_are_empty_and_wait_otherwise() {
+    let storage = tempfile::tempdir().unwrap();
+    let rig = Rig::stored(Some(storage.path()));
+    rig.server.script("dead", down());
+    rig.configure(&[("a", spec("alive")), ("d", spec("dead"))]).await;
+    rig.push("one").await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    let directories = || std::fs::read_dir(storage.path().join("traces")).unwrap().count();
+    assert_eq!(directories(), 2);
+    rig.configure(&[]).await;
+    assert_eq!(directories(), 1);
+    sleep(Duration::from_mins(6)).await;
+    let status = rig.pipeline.status().await;
+    assert!(status.backends.is_empty());
+    rig.configure(&[]).await;
+    let orphaned = rig.pipeline.status().await.orphaned;
+    assert_eq!((orphaned.len(), &*orphaned[0].backend), (1, "d"));
+    assert_eq!(rig.metric("dropped_items_total", "d"), 0);
+    rig.configure(&[("d", spec("alive"))]).await;
+    // Its metrics go on from before, its ledger begins anew.
+    rig.wait("it is sent", |status| status.backends[0].sent_items == 1).await;
+    assert_eq!(rig.status("d").await.ledger.difference, 0);
+    assert_eq!(rig.server.taken("alive"), ["one", "one"]);
+    assert!(rig.pipeline.status().await.orphaned.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_disk_what_waits_is_in_memory_and_it_is_said() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let rig = Rig::stored(Some(file.path()));
+    rig.configure(&[("b", spec("b"))]).await;
+    rig.push("one").await.unwrap();
+    rig.settle().await;
+    let status = rig.pipeline.status().await;
+    assert_eq!(status.backends[0].storage, Storage::Memory);
+    assert!(
+        status.warnings[0].starts_with("what waits for b (traces) is kept in memory: "),
+        "{status:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_it_waits_can_be_changed() {
+    let storage = tempfile::tempdir().unwrap();
+    let rig = Rig::stored(Some(storage.path()));
+    rig.server.script("b", down());
+    let memory = json!({"endpoint": "http://b:4318", "queue": {"onDisk": false}});
+    for (spec, kept) in
+        [(spec("b"), Storage::Disk), (memory, Storage::Memory), (spec("b"), Storage::Disk)]
+    {
+        rig.configure(&[("b", spec)]).await;
+        rig.push("one").await.unwrap();
+        let status = rig.pipeline.status().await;
+        let active = status.backends.iter().find(|backend| !backend.removed).unwrap();
+        assert_eq!(active.storage, kept);
+    }
+    rig.server.heal("b");
+    rig.wait("all is sent", |status| status.backends.iter().all(|b| b.waiting_items == 0)).await;
+    assert_eq!(rig.server.taken("b").len(), 3);
+}
