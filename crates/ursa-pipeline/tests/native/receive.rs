@@ -1,25 +1,17 @@
-//! Zipkin's and Datadog's APIs over real sockets: what is taken, how it is kept, what is refused.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! The receivers' APIs: what is taken, how it is kept, what is refused.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::Request;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio_util::task::TaskTracker;
 use ursa_metrics::Registry;
 use ursa_otlp::{datadog, zipkin};
-use ursa_pipeline::receive::{Bind, Protocol, Receiver, Settings};
+use ursa_pipeline::receive::{Protocol, Receiver, Settings};
 use ursa_pipeline::{Form, Received, Refusal, Sink};
+
+use crate::{Answer, Shelf, ask, local};
 
 const ZIPKIN: &str =
     r#"[{"traceId":"000000000000000a","id":"000000000000000b","tags":{"k":"v"},"kept":1}]"#;
@@ -28,72 +20,25 @@ const MSGPACK: &str = "application/msgpack";
 const JSON: &str = "application/json";
 const PROTO: &str = "application/x-protobuf";
 
-#[derive(Debug, Default)]
-struct Shelf {
-    kept: Mutex<Vec<Received>>,
-    refusal: Option<Refusal>,
-}
-
-#[async_trait]
-impl Sink for Shelf {
-    async fn accept(&self, received: Received) -> Result<(), Refusal> {
-        match &self.refusal {
-            Some(refusal) => Err(refusal.clone()),
-            None => {
-                self.kept.lock().unwrap().push(received);
-                Ok(())
-            }
-        }
-    }
-}
-
-/// A receiver, its sink and a connection to it.
+/// A receiver and its sink.
 struct Rig {
     shelf: Arc<Shelf>,
     receiver: Receiver,
-    sender: http1::SendRequest<Full<Bytes>>,
 }
 
-/// Status, header `retry-after`, body.
-type Answer = (u16, String, String);
+/// Header fields.
+type Fields<'a> = &'a [(&'a str, &'a str)];
 
 impl Rig {
     async fn start(protocol: Protocol, shelf: Shelf) -> Self {
         let shelf = Arc::new(shelf);
-        let settings = Settings::new(protocol, Bind::Tcp(([127, 0, 0, 1], 0).into()));
         let sink = Arc::clone(&shelf) as Arc<dyn Sink>;
-        let receiver = settings.start(sink, &Registry::new(&[])).await.unwrap();
-        let stream = TcpStream::connect(receiver.address().unwrap()).await.unwrap();
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        TaskTracker::new().spawn(connection);
-        Self { shelf, receiver, sender }
+        let settings = Settings::new(protocol, local());
+        Self { shelf, receiver: settings.start(sink, &Registry::new(&[])).await.unwrap() }
     }
 
-    async fn send(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path).header("host", "x");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
-        if self.sender.is_closed() {
-            let stream = TcpStream::connect(self.receiver.address().unwrap()).await.unwrap();
-            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-            TaskTracker::new().spawn(connection);
-            self.sender = sender;
-        }
-        self.sender.ready().await.unwrap();
-        let response = self.sender.send_request(request).await.unwrap();
-        let status = response.status().as_u16();
-        let after = response.headers().get("retry-after");
-        let after = after.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, after, String::from_utf8(body.to_vec()).unwrap())
+    async fn send(&self, method: &str, path: &str, headers: Fields<'_>, body: &[u8]) -> Answer {
+        ask(self.receiver.address().unwrap(), method, path, headers, body).await.unwrap()
     }
 
     /// What was kept since the last look.
@@ -119,11 +64,11 @@ fn refusing() -> Shelf {
 
 #[tokio::test]
 async fn zipkin_in_every_dialect_becomes_one() {
-    let mut rig = Rig::start(Protocol::Zipkin, Shelf::default()).await;
+    let rig = Rig::start(Protocol::Zipkin, Shelf::default()).await;
     let v1 = br#"[{"traceId":"a","id":"b","annotations":[{"timestamp":1,"value":"sr","endpoint":{"serviceName":"s"}}]}]"#;
     let proto = zipkin::to_proto(ZIPKIN.as_bytes()).unwrap();
     let json = ("content-type", "application/json; charset=utf-8");
-    let sent: &[(&str, &[(&str, &str)], &[u8])] = &[
+    let sent: &[(&str, Fields<'_>, &[u8])] = &[
         ("/api/v2/spans", &[json], ZIPKIN.as_bytes()),
         ("/api/v2/spans", &[], ZIPKIN.as_bytes()),
         ("/api/v2/spans", &[json, ("content-encoding", "gzip")], &gzip(ZIPKIN.as_bytes())),
@@ -152,7 +97,7 @@ async fn zipkin_in_every_dialect_becomes_one() {
 
 #[tokio::test]
 async fn zipkin_is_refused_in_words() {
-    let mut rig = Rig::start(Protocol::Zipkin, Shelf::default()).await;
+    let rig = Rig::start(Protocol::Zipkin, Shelf::default()).await;
     let thrift = &[("content-type", "application/x-thrift")][..];
     let json = &[("content-type", JSON)][..];
     let (v1, v2) = ("/api/v1/spans", "/api/v2/spans");
@@ -180,7 +125,7 @@ async fn zipkin_is_refused_in_words() {
     }
     assert!(rig.kept().is_empty());
     rig.stop().await;
-    let mut full = Rig::start(Protocol::Zipkin, refusing()).await;
+    let full = Rig::start(Protocol::Zipkin, refusing()).await;
     let (status, after, _) = full.send("POST", v2, json, ZIPKIN.as_bytes()).await;
     assert_eq!((status, &*after), (429, "2"));
     full.stop().await;
@@ -203,11 +148,11 @@ fn v05() -> Vec<u8> {
 
 #[tokio::test]
 async fn datadog_in_every_version_becomes_one() {
-    let mut rig = Rig::start(Protocol::Datadog, Shelf::default()).await;
+    let rig = Rig::start(Protocol::Datadog, Shelf::default()).await;
     let message = datadog::from_json(DATADOG.as_bytes()).unwrap();
     let msgpack = ("content-type", MSGPACK);
     let rates = r#"{"rate_by_service":{"service:,env:":1}}"#;
-    let sent: &[(&str, &str, &[(&str, &str)], &[u8], &str)] = &[
+    let sent: &[(&str, &str, Fields<'_>, &[u8], &str)] = &[
         ("PUT", "/v0.4/traces", &[msgpack, ("x-datadog-trace-count", "2")], &message, rates),
         ("POST", "/v0.4/traces/", &[msgpack, ("content-encoding", "gzip")], &gzip(&message), rates),
         ("POST", "/v0.4/traces", &[("content-type", JSON)], DATADOG.as_bytes(), rates),
@@ -231,7 +176,7 @@ async fn datadog_in_every_version_becomes_one() {
 
 #[tokio::test]
 async fn what_datadogs_tracers_ask_besides_is_answered() {
-    let mut rig = Rig::start(Protocol::Datadog, Shelf::default()).await;
+    let rig = Rig::start(Protocol::Datadog, Shelf::default()).await;
     let msgpack = &[("content-type", MSGPACK)][..];
     let v04 = "/v0.4/traces";
     for (method, path, headers, body, status, words) in [
@@ -265,7 +210,7 @@ async fn what_datadogs_tracers_ask_besides_is_answered() {
     }
     assert!(rig.kept().is_empty());
     rig.stop().await;
-    let mut full = Rig::start(Protocol::Datadog, refusing()).await;
+    let full = Rig::start(Protocol::Datadog, refusing()).await;
     let (status, after, _) = full.send("PUT", v04, msgpack, &[0x90]).await;
     assert_eq!((status, &*after), (429, "2"));
     full.stop().await;
