@@ -6,13 +6,11 @@ use std::collections::BTreeMap;
 use super::DatadogError;
 use super::msgpack::{put_bytes, put_float, put_int, put_list, put_map, put_text, put_uint};
 use super::to_otlp::{
-    ENVIRONMENT, ERROR_MESSAGE, FLAGS_SET, HIGH_ID, KIND, META_STRUCT, OPERATION_NAME,
+    ENVIRONMENT, ERROR_MESSAGE, FLAGS_SET, HIGH_ID, KIND, META_STRUCT, OPERATION_NAME, PRIORITY,
     RESOURCE_NAME, SPAN_TYPE, VERSION,
 };
 use crate::spans::{Any, Shared, Span, for_each_span, kind, names, status};
 
-/// Among `metrics`: 1 keeps the trace, 2 keeps it because a user wants it.
-const PRIORITY: &str = "_sampling_priority_v1";
 /// The attribute for it.
 const OTHER_PRIORITY: &str = "sampling.priority";
 /// Whole numbers up to here are exact as floating point.

@@ -27,6 +27,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod apply;
 mod from_otlp;
 mod json;
 mod msgpack;
@@ -40,6 +41,7 @@ use thiserror::Error;
 use msgpack::{Reader, put_list};
 use span::Span;
 
+pub use apply::apply;
 pub use from_otlp::from_otlp;
 pub use json::from_json;
 pub use table::from_v05;
@@ -128,8 +130,17 @@ struct Trace<'a> {
 
 impl<'a> Trace<'a> {
     fn spans(self) -> impl Iterator<Item = Span<'a>> {
+        self.raw_spans().map(|(span, _)| span)
+    }
+
+    /// The spans, each with its bytes.
+    fn raw_spans(self) -> impl Iterator<Item = (Span<'a>, &'a [u8])> {
         let mut reader = self.reader;
-        (0..self.count).map_while(move |_| Span::read(&mut reader).ok())
+        (0..self.count).map_while(move |_| {
+            let start = reader;
+            let span = Span::read(&mut reader).ok()?;
+            Some((span, start.until(reader)))
+        })
     }
 }
 

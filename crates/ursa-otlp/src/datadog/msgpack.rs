@@ -38,6 +38,12 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
+    /// What lies between here and where `later` is.
+    pub(super) fn until(self, later: Self) -> &'a [u8] {
+        let length = self.rest.len().saturating_sub(later.rest.len());
+        self.rest.get(..length).unwrap_or_default()
+    }
+
     fn take(&mut self, length: usize) -> Result<&'a [u8], DatadogError> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(DatadogError::Truncated)?;
         self.rest = rest;

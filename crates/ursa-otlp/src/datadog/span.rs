@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::DatadogError;
 use super::msgpack::Reader;
+use crate::spans::{names, status};
 
 /// A span. Texts may hold anything; what is not UTF-8 is replaced when it is read.
 #[derive(Debug, Clone, Copy)]
@@ -178,6 +179,15 @@ impl<'a> Span<'a> {
 
     pub(super) fn meta_struct(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.meta_struct.iter(text_pair)
+    }
+
+    /// The code of OTLP's status.
+    pub(super) fn status_code(self) -> u64 {
+        match (self.error, self.tag(names::STATUS_CODE)) {
+            (0, Some(b"OK" | b"Ok")) => status::OK,
+            (0, _) => 0,
+            _ => status::ERROR,
+        }
     }
 
     pub(super) fn links(self) -> impl Iterator<Item = Link<'a>> {

@@ -10,6 +10,8 @@ use crate::wire::fields::put_bytes;
 
 /// In `meta`: the high half of the trace's id, in hex.
 pub(super) const HIGH_ID: &str = "_dd.p.tid";
+/// Among `metrics`: 1 keeps the trace, 2 keeps it because a user wants it.
+pub(super) const PRIORITY: &str = "_sampling_priority_v1";
 pub(super) const ENVIRONMENT: &str = "env";
 pub(super) const VERSION: &str = "version";
 pub(super) const KIND: &str = "span.kind";
@@ -53,7 +55,7 @@ pub fn to_otlp(message: &[u8]) -> Result<Vec<u8>, DatadogError> {
 }
 
 /// The high half that one of the spans knows; it counts for all.
-fn high_id(trace: Trace<'_>) -> u64 {
+pub(super) fn high_id(trace: Trace<'_>) -> u64 {
     trace.spans().find_map(own_high_id).unwrap_or(0)
 }
 
@@ -115,7 +117,7 @@ fn write(span: Span<'_>, high: u64, out: &mut Vec<u8>) {
 }
 
 /// The kind that a span names, or that its type tells.
-fn kind_of(named: Option<&[u8]>, of_type: &[u8]) -> Option<u64> {
+pub(super) fn kind_of(named: Option<&[u8]>, of_type: &[u8]) -> Option<u64> {
     match (named, of_type) {
         (Some(b"server"), _) => Some(kind::SERVER),
         (Some(b"client"), _) => Some(kind::CLIENT),
@@ -129,11 +131,10 @@ fn kind_of(named: Option<&[u8]>, of_type: &[u8]) -> Option<u64> {
 }
 
 fn write_status(span: Span<'_>, out: &mut Vec<u8>) {
-    let code = match (span.error, span.tag(names::STATUS_CODE)) {
-        (0, Some(b"OK" | b"Ok")) => status::OK,
-        (0, _) => return,
-        _ => status::ERROR,
-    };
+    let code = span.status_code();
+    if code == 0 {
+        return;
+    }
     let mut body = Vec::new();
     if code == status::ERROR {
         let message = span.tag(ERROR_MESSAGE).or_else(|| span.tag(OLD_ERROR_MESSAGE));

@@ -4,10 +4,12 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod dropped;
 mod groups;
 mod read;
 mod write;
 
+pub(crate) use dropped::Dropped;
 pub(crate) use groups::{Groups, Resource, Scope};
 pub(crate) use read::{Any, Message, Shared, Span, for_each_span};
 pub(crate) use write::{any_field, attribute, bytes, fixed32, fixed64, text, varint};

@@ -24,6 +24,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod apply;
 mod from_otlp;
 mod list;
 mod proto;
@@ -38,6 +39,7 @@ use crate::wire::WireError;
 use list::Elements;
 use span::Span;
 
+pub use apply::apply;
 pub use from_otlp::from_otlp;
 pub use proto::{from_proto, to_proto};
 pub use to_otlp::to_otlp;
@@ -122,9 +124,14 @@ pub fn join<'a>(lists: impl IntoIterator<Item = &'a Bytes>) -> Vec<Bytes> {
     pieces
 }
 
+/// Writes what stands before a span of a list that is being written.
+fn separate(out: &mut Vec<u8>) {
+    out.push(if out.is_empty() { b'[' } else { b',' });
+}
+
 /// Adds a span to a list that is being written.
 fn write(out: &mut Vec<u8>, span: &Span<'_>) {
-    out.push(if out.is_empty() { b'[' } else { b',' });
+    separate(out);
     serde_json::to_writer(&mut *out, span).expect("texts and numbers can be written to memory");
 }
 

@@ -25,9 +25,7 @@ fn envoy() -> PathBuf {
 /// An Envoy that answers itself and reports every request to the cluster `spans`.
 async fn run(folder: &Path, tracer: &Value, spans: SocketAddr) -> (Child, SocketAddr) {
     let (listen, admin) = (free(), free());
-    let address = |at: SocketAddr| {
-        json!({"socket_address": {"address": at.ip().to_string(), "port_value": at.port()}})
-    };
+    let address = |at: SocketAddr| json!({"socket_address": {"address": at.ip().to_string(), "port_value": at.port()}});
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",
@@ -61,7 +59,12 @@ async fn run(folder: &Path, tracer: &Value, spans: SocketAddr) -> (Child, Socket
 }
 
 /// Requests through an Envoy with that tracer; what arrived, joined, once all spans are there.
-async fn traced(protocol: Protocol, form: Form, tracer: &Value, count: fn(&[u8]) -> usize) -> Vec<u8> {
+async fn traced(
+    protocol: Protocol,
+    form: Form,
+    tracer: &Value,
+    count: fn(&[u8]) -> usize,
+) -> Vec<u8> {
     let shelf = Arc::new(Shelf::default());
     let sink = Arc::clone(&shelf) as Arc<dyn Sink>;
     let receiver = Settings::new(protocol, local()).start(sink, &Registry::new(&[])).await.unwrap();

@@ -6,7 +6,6 @@ mod envoy;
 mod peers;
 mod receive;
 
-use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -96,7 +95,7 @@ async fn get(at: SocketAddr, path: &str) -> Option<String> {
 }
 
 /// Waits for something to be there.
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
+async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look().await {

@@ -80,7 +80,11 @@ async fn zipkin_keeps_ids_that_client_and_server_share() {
         let spec = json!({"zipkin": {"url": url, "apiVersion": version}});
         let backends = json!([{"name": version, "spec": spec}]);
         let (pipeline, receiver) = pipeline(Protocol::Zipkin, backends).await;
-        let trace = if version == "httpJson" { "463ac35c9f6413ad48485a3953bb6124" } else { "48485a3953bb6124" };
+        let trace = if version == "httpJson" {
+            "463ac35c9f6413ad48485a3953bb6124"
+        } else {
+            "48485a3953bb6124"
+        };
         let sent = json!([
             {"traceId": trace, "id": "a2fb4a1d1a96d312", "kind": "CLIENT", "name": "get /", "timestamp": 1_700_000_000_000_000_u64, "duration": 2000,
              "localEndpoint": {"serviceName": "frontend", "ipv4": "10.0.0.1"}, "remoteEndpoint": {"serviceName": "backend", "ipv4": "10.0.0.2", "port": 80},
