@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use bytes::Bytes;
+use ursa_otlp::process::Rules;
 use ursa_otlp::{Signal, datadog, wire, zipkin};
 
 const LIMIT: usize = 1 << 20;
@@ -22,7 +24,10 @@ fn zipkin_list(list: &[u8]) {
     let again = zipkin::from_proto(&proto).unwrap();
     assert_eq!(zipkin::check(&again).unwrap(), spans);
     assert_eq!(zipkin::to_proto(&again).unwrap(), proto);
-    let joined = zipkin::join([&list.to_vec().into(), &again.into()]).concat();
+    let list = Bytes::copy_from_slice(list);
+    let processed = zipkin::apply(&Rules::default(), &list).unwrap();
+    assert_eq!((processed.request, processed.items), (list.clone(), spans));
+    let joined = zipkin::join([&list, &again.into()]).concat();
     assert_eq!(zipkin::check(&joined).unwrap(), 2 * spans);
 }
 
@@ -36,7 +41,9 @@ fn datadog_message(message: &[u8]) {
     if let Ok((back, written)) = datadog::from_otlp(&request, LIMIT) {
         assert_eq!((datadog::check(&back).unwrap().spans, written), (count.spans, count.spans));
     }
-    let message = message.to_vec().into();
+    let message = Bytes::copy_from_slice(message);
+    let processed = datadog::apply(&Rules::default(), &message).unwrap();
+    assert_eq!((&processed.request, processed.items), (&message, count.spans));
     let joined = datadog::join([&message, &message]);
     let twice = datadog::Count { traces: 2 * count.traces, spans: 2 * count.spans };
     assert_eq!(datadog::check(&joined.pieces.concat()).unwrap(), twice);

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use ursa_otlp::process::{Filtered, Processed};
 use ursa_otlp::wire;
+use ursa_otlp::{datadog, zipkin};
 use ursa_queue::PushError;
 
 use crate::audit::Stored;
@@ -79,7 +80,8 @@ impl Request {
         let processed = match form {
             _ if route.rules.is_identity(signal) => unchanged(request),
             Form::Otlp => route.rules.apply(signal, &request).map_err(invalid)?,
-            Form::Zipkin | Form::Datadog => unchanged(request),
+            Form::Zipkin => zipkin::apply(&route.rules, &request).map_err(invalid)?,
+            Form::Datadog => datadog::apply(&route.rules, &request).map_err(invalid)?,
         };
         let Processed { request: bytes, items, filtered } = processed;
         Ok(Self { form, bytes, items, filtered, otlp: OnceLock::new() })

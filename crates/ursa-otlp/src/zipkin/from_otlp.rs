@@ -88,7 +88,10 @@ fn zipkin<'a>(shared: &Shared<'a>, from: spans::Span<'a>) -> Option<Span<'a>> {
         }
         status::ERROR => {
             attributes.insert(names::STATUS_CODE, Any::Text("ERROR"));
-            attributes.insert("error", Any::Text(from.status_message));
+            let said = matches!(attributes.get("error"), Some(Any::Bool(true) | Any::Text("true")));
+            if !said || !from.status_message.is_empty() {
+                attributes.insert("error", Any::Text(from.status_message));
+            }
         }
         _ => {}
     }

@@ -154,9 +154,14 @@ impl<'a> Outcome<'a> {
     fn take(&mut self, key: &str, value: &'a str) -> bool {
         match (key, value) {
             ("error", "false") => return false,
+            // No words, so it stays the tag that it is.
+            ("error", "true") => {
+                self.code = status::ERROR;
+                return false;
+            }
             ("error", value) => {
                 self.code = status::ERROR;
-                self.message = if value == "true" { "" } else { value };
+                self.message = value;
             }
             // An error is not taken back.
             (names::STATUS_CODE, "OK") => self.code = self.code.max(status::OK),

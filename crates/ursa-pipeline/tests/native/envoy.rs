@@ -122,8 +122,12 @@ async fn zipkin_json_and_protobuf() {
         let mut back: Vec<Value> = serde_json::from_slice(&back).unwrap();
         for (span, back) in spans.iter().zip(&mut back) {
             let mut span = span.clone();
-            // What says nothing does not come back.
+            // What says nothing does not come back; an error is said in OpenTelemetry's words, too.
             span.as_object_mut().unwrap().retain(|_, value| *value != json!(false));
+            let local = span["localEndpoint"].as_object_mut().unwrap();
+            local.retain(|_, value| *value != json!(0));
+            let code = back["tags"].as_object_mut().unwrap().remove("otel.status_code");
+            assert_eq!(code, Some("ERROR".into()), "{version}");
             assert_eq!(*back, span, "{version}");
         }
     }

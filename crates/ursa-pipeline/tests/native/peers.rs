@@ -123,14 +123,25 @@ async fn zipkin_keeps_ids_that_client_and_server_share() {
     server.kill().await.unwrap();
 }
 
-/// Its checks are on: trace count, tracer version, content length, events as JSON.
+/// What the test agent looks at.
+const CHECKS: &str =
+    "trace_count_header,meta_tracer_version_header,trace_content_length,meta_events_is_valid_json";
+
 async fn test_agent() -> (Child, SocketAddr) {
     let (at, http, grpc, web) = (free(), free(), free(), free());
     let port = |at: SocketAddr| at.port().to_string();
     let agent = Command::new(cached("peers/ddapm-test-agent/1.69.1/bin/ddapm-test-agent"))
-        .args(["--port", &port(at), "--otlp-http-port", &port(http), "--otlp-grpc-port", &port(grpc)])
+        .args([
+            "--port",
+            &port(at),
+            "--otlp-http-port",
+            &port(http),
+            "--otlp-grpc-port",
+            &port(grpc),
+        ])
         .args(["--web-ui-port", &port(web)])
-        .args(["--enabled-checks", "trace_count_header,meta_tracer_version_header,trace_content_length,meta_events_is_valid_json"])
+        // Its argument for them does not work.
+        .env("ENABLED_CHECKS", CHECKS)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
