@@ -1,8 +1,24 @@
 //! What processors do to telemetry: compiled once, done in one pass over the bytes.
+//!
+//! Every resource and every item (span, data point, log record) is read once into a list of its
+//! attributes, goes through all steps in their order, and is written once if it changed. What does
+//! not change is copied in whole ranges, and if nothing does, nothing is copied.
+//!
+//! Not here: decisions over whole traces, which need more than one request.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod editor;
+mod envoy;
+mod filter;
+mod keys;
+mod list;
 mod native;
+mod pass;
+mod resource;
+#[cfg(test)]
+mod tests;
+mod urls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,17 +26,74 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 use ursa_model::pipeline::Processor;
+use ursa_model::pipeline::processor::{AttributePlace, RedactUrls, SignalName};
 
 pub use native::{SpanFacts, Verdict};
 
 use crate::Signal;
-use crate::wire::{self, ResourceAttributes, SpanId, WireError};
+use crate::wire::{SpanId, WireError};
+use envoy::Conventions;
+use filter::Filter;
+use keys::Keys;
+use list::List;
+use pass::{Dropped, Pass};
+use resource::Resource;
+use urls::Urls;
+
+/// In the order of [`Rules::plans`].
+const SIGNALS: [SignalName; 3] = [SignalName::Traces, SignalName::Metrics, SignalName::Logs];
 
 /// Processors and resource attributes, compiled.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    base: ResourceAttributes,
-    identity: bool,
+    plans: [Plan; 3],
+}
+
+/// What happens to one signal.
+#[derive(Debug, Clone)]
+struct Plan {
+    steps: Vec<Step>,
+    /// How many filters and conditions of filters there are.
+    filters: usize,
+    conditions: usize,
+    /// Where the attributes of its items are.
+    place: AttributePlace,
+    /// What has to be looked at: resources, scopes, items, and what items hold.
+    resource: bool,
+    scope: bool,
+    items: bool,
+    within: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            steps: Vec::new(),
+            filters: 0,
+            conditions: 0,
+            place: AttributePlace::Span,
+            resource: false,
+            scope: false,
+            items: false,
+            within: false,
+        }
+    }
+}
+
+/// A processor, compiled.
+#[derive(Debug, Clone)]
+enum Step {
+    Resource(Resource),
+    Envoy(Conventions),
+    Keys(Keys),
+    Urls(Urls),
+    Filter {
+        filter: Arc<Filter>,
+        /// Among the filters of its signal.
+        number: usize,
+        /// The number of its first condition among those of its signal.
+        first_condition: usize,
+    },
 }
 
 /// A processor that cannot work. Validation reports the same with its place.
@@ -73,36 +146,161 @@ impl Rules {
         fill: &BTreeMap<String, String>,
         processors: &[Processor],
     ) -> Result<Self, CompileError> {
-        let identity = set.is_empty() && fill.is_empty() && processors.is_empty();
-        Ok(Self { base: ResourceAttributes::new(set, fill), identity })
+        let mut rules = Self::default();
+        let base = Resource::new(set, fill, &[]);
+        rules.push(|_| !base.does_nothing(), || Step::Resource(base.clone()));
+        for processor in processors {
+            match processor {
+                Processor::ResourceAttributes(spec) => {
+                    let new = Resource::new(&spec.set, &spec.fill, &spec.remove);
+                    rules.push(|_| !new.does_nothing(), || Step::Resource(new.clone()));
+                }
+                Processor::SemanticConventions(spec) => {
+                    let new = Conventions::new(spec);
+                    rules.push(|of| of == SignalName::Traces, || Step::Envoy(new.clone()));
+                }
+                Processor::Attributes(spec) => {
+                    let new = Keys::new(spec);
+                    let acts = |of| {
+                        let places = [AttributePlace::Resource, AttributePlace::Scope, place(of)];
+                        places.iter().any(|place| new.places.contains(place))
+                    };
+                    rules.push(acts, || Step::Keys(new.clone()));
+                }
+                Processor::RedactUrls(spec) => {
+                    let new = Urls::new(spec);
+                    rules.push(|_| !new.does_nothing(), || Step::Urls(new.clone()));
+                }
+                Processor::Filter(spec) => {
+                    let new = Arc::new(Filter::new(spec)?);
+                    rules.push_filter(&new);
+                }
+                _ => {}
+            }
+        }
+        if !processors.iter().any(|processor| matches!(processor, Processor::RedactUrls(_))) {
+            let new = Urls::new(&RedactUrls::default());
+            rules.push(|_| true, || Step::Urls(new.clone()));
+        }
+        for (plan, signal) in rules.plans.iter_mut().zip(SIGNALS) {
+            plan.finish(signal);
+        }
+        Ok(rules)
+    }
+
+    fn push(&mut self, acts: impl Fn(SignalName) -> bool, step: impl Fn() -> Step) {
+        for (plan, signal) in self.plans.iter_mut().zip(SIGNALS) {
+            if acts(signal) {
+                plan.steps.push(step());
+            }
+        }
+    }
+
+    fn push_filter(&mut self, filter: &Arc<Filter>) {
+        for (plan, signal) in self.plans.iter_mut().zip(SIGNALS) {
+            if filter.acts_on(signal) {
+                let (number, first_condition) = (plan.filters, plan.conditions);
+                plan.filters = number.saturating_add(1);
+                plan.conditions = first_condition.saturating_add(filter.conditions.len());
+                let filter = Arc::clone(filter);
+                plan.steps.push(Step::Filter { filter, number, first_condition });
+            }
+        }
+    }
+
+    fn plan(&self, signal: Signal) -> (&Plan, SignalName) {
+        let [traces, metrics, logs] = &self.plans;
+        match signal {
+            Signal::Traces => (traces, SignalName::Traces),
+            Signal::Metrics => (metrics, SignalName::Metrics),
+            Signal::Logs => (logs, SignalName::Logs),
+        }
     }
 
     /// Whether they change nothing in that signal.
-    pub fn is_identity(&self, _signal: Signal) -> bool {
-        self.identity
+    pub fn is_identity(&self, signal: Signal) -> bool {
+        self.plan(signal).0.steps.is_empty()
     }
 
-    /// Applies them to a request that has passed [`wire::check`].
+    /// Applies them to a request that has passed [`wire::check`](crate::wire::check). Resources and
+    /// scopes in which no item is left are left out; all else that no processor names stays byte by
+    /// byte.
     ///
     /// # Errors
     /// The request does not walk.
     pub fn apply(&self, signal: Signal, request: &Bytes) -> Result<Processed, WireError> {
-        let items = wire::check(signal, request)?;
-        Ok(Processed { request: self.base.apply(request)?, items, filtered: Vec::new() })
+        let (plan, name) = self.plan(signal);
+        let outcome = Pass::new(plan, name, request).run(request)?;
+        let filters = plan.steps.iter().filter_map(|step| match step {
+            Step::Filter { filter, .. } => Some(filter),
+            _ => None,
+        });
+        let filtered = filters.zip(outcome.dropped).filter(|(_, dropped)| dropped.items > 0);
+        let filtered = filtered.map(|(filter, Dropped { items, spans })| Filtered {
+            rule: Arc::clone(&filter.name),
+            items,
+            spans,
+        });
+        Ok(Processed {
+            filtered: filtered.collect(),
+            items: outcome.items,
+            request: outcome.request.map_or_else(|| request.clone(), Bytes::from),
+        })
     }
 
     /// What they do to an attribute of a span in a form other than OTLP: rules for attributes and
     /// redaction of URLs. Conventions are not applied, since such a span goes to a backend that
     /// expects the names of its own form.
-    pub fn attribute(&self, _key: &str, _value: &str) -> Verdict {
-        Verdict::Keep
+    pub fn attribute(&self, key: &str, value: &str) -> Verdict {
+        native::attribute(&self.plan(Signal::Traces).0.steps, key, value)
     }
 
     /// Whether filters keep a span in a form other than OTLP. They see it as it came.
     ///
     /// # Errors
     /// The name of the filter that drops it.
-    pub fn keeps(&self, _span: &dyn SpanFacts) -> Result<(), Arc<str>> {
-        Ok(())
+    pub fn keeps(&self, span: &dyn SpanFacts) -> Result<(), Arc<str>> {
+        native::keeps(&self.plan(Signal::Traces).0.steps, span)
+    }
+}
+
+impl Plan {
+    fn finish(&mut self, signal: SignalName) {
+        self.place = place(signal);
+        for step in &self.steps {
+            match step {
+                Step::Resource(_) => self.resource = true,
+                Step::Envoy(_) => self.items = true,
+                Step::Filter { .. } => (self.items, self.resource) = (true, true),
+                Step::Urls(_) => (self.items, self.within) = (true, true),
+                Step::Keys(keys) => {
+                    let here = keys.places.contains(&self.place);
+                    self.items |= here;
+                    self.within |= here;
+                    self.resource |= keys.places.contains(&AttributePlace::Resource);
+                    self.scope |= keys.places.contains(&AttributePlace::Scope);
+                }
+            }
+        }
+    }
+}
+
+impl Step {
+    /// Acts on attributes of `place`, if it does.
+    fn apply_within(&self, list: &mut List<'_>, of: AttributePlace) {
+        match self {
+            Self::Keys(keys) if keys.places.contains(&of) => keys.apply(list),
+            Self::Urls(urls) if AttributePlace::ITEMS.contains(&of) => urls.apply(list),
+            _ => {}
+        }
+    }
+}
+
+/// Where the attributes of a signal's items are.
+fn place(signal: SignalName) -> AttributePlace {
+    match signal {
+        SignalName::Traces => AttributePlace::Span,
+        SignalName::Metrics => AttributePlace::Metric,
+        SignalName::Logs => AttributePlace::Log,
     }
 }

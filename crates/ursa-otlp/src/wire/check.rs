@@ -4,7 +4,8 @@
 //! whose value is a scalar, and texts in ASCII, which are recognised for many attributes at once.
 
 use super::schema::{self, Kind, Message};
-use super::{Field, Fields, MAX_DEPTH, Value, WireError, fields};
+use super::fields::{self, Walk};
+use super::{MAX_DEPTH, WireError};
 use crate::Signal;
 
 /// What a check found.
@@ -47,42 +48,43 @@ fn walk(
     let deeper = depth.saturating_add(1);
     let (mut trace_id, mut span_id) = (false, false);
     let mut ascii = Ascii::default();
-    let mut fields = Fields::new(bytes);
+    let mut field = Walk::new(bytes, 0);
     loop {
-        let before = fields.rest();
-        let Some(field) = fields.next() else { break };
-        let Field { number, value, .. } = field?;
-        match (message.kind(number), value) {
-            (Kind::Attribute, Value::Bytes(body)) => {
-                let plain = ascii.reaches(before, fields.rest());
-                if !is_plain_attribute(body, plain) {
-                    walk(body, &schema::KEY_VALUE, deeper, found)?;
+        let before = field.rest();
+        if !field.next()? {
+            break;
+        }
+        match (message.kind(field.number), field.wire) {
+            (Kind::Attribute, 2) => {
+                let plain = ascii.reaches(before, field.rest());
+                if !is_plain_attribute(field.body, plain) {
+                    walk(field.body, &schema::KEY_VALUE, deeper, found)?;
                 }
             }
             (Kind::Unknown, _)
-            | (Kind::Varint | Kind::Varints, Value::Varint(_))
-            | (Kind::Fixed32, Value::Fixed32(_))
-            | (Kind::Fixed64 | Kind::Fixed64s, Value::Fixed64(_))
-            | (Kind::Bytes, Value::Bytes(_)) => {}
-            (Kind::TraceId, Value::Bytes(id)) => trace_id = is_id::<16>(id),
-            (Kind::SpanId, Value::Bytes(id)) => span_id = is_id::<8>(id),
-            (Kind::Text, Value::Bytes(text)) => {
-                if !is_text(text) {
-                    return Err(WireError::Text { message: message.name, number });
+            | (Kind::Varint | Kind::Varints, 0)
+            | (Kind::Fixed32, 5)
+            | (Kind::Fixed64 | Kind::Fixed64s, 1)
+            | (Kind::Bytes, 2) => {}
+            (Kind::TraceId, 2) => trace_id = is_id::<16>(field.body),
+            (Kind::SpanId, 2) => span_id = is_id::<8>(field.body),
+            (Kind::Text, 2) => {
+                if !is_text(field.body) {
+                    return Err(WireError::Text { message: message.name, number: field.number });
                 }
             }
-            (Kind::Fixed64s, Value::Bytes(packed)) => {
-                if !packed.len().is_multiple_of(8) {
+            (Kind::Fixed64s, 2) => {
+                if !field.body.len().is_multiple_of(8) {
                     return Err(WireError::Truncated);
                 }
             }
-            (Kind::Varints, Value::Bytes(packed)) => fields::check_varints(packed)?,
-            (Kind::Message(inner), Value::Bytes(body)) => walk(body, inner, deeper, found)?,
-            (Kind::Item(inner), Value::Bytes(body)) => {
-                walk(body, inner, deeper, found)?;
+            (Kind::Varints, 2) => fields::check_varints(field.body)?,
+            (Kind::Message(inner), 2) => walk(field.body, inner, deeper, found)?,
+            (Kind::Item(inner), 2) => {
+                walk(field.body, inner, deeper, found)?;
                 found.items = found.items.saturating_add(1);
             }
-            _ => return Err(WireError::Type { message: message.name, number }),
+            _ => return Err(WireError::Type { message: message.name, number: field.number }),
         }
     }
     if message.has_ids && !(trace_id && span_id) {

@@ -29,60 +29,122 @@ pub enum Value<'a> {
     Fixed32(u32),
 }
 
+/// Walks a message field by field. What was read lies in its own fields rather than in a value that
+/// is handed on: this is the innermost loop of all.
+#[derive(Debug, Clone)]
+pub(crate) struct Walk<'a> {
+    rest: &'a [u8],
+    /// Where the message ends in the request.
+    end: usize,
+    /// The field's number; of wire type 2 its `body`, else its `scalar`.
+    pub(crate) number: u32,
+    pub(crate) wire: u8,
+    pub(crate) body: &'a [u8],
+    pub(crate) scalar: u64,
+    /// Where the field begins and ends in the request.
+    pub(crate) start: usize,
+    pub(crate) stop: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// Of a message that begins at `start` of the request.
+    #[inline]
+    pub(crate) fn new(message: &'a [u8], start: usize) -> Self {
+        let end = start.saturating_add(message.len());
+        Self { rest: message, end, number: 0, wire: 0, body: &[], scalar: 0, start, stop: start }
+    }
+
+    /// Reads the next field; false at the end.
+    #[expect(clippy::inline_always, reason = "a call costs as much as reading a field")]
+    #[inline(always)]
+    pub(crate) fn next(&mut self) -> Result<bool, WireError> {
+        let (number, wire) = match self.rest {
+            [] => return Ok(false),
+            [tag @ 8..0x80, rest @ ..] => {
+                self.rest = rest;
+                (u32::from(tag >> 3), tag & 7)
+            }
+            _ => long_tag(&mut self.rest)?,
+        };
+        self.start = self.stop;
+        self.number = number;
+        self.wire = wire;
+        if wire == 2 {
+            let length = match self.rest {
+                [length @ 0..0x80, rest @ ..] => {
+                    self.rest = rest;
+                    usize::from(*length)
+                }
+                _ => long_length(&mut self.rest)?,
+            };
+            let Some((body, rest)) = self.rest.split_at_checked(length) else {
+                return Err(WireError::Truncated);
+            };
+            self.body = body;
+            self.rest = rest;
+        } else {
+            self.scalar = scalar(&mut self.rest, number, wire)?;
+        }
+        self.stop = self.end.saturating_sub(self.rest.len());
+        Ok(true)
+    }
+
+    /// What comes after the fields that were read.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// The body, if the field is of wire type 2.
+    #[inline]
+    pub(crate) fn bytes(&self) -> Option<&'a [u8]> {
+        (self.wire == 2).then_some(self.body)
+    }
+}
+
+#[cold]
+fn long_tag(rest: &mut &[u8]) -> Result<(u32, u8), WireError> {
+    let tag = varint(rest)?;
+    let number = u32::try_from(tag >> 3).map_err(|_| WireError::Tag)?;
+    if number == 0 || u64::from(number) > MAX_NUMBER {
+        return Err(WireError::Tag);
+    }
+    Ok((number, tag.to_le_bytes()[0] & 7))
+}
+
+fn long_length(rest: &mut &[u8]) -> Result<usize, WireError> {
+    usize::try_from(varint(rest)?).map_err(|_| WireError::Truncated)
+}
+
+/// Reads a value of any wire type but 2.
+#[inline]
+fn scalar(rest: &mut &[u8], number: u32, wire: u8) -> Result<u64, WireError> {
+    match wire {
+        0 => varint(rest),
+        1 => Ok(u64::from_le_bytes(array(rest)?)),
+        3 | 4 => Err(WireError::Group { number }),
+        5 => Ok(u64::from(u32::from_le_bytes(array(rest)?))),
+        _ => Err(WireError::Tag),
+    }
+}
+
+fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], WireError> {
+    let (taken, after) = rest.split_first_chunk().ok_or(WireError::Truncated)?;
+    *rest = after;
+    Ok(*taken)
+}
+
 /// The fields of a message in the order in which they stand. Ends after the first error.
 #[derive(Debug, Clone)]
 pub struct Fields<'a> {
-    rest: &'a [u8],
+    walk: Walk<'a>,
+    message: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
     /// The fields of `message`.
     pub fn new(message: &'a [u8]) -> Self {
-        Self { rest: message }
-    }
-
-    /// What comes after the fields that were read.
-    pub(super) fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
-    #[inline]
-    fn read(&mut self) -> Result<Field<'a>, WireError> {
-        let start = self.rest;
-        let tag = varint(&mut self.rest)?;
-        let number = match tag >> 3 {
-            number @ 1..=MAX_NUMBER => u32::try_from(number).unwrap_or(u32::MAX),
-            _ => return Err(WireError::Tag),
-        };
-        let value = match tag & 7 {
-            2 => {
-                let length = varint(&mut self.rest)?;
-                let length = usize::try_from(length).map_err(|_| WireError::Truncated)?;
-                Value::Bytes(self.take(length)?)
-            }
-            0 => Value::Varint(varint(&mut self.rest)?),
-            1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
-            3 | 4 => return Err(WireError::Group { number }),
-            5 => Value::Fixed32(u32::from_le_bytes(self.array()?)),
-            _ => return Err(WireError::Tag),
-        };
-        let length = start.len().saturating_sub(self.rest.len());
-        let raw = start.get(..length).unwrap_or(start);
-        Ok(Field { number, value, raw })
-    }
-
-    #[inline]
-    fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or(WireError::Truncated)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let (taken, rest) = self.rest.split_first_chunk().ok_or(WireError::Truncated)?;
-        self.rest = rest;
-        Ok(*taken)
+        Self { walk: Walk::new(message, 0), message }
     }
 }
 
@@ -91,19 +153,29 @@ impl<'a> Iterator for Fields<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
+        match self.walk.next() {
+            Ok(false) => None,
+            Err(error) => {
+                self.walk.rest = &[];
+                Some(Err(error))
+            }
+            Ok(true) => {
+                let Walk { number, wire, body, scalar, start, stop, .. } = self.walk;
+                let value = match wire {
+                    0 => Value::Varint(scalar),
+                    1 => Value::Fixed64(scalar),
+                    2 => Value::Bytes(body),
+                    _ => Value::Fixed32(u32::try_from(scalar).unwrap_or_default()),
+                };
+                let raw = self.message.get(start..stop).unwrap_or_default();
+                Some(Ok(Field { number, value, raw }))
+            }
         }
-        let field = self.read();
-        if field.is_err() {
-            self.rest = &[];
-        }
-        Some(field)
     }
 }
 
 #[inline]
-pub(super) fn varint(rest: &mut &[u8]) -> Result<u64, WireError> {
+pub(crate) fn varint(rest: &mut &[u8]) -> Result<u64, WireError> {
     match *rest {
         [byte @ 0..0x80, tail @ ..] => {
             *rest = tail;
@@ -130,7 +202,7 @@ fn long_varint(rest: &mut &[u8]) -> Result<u64, WireError> {
 }
 
 /// Checks that `packed` is a sequence of whole varints.
-pub(super) fn check_varints(mut packed: &[u8]) -> Result<(), WireError> {
+pub(crate) fn check_varints(mut packed: &[u8]) -> Result<(), WireError> {
     while !packed.is_empty() {
         varint(&mut packed)?;
     }

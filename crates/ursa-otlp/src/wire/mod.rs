@@ -30,6 +30,7 @@ pub use check::{Checked, check, inspect};
 pub use fields::{Field, Fields, Value};
 pub use ids::{SpanId, drop_invalid, span_ids};
 pub use resource::ResourceAttributes;
+pub(crate) use schema::points;
 pub use split::split;
 pub use text::mend_text;
 

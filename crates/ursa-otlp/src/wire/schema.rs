@@ -68,7 +68,7 @@ pub(super) fn request(signal: Signal) -> &'static Message {
 }
 
 /// How many data points a `Metric` holds.
-pub(super) fn points(metric: &[u8]) -> Result<usize, WireError> {
+pub(crate) fn points(metric: &[u8]) -> Result<usize, WireError> {
     let mut points = 0_usize;
     for field in Fields::new(metric) {
         let field = field?;

@@ -1,0 +1,564 @@
+//! One pass over a request: each resource and each item is read once, goes through all steps, and is
+//! written once if it changed.
+
+use std::borrow::Cow;
+
+use ursa_model::pipeline::processor::{AttributePlace, SignalName};
+
+use super::editor::Editor;
+use super::envoy::{Facts, SCHEMA_URL};
+use super::filter::{Filter, Item, Seen};
+use super::list::{List, State};
+use super::{Plan, Step};
+use crate::wire::fields::{Walk, put_bytes};
+use crate::wire::{SpanId, WireError, points};
+
+/// `ExportTraceServiceRequest.resource_spans` and its kin.
+const RESOURCE_ITEMS: u32 = 1;
+/// `ResourceSpans.resource` and its kin; `ResourceSpans.scope_spans`.
+const RESOURCE: u32 = 1;
+const SCOPE_ITEMS: u32 = 2;
+/// `Resource.attributes`, `InstrumentationScope.attributes`.
+const RESOURCE_ATTRIBUTES: u32 = 1;
+const SCOPE_ATTRIBUTES: u32 = 3;
+/// `ScopeSpans.scope`, `ScopeSpans.spans`, `ScopeSpans.schema_url`.
+const SCOPE: u32 = 1;
+const ITEMS: u32 = 2;
+const SCHEMA: u32 = 3;
+/// `Span.name`, `Span.kind` and so on.
+const NAME: u32 = 5;
+const KIND: u32 = 6;
+const START: u32 = 7;
+const END: u32 = 8;
+const STATUS: u32 = 15;
+/// `Status.code`.
+const CODE: u32 = 3;
+/// `LogRecord.severity_number`.
+const SEVERITY: u32 = 2;
+/// `Gauge.data_points` and its kin.
+const POINTS: u32 = 1;
+/// `Metric.name`.
+const METRIC_NAME: u32 = 1;
+
+/// Where attributes are in a kind of item.
+struct Shape {
+    attributes: u32,
+    /// Messages within, by field number, and the number of their attributes.
+    within: &'static [(u32, u32)],
+}
+
+const SPAN: Shape = Shape { attributes: 9, within: &[(11, 3), (13, 4)] };
+const LOG_RECORD: Shape = Shape { attributes: 6, within: &[] };
+
+/// `Metric.data`: the shape of its points.
+fn point(number: u32) -> Option<Shape> {
+    match number {
+        5 | 7 => Some(Shape { attributes: 7, within: &[(5, 7)] }),
+        9 => Some(Shape { attributes: 9, within: &[(8, 7)] }),
+        10 => Some(Shape { attributes: 1, within: &[(11, 7)] }),
+        11 => Some(Shape { attributes: 7, within: &[] }),
+        _ => None,
+    }
+}
+
+/// A field of wire type 2 and where it is in the request.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    number: u32,
+    body: &'a [u8],
+    start: usize,
+    stop: usize,
+}
+
+impl<'a> Place<'a> {
+    /// Of the field that was read last.
+    fn of(field: &Walk<'a>) -> Self {
+        let Walk { number, body, start, stop, .. } = *field;
+        Self { number, body, start, stop }
+    }
+
+    /// Where its body begins.
+    fn body_start(&self) -> usize {
+        self.stop.saturating_sub(self.body.len())
+    }
+}
+
+/// Something of an item that is written anew.
+#[derive(Debug, Clone, Copy)]
+enum Edit<'a> {
+    Name { start: usize, stop: usize },
+    Attribute { start: usize, stop: usize, index: usize },
+    Within { place: Place<'a>, attributes: u32 },
+}
+
+impl Edit<'_> {
+    fn start(&self) -> usize {
+        match self {
+            Self::Name { start, .. } | Self::Attribute { start, .. } => *start,
+            Self::Within { place, .. } => place.start,
+        }
+    }
+}
+
+/// What was dropped by one filter.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Dropped {
+    pub(super) items: usize,
+    pub(super) spans: Vec<SpanId>,
+}
+
+/// The pass and what it uses again for each item.
+pub(super) struct Pass<'a> {
+    plan: &'a Plan,
+    signal: SignalName,
+    editor: Editor<'a>,
+    resource: List<'a>,
+    list: List<'a>,
+    within: List<'a>,
+    edits: Vec<Edit<'a>>,
+    /// Which conditions of filters the current resource meets; filters know where theirs begin.
+    meets: Vec<bool>,
+    items: usize,
+    dropped: Vec<Dropped>,
+}
+
+/// What a pass leads to.
+pub(super) struct Outcome {
+    /// None: nothing changed.
+    pub(super) request: Option<Vec<u8>>,
+    pub(super) items: usize,
+    /// By the filters' numbers.
+    pub(super) dropped: Vec<Dropped>,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(plan: &'a Plan, signal: SignalName, request: &'a [u8]) -> Self {
+        Self {
+            plan,
+            signal,
+            editor: Editor::new(request),
+            resource: List::default(),
+            list: List::default(),
+            within: List::default(),
+            edits: Vec::new(),
+            meets: vec![false; plan.conditions],
+            items: 0,
+            dropped: vec![Dropped::default(); plan.filters],
+        }
+    }
+
+    pub(super) fn run(mut self, request: &'a [u8]) -> Result<Outcome, WireError> {
+        let mut field = Walk::new(request, 0);
+        while field.next()? {
+            if let (RESOURCE_ITEMS, 2) = (field.number, field.wire) {
+                self.resource_items(Place::of(&field))?;
+            }
+        }
+        let Self { editor, items, dropped, .. } = self;
+        Ok(Outcome { request: editor.finish(), items, dropped })
+    }
+
+    /// A `ResourceSpans` or its kin. It is left out if no item is left in it.
+    fn resource_items(&mut self, place: Place<'a>) -> Result<(), WireError> {
+        let resources = if self.plan.resource { self.read_resource(place)? } else { 0 };
+        self.editor.enter(place.number, place.start, place.body_start());
+        if self.resource.changed && resources == 0 {
+            let mut body = Vec::new();
+            for index in 0..self.resource.all.len() {
+                self.resource.write(index, RESOURCE_ATTRIBUTES, &mut body);
+            }
+            let at = place.body_start();
+            put_bytes(self.editor.replace(at, at), RESOURCE, &body);
+        }
+        let (mut seen, mut next, mut kept) = (0_usize, 0_usize, false);
+        let mut field = Walk::new(place.body, place.body_start());
+        while field.next()? {
+            if field.wire != 2 {
+                continue;
+            }
+            let place = Place::of(&field);
+            match field.number {
+                RESOURCE if self.resource.changed => {
+                    seen = seen.saturating_add(1);
+                    let until = if seen == resources { usize::MAX } else { place.stop };
+                    next = self.write_resource(place, next, until);
+                }
+                SCOPE_ITEMS => kept |= self.scope_items(place)?,
+                _ => {}
+            }
+        }
+        if kept {
+            self.editor.leave(place.stop);
+        } else {
+            self.editor.discard(place.stop);
+        }
+        Ok(())
+    }
+
+    /// Reads the resource, which may stand there in pieces, and takes it through all steps. Gives the
+    /// number of pieces.
+    fn read_resource(&mut self, place: Place<'a>) -> Result<usize, WireError> {
+        self.resource.clear();
+        let mut pieces = 0_usize;
+        let mut field = Walk::new(place.body, place.body_start());
+        while field.next()? {
+            if let (RESOURCE, 2) = (field.number, field.wire) {
+                pieces = pieces.saturating_add(1);
+                let list = &mut self.resource;
+                read_attributes(list, RESOURCE_ATTRIBUTES, field.body, field.stop)?;
+            }
+        }
+        for step in &self.plan.steps {
+            match step {
+                Step::Resource(rules) => rules.apply(&mut self.resource),
+                Step::Keys(keys) if keys.places.contains(&AttributePlace::Resource) => {
+                    keys.apply(&mut self.resource);
+                }
+                Step::Filter { filter, first_condition, .. } => {
+                    let places = self.meets.iter_mut().skip(*first_condition);
+                    for (condition, meets) in filter.conditions.iter().zip(places) {
+                        *meets = condition.meets_resource(&|key| seen(&self.resource, key));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// Writes what changed in one piece of the resource: attributes from `next` that begin before
+    /// `until`. Gives the first that does not.
+    fn write_resource(&mut self, place: Place<'a>, mut next: usize, until: usize) -> usize {
+        self.editor.enter(place.number, place.start, place.body_start());
+        while let Some(attribute) = self.resource.all.get(next) {
+            let (from, to) = match attribute.state {
+                State::Added => (place.stop, place.stop),
+                _ => (attribute.start, attribute.stop),
+            };
+            if attribute.start >= place.stop && until != usize::MAX {
+                break;
+            }
+            if attribute.state != State::Same && from != usize::MAX {
+                let out = self.editor.replace(from, to);
+                self.resource.write(next, RESOURCE_ATTRIBUTES, out);
+            }
+            next = next.saturating_add(1);
+        }
+        self.editor.leave(place.stop);
+        next
+    }
+
+    /// A `ScopeSpans` or its kin. Gives whether an item is left in it.
+    fn scope_items(&mut self, place: Place<'a>) -> Result<bool, WireError> {
+        self.editor.enter(place.number, place.start, place.body_start());
+        let (mut kept, mut renamed, mut schema): (_, _, &[u8]) = (false, false, &[]);
+        let mut field = Walk::new(place.body, place.body_start());
+        while field.next()? {
+            if field.wire != 2 {
+                continue;
+            }
+            let place = Place::of(&field);
+            match field.number {
+                SCOPE if self.plan.scope => {
+                    self.within(place, SCOPE_ATTRIBUTES, AttributePlace::Scope)?;
+                }
+                ITEMS => {
+                    let fate = match self.signal {
+                        SignalName::Metrics => self.metric(place)?,
+                        SignalName::Traces => self.item(place, &SPAN, &[])?,
+                        SignalName::Logs => self.item(place, &LOG_RECORD, &[])?,
+                    };
+                    kept |= fate != Fate::Dropped;
+                    renamed |= fate == Fate::Renamed;
+                }
+                SCHEMA => schema = place.body,
+                _ => {}
+            }
+        }
+        if !kept {
+            self.editor.discard(place.stop);
+            return Ok(false);
+        }
+        if renamed && schema != SCHEMA_URL {
+            // After one that is there: of a text that stands twice, the last counts.
+            put_bytes(self.editor.replace(place.stop, place.stop), SCHEMA, SCHEMA_URL);
+        }
+        self.editor.leave(place.stop);
+        Ok(true)
+    }
+
+    /// A `Metric`. It is left out if all its points were dropped.
+    fn metric(&mut self, place: Place<'a>) -> Result<Fate, WireError> {
+        if !self.plan.items {
+            self.items = self.items.saturating_add(points(place.body)?);
+            return Ok(Fate::Kept);
+        }
+        let mut name: &[u8] = &[];
+        let mut field = Walk::new(place.body, place.body_start());
+        while field.next()? {
+            if let (METRIC_NAME, 2) = (field.number, field.wire) {
+                name = field.body;
+            }
+        }
+        self.editor.enter(place.number, place.start, place.body_start());
+        let (mut had, mut kept) = (false, false);
+        let mut field = Walk::new(place.body, place.body_start());
+        while field.next()? {
+            let (Some(shape), 2) = (point(field.number), field.wire) else { continue };
+            let data = Place::of(&field);
+            self.editor.enter(data.number, data.start, data.body_start());
+            let mut field = Walk::new(data.body, data.body_start());
+            while field.next()? {
+                if let (POINTS, 2) = (field.number, field.wire) {
+                    had = true;
+                    kept |= self.item(Place::of(&field), &shape, name)? != Fate::Dropped;
+                }
+            }
+            self.editor.leave(data.stop);
+        }
+        if had && !kept {
+            self.editor.discard(place.stop);
+            return Ok(Fate::Dropped);
+        }
+        self.editor.leave(place.stop);
+        Ok(Fate::Kept)
+    }
+
+    /// A span, data point or log record.
+    fn item(&mut self, place: Place<'a>, shape: &Shape, name: &'a [u8]) -> Result<Fate, WireError> {
+        if !self.plan.items {
+            self.items = self.items.saturating_add(1);
+            return Ok(Fate::Kept);
+        }
+        self.list.clear();
+        self.edits.clear();
+        let mut facts = Facts { name: Cow::Borrowed(name), kind: 0, status: 0 };
+        let (mut begin, mut end, mut severity, mut named) = (0, 0, 0, None);
+        let traces = self.signal == SignalName::Traces;
+        let mut field = Walk::new(place.body, place.body_start());
+        while field.next()? {
+            match (field.number, field.wire) {
+                (number, 2) if number == shape.attributes => {
+                    self.list.push(field.body, field.start, field.stop)?;
+                }
+                (NAME, 2) if traces => {
+                    facts.name = Cow::Borrowed(field.body);
+                    named = Some((field.start, field.stop));
+                }
+                (STATUS, 2) if traces => {
+                    if let Some(code) = status_code(field.body)? {
+                        facts.status = code;
+                    }
+                }
+                (number, 2) if self.plan.within => {
+                    let inner = shape.within.iter().find(|(within, _)| *within == number);
+                    if let Some((_, attributes)) = inner {
+                        let place = Place::of(&field);
+                        self.edits.push(Edit::Within { place, attributes: *attributes });
+                    }
+                }
+                (KIND, 0) if traces => facts.kind = enumeration(field.scalar),
+                (START, 1) if traces => begin = field.scalar,
+                (END, 1) if traces => end = field.scalar,
+                (SEVERITY, 0) if self.signal == SignalName::Logs => {
+                    severity = enumeration(field.scalar);
+                }
+                _ => {}
+            }
+        }
+        let before = (facts.name.clone(), facts.status);
+        let mut fate = Fate::Kept;
+        for step in &self.plan.steps {
+            match step {
+                Step::Envoy(conventions) => {
+                    if conventions.apply(&mut self.list, &mut facts) {
+                        fate = Fate::Renamed;
+                    }
+                }
+                Step::Filter { filter, number, first_condition } => {
+                    let item = Item {
+                        signal: self.signal,
+                        name: &facts.name,
+                        kind: facts.kind,
+                        status: facts.status,
+                        nanoseconds: end.saturating_sub(begin),
+                        severity,
+                    };
+                    if !self.keeps(filter, *first_condition, &item) {
+                        self.drop(place, *number);
+                        return Ok(Fate::Dropped);
+                    }
+                }
+                step => step.apply_within(&mut self.list, self.plan.place),
+            }
+        }
+        self.items = self.items.saturating_add(1);
+        let (name, status) = before;
+        let named = if name == facts.name { None } else { Some(named) };
+        let status = (status != facts.status).then_some(facts.status);
+        if self.list.changed || named.is_some() || status.is_some() || !self.edits.is_empty() {
+            self.write(place, shape, named, &facts.name, status)?;
+        }
+        Ok(fate)
+    }
+
+    fn keeps(&self, filter: &Filter, first: usize, item: &Item<'_>) -> bool {
+        let meets = |index: usize| {
+            self.meets.get(first.saturating_add(index)).copied().unwrap_or_default()
+        };
+        filter.keeps(item, &meets, &|key| seen(&self.list, key))
+    }
+
+    fn drop(&mut self, place: Place<'a>, number: usize) {
+        if let Some(dropped) = self.dropped.get_mut(number) {
+            dropped.items = dropped.items.saturating_add(1);
+            if self.signal == SignalName::Traces {
+                dropped.spans.extend(SpanId::of_span(place.body));
+            }
+        }
+        self.editor.enter(place.number, place.start, place.body_start());
+        self.editor.discard(place.stop);
+    }
+
+    /// Writes what changed in an item. `named`: its name did, and where it stands, if it does.
+    fn write(
+        &mut self,
+        place: Place<'a>,
+        shape: &Shape,
+        named: Option<Option<(usize, usize)>>,
+        name: &[u8],
+        status: Option<i32>,
+    ) -> Result<(), WireError> {
+        self.editor.enter(place.number, place.start, place.body_start());
+        if let Some(Some((start, stop))) = named {
+            self.edits.push(Edit::Name { start, stop });
+        }
+        let mut added = self.list.all.len();
+        if self.list.changed {
+            for (index, attribute) in self.list.all.iter().enumerate() {
+                match attribute.state {
+                    State::Same => {}
+                    // Added and removed again.
+                    State::Removed if attribute.start == usize::MAX => {}
+                    State::Added => {
+                        added = index;
+                        break;
+                    }
+                    State::Changed | State::Removed => {
+                        let (start, stop) = (attribute.start, attribute.stop);
+                        self.edits.push(Edit::Attribute { start, stop, index });
+                    }
+                }
+            }
+        }
+        if !self.edits.is_sorted_by_key(Edit::start) {
+            self.edits.sort_unstable_by_key(Edit::start);
+        }
+        for at in 0..self.edits.len() {
+            match self.edits.get(at).copied() {
+                Some(Edit::Name { start, stop }) => {
+                    put_bytes(self.editor.replace(start, stop), NAME, name);
+                }
+                Some(Edit::Attribute { start, stop, index }) => {
+                    let out = self.editor.replace(start, stop);
+                    self.list.write(index, shape.attributes, out);
+                }
+                Some(Edit::Within { place, attributes }) => {
+                    self.within(place, attributes, self.plan.place)?;
+                }
+                None => {}
+            }
+        }
+        let end = place.stop;
+        for index in added..self.list.all.len() {
+            self.list.write(index, shape.attributes, self.editor.replace(end, end));
+        }
+        if named == Some(None) {
+            put_bytes(self.editor.replace(end, end), NAME, name);
+        }
+        if let Some(status) = status {
+            // Merged by decoders with one that is there.
+            let code = status.to_le_bytes()[0] & 0x7f;
+            put_bytes(self.editor.replace(end, end), STATUS, &[0x18, code]);
+        }
+        self.editor.leave(end);
+        Ok(())
+    }
+
+    /// A message with attributes inside an item, or the scope.
+    fn within(
+        &mut self,
+        place: Place<'a>,
+        attributes: u32,
+        of: AttributePlace,
+    ) -> Result<(), WireError> {
+        self.within.clear();
+        read_attributes(&mut self.within, attributes, place.body, place.stop)?;
+        for step in &self.plan.steps {
+            step.apply_within(&mut self.within, of);
+        }
+        if !self.within.changed {
+            return Ok(());
+        }
+        self.editor.enter(place.number, place.start, place.body_start());
+        for (index, attribute) in self.within.all.iter().enumerate() {
+            if attribute.state != State::Same {
+                let out = self.editor.replace(attribute.start, attribute.stop);
+                self.within.write(index, attributes, out);
+            }
+        }
+        self.editor.leave(place.stop);
+        Ok(())
+    }
+}
+
+/// What became of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    /// Kept, and by other conventions now.
+    Renamed,
+    Dropped,
+}
+
+/// Takes in the attributes, field `number`, of a message that ends at `end`.
+fn read_attributes<'a>(
+    list: &mut List<'a>,
+    number: u32,
+    body: &'a [u8],
+    end: usize,
+) -> Result<(), WireError> {
+    let mut field = Walk::new(body, end.saturating_sub(body.len()));
+    while field.next()? {
+        if (field.number, field.wire) == (number, 2) {
+            list.push(field.body, field.start, field.stop)?;
+        }
+    }
+    Ok(())
+}
+
+/// `Status.code`, if it is there.
+fn status_code(status: &[u8]) -> Result<Option<i32>, WireError> {
+    let mut code = None;
+    let mut field = Walk::new(status, 0);
+    while field.next()? {
+        if let (CODE, 0) = (field.number, field.wire) {
+            code = Some(enumeration(field.scalar));
+        }
+    }
+    Ok(code)
+}
+
+/// Decoders keep the low 32 bits.
+fn enumeration(number: u64) -> i32 {
+    let [low, second, third, fourth, ..] = number.to_le_bytes();
+    i32::from_le_bytes([low, second, third, fourth])
+}
+
+/// An attribute as filters see it.
+fn seen<'l>(list: &'l List<'_>, key: &[u8]) -> Seen<'l> {
+    match list.get(key) {
+        None => Seen::Absent,
+        Some(attribute) => attribute.value.shown().map_or(Seen::Other, Seen::Text),
+    }
+}

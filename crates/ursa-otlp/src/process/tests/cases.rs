@@ -1,0 +1,193 @@
+//! Single cases that say what users may expect.
+
+use super::*;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+
+fn processors(json: serde_json::Value) -> Vec<Processor> {
+    serde_json::from_value(json).unwrap()
+}
+
+fn strings(list: &[(&str, &str)]) -> Vec<KeyValue> {
+    list.iter().map(|(key, value)| reference::pair(key, reference::text(value))).collect()
+}
+
+/// As Envoy 1.40 sends it.
+fn envoy() -> Span {
+    Span {
+        trace_id: vec![1; 16],
+        span_id: vec![2; 8],
+        name: "ingress".into(),
+        kind: 2,
+        attributes: strings(&[
+            ("node_id", "default.backend"),
+            ("zone", ""),
+            ("guid:x-request-id", "3e7f2c1e"),
+            ("http.url", "http://backend:3001/items/42?user=ada"),
+            ("http.method", "GET"),
+            ("downstream_cluster", "-"),
+            ("user_agent", "curl/8"),
+            ("http.protocol", "HTTP/1.1"),
+            ("peer.address", "10.0.0.1"),
+            ("request_size", "0"),
+            ("response_size", "12"),
+            ("component", "proxy"),
+            ("upstream_cluster", "local"),
+            ("http.status_code", "503"),
+            ("response_flags", "UF"),
+            ("error", "true"),
+            ("team", "shop"),
+        ]),
+        ..Span::default()
+    }
+}
+
+fn request(spans: Vec<Span>) -> Bytes {
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()
+}
+
+fn show(span: &Span) -> Vec<String> {
+    let value = |one: &KeyValue| match one.value.as_ref().and_then(|any| any.value.as_ref()) {
+        Some(Any::StringValue(text)) => format!("{}: {text:?}", one.key),
+        Some(Any::IntValue(number)) => format!("{}: {number}", one.key),
+        other => format!("{}: {other:?}", one.key),
+    };
+    let mut lines: Vec<_> = span.attributes.iter().map(value).collect();
+    lines.sort();
+    lines.insert(0, format!("{} (status {})", span.name, span.status.clone().unwrap_or_default().code));
+    lines
+}
+
+#[test]
+fn envoys_span_speaks_the_conventions() {
+    let rules = compile(&processors(json!([{"semanticConventions": {"from": "envoy"}}])));
+    let processed = rules.apply(Signal::Traces, &request(vec![envoy()])).unwrap();
+    let decoded = decode(&processed.request);
+    let scope = &decoded.resource_spans[0].scope_spans[0];
+    assert_eq!(scope.schema_url, "https://opentelemetry.io/schemas/1.37.0");
+    let expected = [
+        "GET (status 2)",
+        "envoy.component: \"proxy\"",
+        "envoy.downstream_cluster: \"-\"",
+        "envoy.node_id: \"default.backend\"",
+        "envoy.request_id: \"3e7f2c1e\"",
+        "envoy.response_flags: \"UF\"",
+        "envoy.upstream_cluster: \"local\"",
+        "envoy.zone: \"\"",
+        "error.type: \"503\"",
+        "http.request.body.size: 0",
+        "http.request.method: \"GET\"",
+        "http.response.body.size: 12",
+        "http.response.status_code: 503",
+        "network.peer.address: \"10.0.0.1\"",
+        "network.protocol.name: \"http\"",
+        "network.protocol.version: \"1.1\"",
+        "server.address: \"backend\"",
+        "server.port: 3001",
+        "team: \"shop\"",
+        "url.path: \"/items/42\"",
+        "url.query: \"REDACTED\"",
+        "url.scheme: \"http\"",
+        "user_agent.original: \"curl/8\"",
+    ];
+    assert_eq!(show(&scope.spans[0]), expected);
+    let again = rules.apply(Signal::Traces, &processed.request).unwrap();
+    assert_eq!(again.request, processed.request, "what speaks them already stays");
+}
+
+#[test]
+fn what_an_application_says_is_left_alone() {
+    let mut span = envoy();
+    span.attributes.retain(|one| one.key != "component" && one.key != "http.url");
+    let bytes = request(vec![span]);
+    let rules = compile(&processors(json!([{"semanticConventions": {}}])));
+    let processed = rules.apply(Signal::Traces, &bytes).unwrap();
+    assert_eq!(processed.request.as_ptr(), bytes.as_ptr());
+}
+
+#[test]
+fn what_a_filter_drops_is_named() {
+    let mut health = envoy();
+    health.name = "health".into();
+    let rules = compile(&processors(json!([
+        {"filter": {"name": "health", "drop": [{"spanName": {"exact": "health"}}]}}
+    ])));
+    let processed = rules.apply(Signal::Traces, &request(vec![envoy(), health.clone()])).unwrap();
+    let id = SpanId { trace: [1; 16], span: [2; 8] };
+    let filtered = Filtered { rule: "health".into(), items: 1, spans: vec![id] };
+    assert_eq!((processed.items, processed.filtered.as_slice()), (1, &[filtered][..]));
+    let all = rules.apply(Signal::Traces, &request(vec![health])).unwrap();
+    assert_eq!((all.items, all.request.len()), (0, 0), "nothing is left of a request");
+}
+
+#[test]
+fn metrics_and_logs_are_filtered_and_redacted() {
+    let metrics = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
+        {"name": "keep", "sum": {"dataPoints": [
+            {"asInt": "1", "attributes": [{"key": "user", "value": {"stringValue": "ada"}}]},
+            {"asInt": "2", "attributes": [{"key": "pod", "value": {"stringValue": "a"}}]},
+        ]}},
+        {"name": "go_gc", "gauge": {"dataPoints": [{"asInt": "3"}, {"asInt": "4"}]}},
+    ]}]}]});
+    let metrics: ExportMetricsServiceRequest = serde_json::from_value(metrics).unwrap();
+    let rules = compile(&processors(json!([
+        {"attributes": {"in": ["metric", "log"], "redact": ["user"]}},
+        {"filter": {"name": "go", "drop": [{"metricName": {"prefix": "go_"}}]}},
+        {"filter": {"name": "pods", "drop": [{"attributes": {"pod": {"present": true}}}]}},
+        {"filter": {"name": "chatty", "drop": [{"severityBelow": "info"}]}},
+    ])));
+    let processed = rules.apply(Signal::Metrics, &metrics.encode_to_vec().into()).unwrap();
+    let counts = |processed: &Processed| {
+        let filtered = processed.filtered.iter().map(|one| (one.rule.to_string(), one.items));
+        (processed.items, filtered.collect::<Vec<_>>())
+    };
+    assert_eq!(counts(&processed), (1, vec![("go".into(), 2), ("pods".into(), 1)]));
+    let left = ExportMetricsServiceRequest::decode(processed.request.as_ref()).unwrap();
+    let left = serde_json::to_string(&left).unwrap();
+    assert!(left.contains("REDACTED") && !left.contains("ada") && !left.contains("go_gc"), "{left}");
+
+    let logs = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [
+        {"severityNumber": 5}, {"severityNumber": 9}, {"severityNumber": 17}, {},
+    ]}]}]});
+    let logs: ExportLogsServiceRequest = serde_json::from_value(logs).unwrap();
+    let processed = rules.apply(Signal::Logs, &logs.encode_to_vec().into()).unwrap();
+    assert_eq!(counts(&processed), (2, vec![("chatty".into(), 2)]));
+}
+
+#[test]
+fn native_spans_go_by_the_same_rules() {
+    struct Native;
+    impl SpanFacts for Native {
+        fn name(&self) -> &'static str {
+            "get /"
+        }
+        fn kind(&self) -> Option<ursa_model::pipeline::processor::SpanKind> {
+            Some(ursa_model::pipeline::processor::SpanKind::Server)
+        }
+        fn status(&self) -> ursa_model::pipeline::processor::SpanStatus {
+            ursa_model::pipeline::processor::SpanStatus::Unset
+        }
+        fn duration(&self) -> std::time::Duration {
+            std::time::Duration::from_millis(3)
+        }
+        fn attribute(&self, key: &str) -> Option<std::borrow::Cow<'_, str>> {
+            (key == "http.path").then(|| "/healthz".into())
+        }
+        fn resource_attribute(&self, _: &str) -> Option<std::borrow::Cow<'_, str>> {
+            None
+        }
+    }
+    let rules = compile(&processors(json!([
+        {"attributes": {"exclude": ["secret"], "hash": ["user"]}},
+        {"filter": {"name": "health", "drop": [{"kind": "server", "attributes": {"http.path": {"exact": "/healthz"}}}]}},
+    ])));
+    assert_eq!(rules.keeps(&Native), Err("health".into()));
+    assert_eq!(rules.attribute("secret", "x"), Verdict::Drop);
+    assert_eq!(rules.attribute("other", "x"), Verdict::Keep);
+    // printf ada | sha256sum
+    assert_eq!(rules.attribute("user", "ada"), Verdict::Replace(String::from_utf8(keys::hash(b"ada")).unwrap()));
+    let url = rules.attribute("http.url", "http://a:b@h/p?q=1");
+    assert_eq!(url, Verdict::Replace("http://REDACTED:REDACTED@h/p?REDACTED".into()));
+}

@@ -1,0 +1,253 @@
+//! What processors mean, on decoded messages: plain and slow.
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span, Status};
+use prost::Message;
+use regex::Regex;
+use ursa_model::pipeline::Processor;
+use ursa_model::pipeline::processor::{
+    AttributeMatch, AttributePlace, AttributeRules, Condition, QueryRedaction, RedactUrls,
+    ResourceAttributes, TextMatch,
+};
+
+use crate::process::keys::hash;
+
+pub(super) fn text(value: &str) -> Option<AnyValue> {
+    Some(AnyValue { value: Some(Any::StringValue(value.to_owned())) })
+}
+
+pub(super) fn pair(key: &str, value: Option<AnyValue>) -> KeyValue {
+    KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
+}
+
+/// Applies `processors`, and gives what each filter dropped.
+pub(super) fn apply(
+    request: &mut ExportTraceServiceRequest,
+    processors: &[Processor],
+) -> Vec<(String, usize)> {
+    let mut dropped = Vec::new();
+    for processor in processors {
+        let mut count = 0;
+        for resource_spans in &mut request.resource_spans {
+            let resource = match &mut resource_spans.resource {
+                Some(resource) => &mut resource.attributes,
+                None => &mut Vec::new(),
+            };
+            match processor {
+                Processor::ResourceAttributes(spec) => {
+                    let mut attributes = resource.clone();
+                    of_resource(spec, &mut attributes);
+                    if attributes != *resource {
+                        resource_spans.resource.get_or_insert_default().attributes = attributes;
+                    }
+                    continue;
+                }
+                Processor::Attributes(spec) if places(spec).contains(&AttributePlace::Resource) => {
+                    keys(spec, resource);
+                }
+                _ => {}
+            }
+            let resource = resource.clone();
+            for scope in &mut resource_spans.scope_spans {
+                count += of_scope(processor, &resource, scope);
+            }
+        }
+        if let Processor::Filter(filter) = processor
+            && count > 0
+        {
+            dropped.push((filter.name.clone(), count));
+        }
+    }
+    for resource in &mut request.resource_spans {
+        resource.scope_spans.retain(|scope| !scope.spans.is_empty());
+    }
+    request.resource_spans.retain(|resource| !resource.scope_spans.is_empty());
+    dropped
+}
+
+fn of_scope(processor: &Processor, resource: &[KeyValue], scope: &mut ScopeSpans) -> usize {
+    let before = scope.spans.len();
+    match processor {
+        Processor::Attributes(spec) => {
+            if places(spec).contains(&AttributePlace::Span) {
+                scope.spans.iter_mut().flat_map(lists).for_each(|list| keys(spec, list));
+            }
+            if let Some(scope) = &mut scope.scope
+                && places(spec).contains(&AttributePlace::Scope)
+            {
+                keys(spec, &mut scope.attributes);
+            }
+        }
+        Processor::RedactUrls(spec) => {
+            scope.spans.iter_mut().flat_map(lists).for_each(|list| urls(spec, list));
+        }
+        Processor::Filter(filter) => scope.spans.retain(|span| {
+            let conditions = filter.conditions().iter();
+            let mut met = conditions.map(|condition| holds(condition, span, resource));
+            met.any(|met| met) != filter.keep.is_empty()
+        }),
+        Processor::SemanticConventions(_) => {
+            let mut renamed = false;
+            for span in &mut scope.spans {
+                renamed |= super::conventions::apply(span);
+            }
+            if renamed {
+                scope.schema_url = "https://opentelemetry.io/schemas/1.37.0".to_owned();
+            }
+        }
+        _ => {}
+    }
+    before - scope.spans.len()
+}
+
+/// The span's own attributes, and those of what it holds.
+fn lists(span: &mut Span) -> Vec<&mut Vec<KeyValue>> {
+    let mut lists = vec![&mut span.attributes];
+    lists.extend(span.events.iter_mut().map(|event| &mut event.attributes));
+    lists.extend(span.links.iter_mut().map(|link| &mut link.attributes));
+    lists
+}
+
+fn places(spec: &AttributeRules) -> Vec<AttributePlace> {
+    spec.places.clone().unwrap_or_else(|| AttributePlace::ITEMS.to_vec())
+}
+
+fn of_resource(spec: &ResourceAttributes, list: &mut Vec<KeyValue>) {
+    list.retain(|one| !spec.remove.contains(&one.key));
+    for (key, value) in &spec.set {
+        let same: Vec<_> = list.iter().filter(|one| one.key == *key).collect();
+        if same.len() == 1 && same[0].value == text(value) {
+            continue;
+        }
+        list.retain(|one| one.key != *key);
+        list.push(pair(key, text(value)));
+    }
+    for (key, value) in &spec.fill {
+        if !spec.set.contains_key(key) && !list.iter().any(|one| one.key == *key) {
+            list.push(pair(key, text(value)));
+        }
+    }
+}
+
+fn keys(spec: &AttributeRules, list: &mut Vec<KeyValue>) {
+    let named = |patterns: &[String], key: &str| {
+        patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => key.starts_with(prefix),
+            None => key == pattern,
+        })
+    };
+    list.retain(|one| {
+        spec.include.as_ref().is_none_or(|include| named(include, &one.key))
+            && !named(&spec.exclude, &one.key)
+    });
+    for one in list {
+        if named(&spec.redact, &one.key) {
+            one.value = text("REDACTED");
+        } else if named(&spec.hash, &one.key) {
+            let bytes = match shown(one.value.as_ref()) {
+                Some(text) => text.into_bytes(),
+                None => one.value.as_ref().map(Message::encode_to_vec).unwrap_or_default(),
+            };
+            one.value = text(std::str::from_utf8(&hash(&bytes)).unwrap());
+        }
+    }
+}
+
+fn shown(value: Option<&AnyValue>) -> Option<String> {
+    match value?.value.as_ref()? {
+        Any::StringValue(text) => Some(text.clone()),
+        Any::BoolValue(value) => Some(value.to_string()),
+        Any::IntValue(value) => Some(value.to_string()),
+        Any::DoubleValue(value) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+fn urls(spec: &RedactUrls, list: &mut [KeyValue]) {
+    const KEYS: [&str; 6] =
+        ["http.url", "http.target", "url.full", "url.original", "url.path", "url.query"];
+    for one in list {
+        let known = KEYS.contains(&one.key.as_str()) || spec.also.contains(&one.key);
+        if let Some(AnyValue { value: Some(Any::StringValue(url)) }) = &mut one.value
+            && known
+        {
+            *url = redacted(spec, url, one.key == "url.query");
+        }
+    }
+}
+
+fn redacted(spec: &RedactUrls, url: &str, is_query: bool) -> String {
+    let query = |query: &str| match spec.query.unwrap_or_default() {
+        QueryRedaction::Keep => query.to_owned(),
+        _ if query.is_empty() => String::new(),
+        QueryRedaction::Redact => "REDACTED".to_owned(),
+        QueryRedaction::Values => {
+            let (query, fragment) = query.split_once('#').map_or((query, None), |(a, b)| (a, Some(b)));
+            let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+                Some((name, "")) => format!("{name}="),
+                Some((name, _)) => format!("{name}=REDACTED"),
+                None if pair.is_empty() => String::new(),
+                None => "REDACTED".to_owned(),
+            });
+            let pairs = pairs.collect::<Vec<_>>().join("&");
+            match fragment {
+                None => pairs,
+                Some("") => pairs + "#",
+                Some(_) => pairs + "#REDACTED",
+            }
+        }
+    };
+    if is_query {
+        return query(url);
+    }
+    let mut url = url.to_owned();
+    let authority = Regex::new(r"(?s)^([^/?#]*//)([^/?#]*)@").unwrap();
+    if spec.credentials.unwrap_or(true)
+        && let Some(found) = authority.captures(&url)
+    {
+        let user = if found[2].contains(':') { "REDACTED:REDACTED" } else { "REDACTED" };
+        url = format!("{}{user}@{}", &found[1], &url[found[0].len()..]);
+    }
+    if spec.query == Some(QueryRedaction::Keep) {
+        return url;
+    }
+    match url.find(['?', '#']) {
+        None => url,
+        Some(at) if url[at..].starts_with('?') => format!("{}?{}", &url[..at], query(&url[at + 1..])),
+        Some(at) if at + 1 == url.len() => url,
+        Some(at) => format!("{}#REDACTED", &url[..at]),
+    }
+}
+
+fn holds(condition: &Condition, span: &Span, resource: &[KeyValue]) -> bool {
+    let matches = |list: &[KeyValue], key: &String, expected: &AttributeMatch| {
+        let found = list.iter().rev().find(|one| one.key == *key);
+        let shown = found.and_then(|one| shown(one.value.as_ref()));
+        match expected {
+            AttributeMatch::Present(present) => *present == found.is_some(),
+            AttributeMatch::Exact(text) => shown.as_ref() == Some(text),
+            AttributeMatch::Prefix(prefix) => shown.is_some_and(|shown| shown.starts_with(prefix)),
+            AttributeMatch::Regex(regex) => {
+                shown.is_some_and(|shown| Regex::new(regex).unwrap().is_match(&shown))
+            }
+        }
+    };
+    let nanoseconds = span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano);
+    let nanos = |duration: ursa_model::duration::Duration| duration.get().as_nanos();
+    let code = span.status.as_ref().map_or(0, |status: &Status| status.code);
+    condition.metric_name.is_none()
+        && condition.severity_below.is_none()
+        && condition.span_name.as_ref().is_none_or(|name| match name {
+            TextMatch::Exact(text) => span.name == *text,
+            TextMatch::Prefix(text) => span.name.starts_with(text),
+            TextMatch::Regex(text) => Regex::new(text).unwrap().is_match(&span.name),
+        })
+        && condition.kind.is_none_or(|kind| kind.number() == span.kind)
+        && condition.status.is_none_or(|status| status.number() == code)
+        && condition.shorter_than.is_none_or(|limit| u128::from(nanoseconds) < nanos(limit))
+        && condition.at_least.is_none_or(|limit| u128::from(nanoseconds) >= nanos(limit))
+        && condition.attributes.iter().all(|(key, value)| matches(&span.attributes, key, value))
+        && condition.resource_attributes.iter().all(|(key, value)| matches(resource, key, value))
+}
