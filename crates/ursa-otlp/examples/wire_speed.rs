@@ -110,7 +110,10 @@ fn main() {
         let rules = rules.unwrap();
         time(name, || rules.apply(Signal::Traces, black_box(&request)));
         time(&format!("check and {name}"), || {
-            (wire::check(Signal::Traces, black_box(&request)), rules.apply(Signal::Traces, &request))
+            (
+                wire::check(Signal::Traces, black_box(&request)),
+                rules.apply(Signal::Traces, &request),
+            )
         });
     }
 }

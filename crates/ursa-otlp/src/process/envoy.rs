@@ -15,9 +15,8 @@ pub(super) const SCHEMA_URL: &[u8] = b"https://opentelemetry.io/schemas/1.37.0";
 /// `STATUS_CODE_ERROR`.
 const ERROR: i32 = 2;
 /// Methods of RFC 9110 and RFC 5789; others are `_OTHER`.
-const METHODS: [&[u8]; 9] = [
-    b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"CONNECT", b"TRACE",
-];
+const METHODS: [&[u8]; 9] =
+    [b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"CONNECT", b"TRACE"];
 
 /// What a span says besides its attributes.
 #[derive(Debug)]
@@ -199,7 +198,12 @@ impl Given {
     }
 
     /// Adds an attribute, unless it is there.
-    fn add<'a>(&mut self, list: &mut Vec<(&'a [u8], Value<'a>)>, name: &'static Name, value: Value<'a>) {
+    fn add<'a>(
+        &mut self,
+        list: &mut Vec<(&'a [u8], Value<'a>)>,
+        name: &'static Name,
+        value: Value<'a>,
+    ) {
         if self.take(name) {
             list.push((name.0, value));
         }

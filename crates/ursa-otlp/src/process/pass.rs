@@ -394,18 +394,22 @@ impl<'a> Pass<'a> {
         }
         self.items = self.items.saturating_add(1);
         let (name, status) = before;
-        let named = if name == facts.name { None } else { Some(named) };
+        let rename = name != facts.name;
+        let place_of_name = named.filter(|_| rename);
         let status = (status != facts.status).then_some(facts.status);
-        if self.list.changed || named.is_some() || status.is_some() || !self.edits.is_empty() {
-            self.write(place, shape, named, &facts.name, status)?;
+        if let Some((start, stop)) = place_of_name {
+            self.edits.push(Edit::Name { start, stop });
+        }
+        if self.list.changed || rename || status.is_some() || !self.edits.is_empty() {
+            let new_name = rename && named.is_none();
+            self.write(place, shape, &facts.name, new_name, status)?;
         }
         Ok(fate)
     }
 
     fn keeps(&self, filter: &Filter, first: usize, item: &Item<'_>) -> bool {
-        let meets = |index: usize| {
-            self.meets.get(first.saturating_add(index)).copied().unwrap_or_default()
-        };
+        let meets =
+            |index: usize| self.meets.get(first.saturating_add(index)).copied().unwrap_or_default();
         filter.keeps(item, &meets, &|key| seen(&self.list, key))
     }
 
@@ -420,19 +424,16 @@ impl<'a> Pass<'a> {
         self.editor.discard(place.stop);
     }
 
-    /// Writes what changed in an item. `named`: its name did, and where it stands, if it does.
+    /// Writes what changed in an item. `new_name`: it had no name.
     fn write(
         &mut self,
         place: Place<'a>,
         shape: &Shape,
-        named: Option<Option<(usize, usize)>>,
         name: &[u8],
+        new_name: bool,
         status: Option<i32>,
     ) -> Result<(), WireError> {
         self.editor.enter(place.number, place.start, place.body_start());
-        if let Some(Some((start, stop))) = named {
-            self.edits.push(Edit::Name { start, stop });
-        }
         let mut added = self.list.all.len();
         if self.list.changed {
             for (index, attribute) in self.list.all.iter().enumerate() {
@@ -473,7 +474,7 @@ impl<'a> Pass<'a> {
         for index in added..self.list.all.len() {
             self.list.write(index, shape.attributes, self.editor.replace(end, end));
         }
-        if named == Some(None) {
+        if new_name {
             put_bytes(self.editor.replace(end, end), NAME, name);
         }
         if let Some(status) = status {

@@ -3,8 +3,8 @@
 //! It is paid for every item, so what is common is short: tags and lengths of one byte, attributes
 //! whose value is a scalar, and texts in ASCII, which are recognised for many attributes at once.
 
-use super::schema::{self, Kind, Message};
 use super::fields::{self, Walk};
+use super::schema::{self, Kind, Message};
 use super::{MAX_DEPTH, WireError};
 use crate::Signal;
 

@@ -94,12 +94,6 @@ impl<'a> Walk<'a> {
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
-
-    /// The body, if the field is of wire type 2.
-    #[inline]
-    pub(crate) fn bytes(&self) -> Option<&'a [u8]> {
-        (self.wire == 2).then_some(self.body)
-    }
 }
 
 #[cold]

@@ -202,7 +202,8 @@ pub(super) fn apply(span: &mut Span) -> bool {
     }
     out.extend(added);
     span.attributes = out;
-    let failed = list.iter().any(|one| one.key == "error" && string(one).as_deref() == Some("true"));
+    let failed =
+        list.iter().any(|one| one.key == "error" && string(one).as_deref() == Some("true"));
     if failed && span.status.as_ref().is_none_or(|status| status.code == 0) {
         span.status.get_or_insert_default().code = 2;
     }

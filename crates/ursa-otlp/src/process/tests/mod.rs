@@ -1,5 +1,12 @@
 //! Processors on the wire against the same on decoded messages.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::string_slice,
+    clippy::unnecessary_wraps,
+    reason = "a test fails by panicking, and wants few words"
+)]
+
 mod cases;
 mod conventions;
 mod reference;
@@ -26,17 +33,63 @@ use crate::wire::fields::{put_bytes, put_varint};
 /// Few keys and values, so that they meet one another and the rules.
 fn attribute() -> impl Strategy<Value = KeyValue> {
     let key = prop::sample::select(vec![
-        "a", "ab", "b", "component", "component", "error", "url.full", "url.query", "http.url",
-        "http.url", "http.method", "http.request.method", "http.status_code", "grpc.path",
-        "grpc.status_code", "peer.address", "http.protocol", "user_agent", "response_flags",
-        "envoy.response_flags", "upstream_cluster", "request_size", "http.route", "zone",
+        "a",
+        "ab",
+        "b",
+        "component",
+        "component",
+        "error",
+        "url.full",
+        "url.query",
+        "http.url",
+        "http.url",
+        "http.method",
+        "http.request.method",
+        "http.status_code",
+        "grpc.path",
+        "grpc.status_code",
+        "peer.address",
+        "http.protocol",
+        "user_agent",
+        "response_flags",
+        "envoy.response_flags",
+        "upstream_cluster",
+        "request_size",
+        "http.route",
+        "zone",
         "server.address",
     ]);
     let text = prop::sample::select(vec![
-        "", "x", "proxy", "proxy", "proxy", "true", "-", "0", "200", "503", "GET", "get",
-        "HTTP/1.1", "/s.V/M", "/s/", "1.2.3.4:80", "[::1]:443", "::1", "UF", "+5",
-        "http://u:p@h:8080/p?a=1&b#f", "https://h/p", "://h", "http://h?q", "/p?x=&y=2&#", "/p#f",
-        "//u@h/x@y?", "REDACTED", "h:99999", "a=b#c",
+        "",
+        "x",
+        "proxy",
+        "proxy",
+        "proxy",
+        "true",
+        "-",
+        "0",
+        "200",
+        "503",
+        "GET",
+        "get",
+        "HTTP/1.1",
+        "/s.V/M",
+        "/s/",
+        "1.2.3.4:80",
+        "[::1]:443",
+        "::1",
+        "UF",
+        "+5",
+        "http://u:p@h:8080/p?a=1&b#f",
+        "https://h/p",
+        "://h",
+        "http://h?q",
+        "/p?x=&y=2&#",
+        "/p#f",
+        "//u@h/x@y?",
+        "REDACTED",
+        "h:99999",
+        "a=b#c",
     ]);
     let value = prop_oneof![
         12 => text.prop_map(|text| Some(Any::StringValue(text.to_owned()))),
@@ -46,9 +99,8 @@ fn attribute() -> impl Strategy<Value = KeyValue> {
         1 => vec(any::<u8>(), 0..200).prop_map(|value| Some(Any::BytesValue(value))),
         1 => Just(None),
     ];
-    (key, prop::option::weighted(0.95, value)).prop_map(|(key, value)| {
-        reference::pair(key, value.map(|value| AnyValue { value }))
-    })
+    (key, prop::option::weighted(0.95, value))
+        .prop_map(|(key, value)| reference::pair(key, value.map(|value| AnyValue { value })))
 }
 
 fn span() -> impl Strategy<Value = Span> {
@@ -73,11 +125,8 @@ fn request() -> impl Strategy<Value = ExportTraceServiceRequest> {
     let scope = prop::option::of(vec(attribute(), 0..3)).prop_map(|attributes| {
         attributes.map(|attributes| InstrumentationScope { attributes, ..Default::default() })
     });
-    let scopes = (scope, vec(span(), 0..4), "|s").prop_map(|(scope, spans, schema_url)| ScopeSpans {
-        scope,
-        spans,
-        schema_url,
-    });
+    let scopes = (scope, vec(span(), 0..4), "|s")
+        .prop_map(|(scope, spans, schema_url)| ScopeSpans { scope, spans, schema_url });
     let resource = prop::option::of(vec(attribute(), 0..4))
         .prop_map(|list| list.map(|attributes| Resource { attributes, ..Resource::default() }));
     let spans = (resource, vec(scopes, 0..3)).prop_map(|(resource, scope_spans)| ResourceSpans {
@@ -152,7 +201,7 @@ fn odd(message: &[u8], depth: usize, choice: &mut dyn FnMut() -> u8) -> Vec<u8> 
                 put_varint(&mut out, u64::from(field.number) << 3 | 2);
                 let mut length = Vec::new();
                 put_varint(&mut length, body.len() as u64);
-                if choice() % 4 == 0 {
+                if choice().is_multiple_of(4) {
                     *length.last_mut().unwrap() |= 0x80;
                     length.push(0);
                 }
@@ -161,7 +210,7 @@ fn odd(message: &[u8], depth: usize, choice: &mut dyn FnMut() -> u8) -> Vec<u8> 
             }
             _ => out.extend_from_slice(field.raw),
         }
-        if choice() % 8 == 0 {
+        if choice().is_multiple_of(8) {
             put_bytes(&mut out, 900, b"unknown");
         }
     }
@@ -169,7 +218,7 @@ fn odd(message: &[u8], depth: usize, choice: &mut dyn FnMut() -> u8) -> Vec<u8> 
 }
 
 fn is_message(depth: usize, number: u32) -> bool {
-    matches!((depth, number), (0, 1) | (1, 1 | 2) | (2, 1 | 2) | (3, 9 | 11 | 13))
+    matches!((depth, number), (0, 1) | (1 | 2, 1 | 2) | (3, 9 | 11 | 13))
 }
 
 proptest! {

@@ -184,7 +184,8 @@ fn redacted(spec: &RedactUrls, url: &str, is_query: bool) -> String {
         _ if query.is_empty() => String::new(),
         QueryRedaction::Redact => "REDACTED".to_owned(),
         QueryRedaction::Values => {
-            let (query, fragment) = query.split_once('#').map_or((query, None), |(a, b)| (a, Some(b)));
+            let (query, fragment) =
+                query.split_once('#').map_or((query, None), |(a, b)| (a, Some(b)));
             let pairs = query.split('&').map(|pair| match pair.split_once('=') {
                 Some((name, "")) => format!("{name}="),
                 Some((name, _)) => format!("{name}=REDACTED"),
@@ -215,7 +216,9 @@ fn redacted(spec: &RedactUrls, url: &str, is_query: bool) -> String {
     }
     match url.find(['?', '#']) {
         None => url,
-        Some(at) if url[at..].starts_with('?') => format!("{}?{}", &url[..at], query(&url[at + 1..])),
+        Some(at) if url[at..].starts_with('?') => {
+            format!("{}?{}", &url[..at], query(&url[at + 1..]))
+        }
         Some(at) if at + 1 == url.len() => url,
         Some(at) => format!("{}#REDACTED", &url[..at]),
     }
