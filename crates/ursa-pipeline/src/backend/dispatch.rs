@@ -30,8 +30,9 @@ use crate::status::BackendState;
 const BATCH_BYTES: u64 = 1 << 20;
 /// No batch of several requests is larger; receivers commonly admit 4 MiB.
 const MAX_BATCH_BYTES: u64 = 2 << 20;
-/// However little a backend takes, batches are not made smaller; single requests may be.
-const MIN_BATCH_BYTES: u64 = 4 << 10;
+/// How long batches stay as small as a backend wanted them. Thereafter it is asked again, since its
+/// settings, or those of a proxy before it, may be others by then.
+const SMALLER_FOR: Duration = Duration::from_mins(10);
 /// How long a request waits for others to go with.
 const BATCH_AGE: Duration = Duration::from_millis(200);
 /// Batches in flight.
@@ -58,8 +59,10 @@ pub(super) struct Dispatch {
     breaker: Breaker,
     /// There may be two lanes.
     split: bool,
-    /// Batches are no larger, as the backend says.
+    /// Batches of several requests are no larger, as the backend says.
     max_bytes: u64,
+    /// Until then.
+    smaller_until: Instant,
 }
 
 impl Dispatch {
@@ -77,6 +80,7 @@ impl Dispatch {
             breaker: Breaker::default(),
             split: false,
             max_bytes: MAX_BATCH_BYTES,
+            smaller_until: Instant::now(),
             backend,
         }
     }
@@ -109,7 +113,11 @@ impl Dispatch {
 
     /// Sends what may be sent.
     fn launch(&mut self) {
-        self.gate.tick(Instant::now());
+        let now = Instant::now();
+        self.gate.tick(now);
+        if self.smaller_until <= now {
+            self.max_bytes = MAX_BATCH_BYTES;
+        }
         while matches!(self.gate, Gate::Open | Gate::Ajar) {
             let Some(mut parcel) = self.next() else { return };
             if self.gate == Gate::Ajar {
@@ -223,8 +231,12 @@ impl Dispatch {
                 }
             }
             Report::TooLarge => {
-                self.max_bytes = (parcel.batch.bytes / 2).clamp(MIN_BATCH_BYTES, self.max_bytes);
-                debug!(backend = %self.backend.name, signal = %self.backend.signal, bytes = self.max_bytes, "the backend takes smaller batches only");
+                if current {
+                    // Down to batches of a single request, of which each has at least one.
+                    self.max_bytes = self.max_bytes.min(parcel.batch.bytes / 2);
+                    self.smaller_until = Instant::now() + SMALLER_FOR;
+                    debug!(backend = %self.backend.name, signal = %self.backend.signal, bytes = self.max_bytes, "the backend takes smaller batches only");
+                }
                 self.backend.account.queue().release(parcel.batch);
                 self.answered(current);
             }

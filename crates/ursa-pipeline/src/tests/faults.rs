@@ -187,6 +187,9 @@ async fn batches_become_as_small_as_the_backend_takes_them() {
         (1, 20, 10_000, 35_000, 0),
         (3, 7, 10_000, 10_500, 0),
         (2, 2, 10_000, 9000, 4),
+        // Far less than any batch is commonly.
+        (50, 1, 20, 60, 0),
+        (50, 1, 20, 10, 50),
     ] {
         let what = format!("{requests} {count} {bytes} {limit}");
         let rig = Rig::new();
@@ -200,7 +203,31 @@ async fn batches_become_as_small_as_the_backend_takes_them() {
         assert_eq!(status.dropped_items["rejected"], lost, "{what}");
         assert_eq!(status.sent_items, (requests * count) as u64 - lost, "{what}");
         assert_eq!(rig.server.taken("b").len() as u64, status.sent_items, "{what}");
+        // Nothing is tried over and over: besides one attempt a request, halving costs a few.
+        let attempts = rig.server.received("b").len();
+        assert!(attempts < 2 * requests * count + 20, "{what}: {attempts}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_grow_again_after_a_while() {
+    let rig = Rig::new();
+    rig.server.is_like("b", Duration::ZERO, 10_500);
+    rig.configure(&[("b", http("b"))]).await;
+    let push = async || {
+        let before = rig.server.received("b").len();
+        for _ in 0..10 {
+            rig.push_spans(1, 10_000).await.unwrap();
+        }
+        rig.settle().await;
+        rig.server.received("b").len() - before
+    };
+    assert!(push().await > 10);
+    rig.server.is_like("b", Duration::ZERO, usize::MAX);
+    assert_eq!(push().await, 10);
+    sleep(10 * MINUTE).await;
+    assert_eq!(push().await, 1);
+    rig.balance().await;
 }
 
 #[tokio::test(start_paused = true)]
