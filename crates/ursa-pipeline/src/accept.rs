@@ -102,7 +102,9 @@ impl Request {
         backends: &[Arc<Backend>],
     ) -> Result<Vec<Option<Stored>>, Refusal> {
         if self.items == 0 {
-            backends.iter().for_each(|backend| self.count_filtered(source, backend));
+            for backend in backends {
+                self.count_filtered(source, backend);
+            }
             return Ok(vec![None; backends.len()]);
         }
         let push = |backend: &Arc<Backend>| {
@@ -166,6 +168,6 @@ fn refusal(backends: &[Arc<Backend>], pushed: &[Result<u64, PushError>]) -> Refu
     Refusal::Full { retry_after: RETRY_AFTER }
 }
 
-fn invalid(reason: impl ToString) -> Refusal {
-    Refusal::Invalid { reason: reason.to_string() }
+fn invalid(reason: impl Into<Box<dyn std::error::Error>>) -> Refusal {
+    Refusal::Invalid { reason: reason.into().to_string() }
 }

@@ -1,15 +1,17 @@
 //! Telemetry: receivers, processors, queue, exporters, on OTLP's wire form.
 //!
 //! ```text
-//! receive ──► Sink: Pipeline ──► attributes ──► Queue ──► Exporter   (one pair per signal and backend)
+//! receive ──► Sink: Pipeline ──► processors ──► Queue ──► Exporter   (one pair per signal and backend)
+//!                     │                          ledger      breaker
+//!                     └── audit
 //! ```
 //!
 //! Telemetry stays bytes: a request is checked by a walk over its fields ([`ursa_otlp::wire`]), edited by
 //! copying what stays, and sent on concatenated with others. A receiver acknowledges a request
 //! after its [`Sink`] stored it, so what was acknowledged is either sent or counted as dropped.
 //!
-//! Conservation: per signal, accepted = enqueued, for each backend; per backend, enqueued = sent +
-//! dropped + queued, at every quiet moment ([`ursa_metrics::pipeline`]).
+//! For every backend and signal, and of each receiver, `received = delivered + waiting + in flight +
+//! dropped + filtered + merged` at every moment ([`Ledger`]; as metrics, [`ursa_metrics::pipeline`]).
 //!
 //! Not here: meshes and policies (a [`ursa_model::pipeline::PipelineConfig`] says what to do), and
 //! where telemetry comes from.

@@ -77,7 +77,8 @@ async fn send_without_end(storage: &Path, backend: &str, first: u64) {
                 let number = first + round * SENDERS + sender;
                 let received = Received::otlp(Signal::Traces, request(number).into(), 1, &source);
                 if sink.accept(received).await.is_ok() {
-                    writeln!(std::io::stdout(), "{ACKNOWLEDGED}{number}").unwrap();
+                    let line = format!("{ACKNOWLEDGED}{number}\n");
+                    std::io::stdout().write_all(line.as_bytes()).unwrap();
                 }
             }
         });

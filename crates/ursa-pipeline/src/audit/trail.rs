@@ -36,6 +36,8 @@ const NOWHERE: u32 = u32::MAX;
 const FULL: u32 = u32::MAX - 1;
 /// The backend's queue could not be written.
 const UNWRITTEN: u32 = u32::MAX - 2;
+/// Milliseconds are remembered modulo this: 49 days.
+const WRAP: u128 = 1 << 32;
 /// Numbers in a queue are remembered modulo this.
 const NUMBERS: u64 = UNWRITTEN as u64;
 /// Within [`SPANS`] requests of a backend, numbers do not come round.
@@ -73,6 +75,8 @@ struct State {
     requests: VecDeque<Request>,
     /// Number of the first of `requests`.
     first_request: u32,
+    /// After the last of them.
+    next_request: u32,
     rules: Vec<Arc<str>>,
     backends: Vec<Backend>,
 }
@@ -130,9 +134,10 @@ impl Trail {
     ) {
         let at = self.now();
         let mut state = self.state();
-        let request = state.first_request.wrapping_add(state.requests.len() as u32);
+        let request = state.next_request;
         let span = |id: SpanId, rule| Span { trace: id.trace, span: id.span, request, rule };
         state.requests.push_back(Request { at, source });
+        state.next_request = request.wrapping_add(1);
         let mut known = false;
         for id in kept {
             state.push(span(id, KEPT));
@@ -148,11 +153,12 @@ impl Trail {
         if !known {
             // It had no span that could be asked for.
             state.requests.pop_back();
+            state.next_request = request;
             return;
         }
         for (name, stored) in stored {
             let place = match stored {
-                Stored::At(number) => (number % NUMBERS) as u32,
+                Stored::At(number) => u32::try_from(number % NUMBERS).unwrap_or(NOWHERE),
                 Stored::Lost(Loss::QueueFull) => FULL,
                 Stored::Lost(_) => UNWRITTEN,
             };
@@ -202,7 +208,7 @@ impl Trail {
     }
 
     fn now(&self) -> u32 {
-        self.start.elapsed().as_millis() as u32
+        u32::try_from(self.start.elapsed().as_millis() % WRAP).unwrap_or_default()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -226,7 +232,7 @@ impl State {
             }
             self.rules.len() - 1
         });
-        at as u16
+        u16::try_from(at).unwrap_or(KEPT - 1)
     }
 
     fn backend(&mut self, name: &Arc<str>) -> &mut Backend {
@@ -421,13 +427,13 @@ mod tests {
             ("one".into(), "two".into(), "filter/health".into());
         for number in 0..3 {
             let stored = [(&one, Stored::At(number)), (&two, Stored::Lost(Loss::QueueFull))];
-            let trace = number as u8 + 1;
+            let trace = u8::try_from(number).unwrap() + 1;
             let out = [id(trace, 9)];
             let filtered = [(&rule, &out[..])];
             trail.record(0, [id(trace, 1)].into_iter(), filtered.into_iter(), stored.into_iter());
         }
-        trail.settled(&one, [0..1].into_iter(), Ending::Delivered);
-        trail.settled(&one, [1..2].into_iter(), Ending::Partly(1));
+        trail.settled(&one, std::iter::once(0..1), Ending::Delivered);
+        trail.settled(&one, std::iter::once(1..2), Ending::Partly(1));
         let ends =
             [(Delivered, None), (PartlyRejected, Some("rejected".to_owned())), (Waiting, None)];
         for (trace, (end, why)) in (1..=3).zip(ends) {
@@ -454,7 +460,7 @@ mod tests {
             let stored = (number % 3 > 0).then_some((&name, Stored::At(number + NUMBERS - 500)));
             trail.record(0, kept, [].into_iter(), stored.into_iter());
             if number == SPANS as u64 {
-                trail.settled(&name, [NUMBERS..NUMBERS + 700].into_iter(), Ending::Delivered);
+                trail.settled(&name, std::iter::once(NUMBERS..NUMBERS + 700), Ending::Delivered);
             }
         }
         let audit = trail.audit([1; 16], &Sources::default());
@@ -480,7 +486,8 @@ mod tests {
         let stored = [(&name, Stored::At(0))].into_iter();
         trail.record(0, [id(1, 1)].into_iter(), [].into_iter(), stored);
         for number in 0..=OUTCOMES as u64 {
-            trail.settled(&name, [number * 2..number * 2 + 1].into_iter(), Ending::Delivered);
+            let numbers = std::iter::once(number * 2..number * 2 + 1);
+            trail.settled(&name, numbers, Ending::Delivered);
         }
         assert_eq!(verdicts(&trail, 1)[0][3].1, AuditVerdict::Forgotten);
     }

@@ -244,7 +244,7 @@ impl Dispatch {
                 parcel.attempts = 0;
                 self.hold(parcel);
             }
-            Report::Failed(failure) => self.failed(parcel, failure),
+            Report::Failed(failure) => self.failed(parcel, &failure),
             Report::Blocked(reason) => {
                 self.hold(parcel);
                 self.gate.shut(Instant::now() + BLOCKED_FOR);
@@ -268,7 +268,7 @@ impl Dispatch {
         self.gate.shut(Instant::now() + UNREADABLE_FOR);
     }
 
-    fn failed(&mut self, mut parcel: Parcel, failure: Failure) {
+    fn failed(&mut self, mut parcel: Parcel, failure: &Failure) {
         let now = Instant::now();
         let error = failure.to_string();
         let policy = parcel.outlet.exporter.breaker();
@@ -382,8 +382,9 @@ impl Dispatch {
     fn troubled(&self, state: BackendState, reason: String) {
         let Backend { name, signal, meters, health, .. } = &*self.backend;
         meters.up(false);
-        if health.is(state, Some(reason.clone())) != state {
-            warn!(backend = %name, %signal, error = %reason, "nothing gets through to the backend; telemetry waits");
+        let error = reason.clone();
+        if health.is(state, Some(reason)) != state {
+            warn!(backend = %name, %signal, %error, "nothing gets through to the backend; telemetry waits");
         }
     }
 

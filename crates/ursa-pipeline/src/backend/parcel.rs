@@ -106,7 +106,7 @@ impl Parcel {
             }) if form == Form::Otlp => {
                 let mut rest = Rest::default();
                 let whole = payload.requests.into_iter().next().unwrap_or_default();
-                rest.halve(signal, whole, items, message);
+                rest.halve(signal, &whole, items, message);
                 self.rest = Some(rest);
                 self.send_rest(signal).await
             }
@@ -162,7 +162,7 @@ impl Parcel {
                 Outcome::Failed(Failure { again: Again::Never, reason, message, .. }) => {
                     rest.pieces.pop_front();
                     if reason == Reason::TooLarge {
-                        rest.halve(signal, piece, items, message);
+                        rest.halve(signal, &piece, items, message);
                     } else {
                         rest.rejected += items;
                         rest.message = message;
@@ -181,8 +181,8 @@ impl Parcel {
 
 impl Rest {
     /// Puts the halves of a request that was too large first. What cannot be cut is rejected.
-    fn halve(&mut self, signal: Signal, request: Bytes, items: usize, message: String) {
-        let pieces = wire::split(signal, &request, request.len() / 2).unwrap_or_default();
+    fn halve(&mut self, signal: Signal, request: &Bytes, items: usize, message: String) {
+        let pieces = wire::split(signal, request, request.len() / 2).unwrap_or_default();
         if pieces.len() < 2 {
             self.rejected += items;
             self.message = message;

@@ -10,7 +10,9 @@ pub(crate) fn divide(part: u64, shares: &[u64]) -> Vec<u64> {
         return vec![0; shares.len()];
     }
     let exact = |share: u64| u128::from(part) * u128::from(share);
-    let floor = |share: u64| (exact(share) / u128::from(whole)) as u64;
+    let floor = |share: u64| {
+        u64::try_from(exact(share) / u128::from(whole)).expect("no more than the share")
+    };
     let mut divided: Vec<u64> = shares.iter().map(|share| floor(*share)).collect();
     let mut left = part - divided.iter().sum::<u64>();
     let mut order: Vec<usize> = (0..shares.len()).collect();

@@ -30,7 +30,7 @@ async fn what_was_acknowledged_is_delivered_after_a_restart() {
         let sink = rig.pipeline.sink();
         if gently {
             let start = Instant::now();
-            assert_eq!(rig.pipeline.shutdown(Duration::from_secs(60)).await, 0, "it is not lost");
+            assert_eq!(rig.pipeline.shutdown(Duration::from_mins(1)).await, 0, "it is not lost");
             assert!(start.elapsed() < Duration::from_secs(5), "nor waited for");
         } else {
             drop(rig.pipeline);
