@@ -146,7 +146,7 @@ fn double(number: f64, out: &mut Vec<u8>) {
     }
 }
 
-fn show(number: impl ToString, out: &mut Vec<u8>) {
+fn show(number: impl std::fmt::Display + Copy, out: &mut Vec<u8>) {
     out.extend_from_slice(number.to_string().as_bytes());
 }
 

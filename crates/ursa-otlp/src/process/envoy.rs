@@ -219,8 +219,8 @@ impl Given {
     }
 
     /// Renames it and makes it a number; what is no number stays as it is.
-    fn number(&mut self, attribute: &mut Attribute<'_>, name: &'static Name) {
-        match attribute.value.text() {
+    fn number(&mut self, attribute: &mut Attribute<'_>, name: &'static Name, made: &[Vec<u8>]) {
+        match attribute.value.text(made) {
             None => {
                 self.rename(attribute, name);
             }
@@ -243,7 +243,7 @@ impl Conventions {
     /// Renames what a span of Envoy's says. Gives whether it was one.
     pub(super) fn apply<'a>(&self, list: &mut List<'a>, facts: &mut Facts<'a>) -> bool {
         let is_proxy = |attribute: &Attribute<'_>| {
-            attribute.key == b"component" && attribute.value.text() == Some(b"proxy")
+            attribute.key == b"component" && list.text(attribute) == Some(b"proxy")
         };
         if !list.present().any(is_proxy) {
             return false;
@@ -277,7 +277,7 @@ impl Conventions {
                 given.bits |= bit;
             }
         }
-        let mut added: Vec<(&'a [u8], Value<'a>)> = Vec::with_capacity(8);
+        let mut added = std::mem::take(&mut list.pending);
         for (attribute, tag) in list.all.iter_mut().zip(tags) {
             let Some(tag) = tag else { continue };
             match tag {
@@ -288,7 +288,7 @@ impl Conventions {
                 Tag::Own(name) => {
                     given.rename(attribute, name);
                 }
-                Tag::Number(name) => given.number(attribute, name),
+                Tag::Number(name) => given.number(attribute, name, &list.made),
                 Tag::Method => {
                     if !METHODS.contains(&method) && !method.is_empty() {
                         if given.rename(attribute, &METHOD_ORIGINAL) {
@@ -298,12 +298,12 @@ impl Conventions {
                         given.rename(attribute, &METHOD);
                     }
                 }
-                Tag::Status => match attribute.value.text() {
+                Tag::Status => match attribute.value.text(&list.made) {
                     // There was no response.
                     Some(b"0") => attribute.remove(),
-                    _ => given.number(attribute, &STATUS_CODE),
+                    _ => given.number(attribute, &STATUS_CODE, &list.made),
                 },
-                Tag::UserAgent => match attribute.value.text() {
+                Tag::UserAgent => match attribute.value.text(&list.made) {
                     Some(b"-") => attribute.remove(),
                     _ => {
                         given.rename(attribute, &USER_AGENT);
@@ -328,7 +328,7 @@ impl Conventions {
                     }
                 }
                 Tag::GrpcStatus => {
-                    given.number(attribute, &GRPC_STATUS);
+                    given.number(attribute, &GRPC_STATUS, &list.made);
                     given.add(&mut added, &RPC_SYSTEM, Value::Text(b"grpc"));
                 }
                 Tag::GrpcPath => match service_and_method(attribute.value.lasting_text()) {
@@ -345,7 +345,7 @@ impl Conventions {
                 },
                 Tag::Url => self::url(attribute, facts.kind, &mut given, &mut added),
                 Tag::Error => {
-                    if attribute.value.text() == Some(b"true")
+                    if attribute.value.text(&list.made) == Some(b"true")
                         && given.rename(attribute, &ERROR_TYPE)
                     {
                         attribute.put(Value::Text(error_type(grpc_status, status, flags)));
@@ -353,9 +353,10 @@ impl Conventions {
                 }
             }
         }
-        for (key, value) in added {
+        for (key, value) in added.drain(..) {
             list.add(key, value);
         }
+        list.pending = added;
         list.changed = true;
         if failed && facts.status == 0 {
             facts.status = ERROR;

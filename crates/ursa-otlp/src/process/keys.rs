@@ -68,14 +68,15 @@ impl Keys {
             match self.fate(attribute.key) {
                 Fate::Keep => continue,
                 Fate::Remove => attribute.remove(),
-                Fate::Redact if attribute.value.text() == Some(REDACTED) => continue,
+                Fate::Redact if attribute.value.text(&list.made) == Some(REDACTED) => continue,
                 Fate::Redact => attribute.put(Value::Text(REDACTED)),
                 Fate::Hash => {
-                    let hashed = match attribute.value.shown() {
+                    let hashed = match attribute.value.shown(&list.made) {
                         Some(text) => hash(&text),
-                        None => hash(&attribute.value.encoded()),
+                        None => hash(&attribute.value.encoded(&list.made)),
                     };
-                    attribute.put(Value::Made(hashed));
+                    attribute.put(Value::Made(list.made.len()));
+                    list.made.push(hashed);
                 }
             }
             changed = true;

@@ -16,11 +16,15 @@ pub(super) struct List<'a> {
     pub(super) all: Vec<Attribute<'a>>,
     /// Fields of `KeyValue` that are neither key nor value, by the attribute's number.
     extras: Vec<(usize, Vec<u8>)>,
+    /// Room for attributes that are to be added.
+    pub(super) pending: Vec<(&'a [u8], Value<'a>)>,
+    /// Texts that processors made.
+    pub(super) made: Vec<Vec<u8>>,
     pub(super) changed: bool,
 }
 
 /// One attribute.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Attribute<'a> {
     /// Where its field begins and ends in the request; both are `usize::MAX` for one that was added.
     pub(super) start: usize,
@@ -30,17 +34,18 @@ pub(super) struct Attribute<'a> {
     pub(super) state: State,
 }
 
-/// An attribute's value.
-#[derive(Debug, Clone)]
+/// An attribute's value. Small and without an end of its own, since there are many.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Value<'a> {
     /// The body of its `AnyValue`.
     Raw(&'a [u8]),
-    /// The same, put together from pieces.
-    Joined(Vec<u8>),
+    /// The same, put together from pieces: its number among what was made.
+    Joined(usize),
     /// There is none.
     Missing,
     Text(&'a [u8]),
-    Made(Vec<u8>),
+    /// Its number among what was made.
+    Made(usize),
     Int(i64),
 }
 
@@ -56,6 +61,7 @@ impl<'a> List<'a> {
     pub(super) fn clear(&mut self) {
         self.all.clear();
         self.extras.clear();
+        self.made.clear();
         self.changed = false;
     }
 
@@ -89,10 +95,10 @@ impl<'a> List<'a> {
                 (KEY, Wire::Bytes(text)) => key = text,
                 (VALUE, Wire::Bytes(any)) => {
                     value = match value {
-                        Value::Raw(first) => Value::Joined([first, any].concat()),
-                        Value::Joined(mut before) => {
-                            before.extend_from_slice(any);
-                            Value::Joined(before)
+                        Value::Raw(first) => self.make_joined([first, any].concat()),
+                        Value::Joined(before) => {
+                            let before = self.made.get(before).map(Vec::as_slice);
+                            self.make_joined([before.unwrap_or_default(), any].concat())
                         }
                         _ => Value::Raw(any),
                     };
@@ -104,6 +110,16 @@ impl<'a> List<'a> {
             self.extras.push((self.all.len(), extra));
         }
         Ok((key, value))
+    }
+
+    fn make_joined(&mut self, any: Vec<u8>) -> Value<'a> {
+        self.made.push(any);
+        Value::Joined(self.made.len().saturating_sub(1))
+    }
+
+    /// The text of an attribute, if it is one.
+    pub(super) fn text<'l>(&'l self, attribute: &'l Attribute<'a>) -> Option<&'l [u8]> {
+        attribute.value.text(&self.made)
     }
 
     /// Those that are there.
@@ -128,12 +144,12 @@ impl<'a> List<'a> {
         if attribute.state == State::Removed {
             return;
         }
-        if self.extras.is_empty() && attribute.write_short(number, out) {
+        if self.extras.is_empty() && attribute.write_short(number, &self.made, out) {
             return;
         }
         let extra = self.extras.iter().find(|(of, _)| *of == index);
         let extra = extra.map_or(&[][..], |(_, extra)| extra);
-        let inner = attribute.value.length();
+        let inner = attribute.value.length(&self.made);
         let value = match attribute.value {
             Value::Missing => 0,
             _ => head_length(VALUE, inner).saturating_add(inner),
@@ -144,7 +160,7 @@ impl<'a> List<'a> {
         put_bytes(out, KEY, key);
         if !matches!(attribute.value, Value::Missing) {
             put_head(out, VALUE, inner);
-            attribute.value.write(out);
+            attribute.value.write(&self.made, out);
         }
         out.extend_from_slice(extra);
     }
@@ -153,32 +169,43 @@ impl<'a> List<'a> {
 impl<'a> Attribute<'a> {
     /// Writes it as field `number`, if all its lengths take one byte.
     #[inline]
-    fn write_short(&self, number: u32, out: &mut Vec<u8>) -> bool {
-        let text = match &self.value {
-            Value::Raw(any) => return self.write_around(number, &[], any, out),
+    fn write_short(&self, number: u32, made: &[Vec<u8>], out: &mut Vec<u8>) -> bool {
+        let text = match self.value {
+            Value::Raw(any) => return self.write_around(number, [], any, out),
             Value::Text(text) => text,
-            Value::Made(text) => text.as_slice(),
+            Value::Made(text) => made.get(text).map(Vec::as_slice).unwrap_or_default(),
+            Value::Int(value @ 0..0x80) => {
+                return self.write_around(number, [0x18, value.to_le_bytes()[0]], &[], out);
+            }
             _ => return false,
         };
         let Some(length) = byte(text.len()) else { return false };
-        self.write_around(number, &[0x0a, length], text, out)
+        self.write_around(number, [0x0a, length], text, out)
     }
 
     /// Writes it with a value of two parts.
     #[inline]
-    fn write_around(&self, number: u32, lead: &[u8], text: &[u8], out: &mut Vec<u8>) -> bool {
-        let inner = lead.len().saturating_add(text.len());
+    fn write_around<const N: usize>(
+        &self,
+        number: u32,
+        lead: [u8; N],
+        text: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let inner = N.saturating_add(text.len());
         let whole = inner.saturating_add(self.key.len()).saturating_add(4);
         let (Some(whole), Some(key), Some(inner), tag @ 0..0x80) =
             (byte(whole), byte(self.key.len()), byte(inner), number << 3 | 2)
         else {
             return false;
         };
+        // So much at most, so that no piece has to ask for room.
+        out.reserve(2 * 0x80 + 8);
         out.extend_from_slice(&[tag.to_le_bytes()[0], whole, 0x0a, key]);
-        out.extend_from_slice(self.key);
+        put_short(out, self.key);
         out.extend_from_slice(&[0x12, inner]);
-        out.extend_from_slice(lead);
-        out.extend_from_slice(text);
+        out.extend_from_slice(&lead);
+        put_short(out, text);
         true
     }
 
@@ -206,12 +233,15 @@ impl<'a> Attribute<'a> {
 impl<'a> Value<'a> {
     /// The text, if it is one.
     #[inline]
-    pub(super) fn text(&self) -> Option<&[u8]> {
-        match self {
+    pub(super) fn text<'l>(&self, made: &'l [Vec<u8>]) -> Option<&'l [u8]>
+    where
+        'a: 'l,
+    {
+        match *self {
             Self::Raw(any) => text(any),
-            Self::Joined(any) => text(any),
+            Self::Joined(any) => text(made.get(any)?),
             Self::Text(text) => Some(text),
-            Self::Made(text) => Some(text),
+            Self::Made(text) => made.get(text).map(Vec::as_slice),
             Self::Missing | Self::Int(_) => None,
         }
     }
@@ -227,52 +257,75 @@ impl<'a> Value<'a> {
     }
 
     /// A scalar as text.
-    pub(super) fn shown(&self) -> Option<Cow<'_, [u8]>> {
-        match self {
+    pub(super) fn shown<'l>(&self, made: &'l [Vec<u8>]) -> Option<Cow<'l, [u8]>>
+    where
+        'a: 'l,
+    {
+        match *self {
             Self::Raw(any) => shown(any),
-            Self::Joined(any) => shown(any),
+            Self::Joined(any) => shown(made.get(any)?),
             Self::Text(text) => Some(Cow::Borrowed(text)),
-            Self::Made(text) => Some(Cow::Borrowed(text)),
+            Self::Made(text) => made.get(text).map(|text| Cow::Borrowed(text.as_slice())),
             Self::Int(number) => Some(Cow::Owned(number.to_string().into_bytes())),
             Self::Missing => None,
         }
     }
 
     /// The body of its `AnyValue`.
-    pub(super) fn encoded(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.length());
-        self.write(&mut out);
+    pub(super) fn encoded(&self, made: &[Vec<u8>]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.length(made));
+        self.write(made, &mut out);
         out
     }
 
-    #[inline]
-    fn length(&self) -> usize {
+    fn length(&self, made: &[Vec<u8>]) -> usize {
         let of_text = |text: &[u8]| head_length(1, text.len()).saturating_add(text.len());
-        match self {
+        match *self {
             Self::Raw(any) => any.len(),
-            Self::Joined(any) => any.len(),
+            Self::Joined(any) => made.get(any).map_or(0, Vec::len),
             Self::Missing => 0,
             Self::Text(text) => of_text(text),
-            Self::Made(text) => of_text(text),
+            Self::Made(text) => of_text(made.get(text).map(Vec::as_slice).unwrap_or_default()),
             Self::Int(number) => varint_length(number.cast_unsigned()).saturating_add(1),
         }
     }
 
-    #[inline]
-    fn write(&self, out: &mut Vec<u8>) {
-        match self {
+    fn write(&self, made: &[Vec<u8>], out: &mut Vec<u8>) {
+        let of = |number: usize| made.get(number).map(Vec::as_slice).unwrap_or_default();
+        match *self {
             Self::Raw(any) => out.extend_from_slice(any),
-            Self::Joined(any) => out.extend_from_slice(any),
+            Self::Joined(any) => out.extend_from_slice(of(any)),
             Self::Missing => {}
             // AnyValue.string_value
             Self::Text(text) => put_bytes(out, 1, text),
-            Self::Made(text) => put_bytes(out, 1, text),
+            Self::Made(text) => put_bytes(out, 1, of(text)),
             // AnyValue.int_value
             Self::Int(number) => {
                 out.push(0x18);
                 put_varint(out, number.cast_unsigned());
             }
         }
+    }
+}
+
+/// Appends a short text without a call: its beginning and its end, which may overlap, as blocks.
+#[inline]
+fn put_short(out: &mut Vec<u8>, text: &[u8]) {
+    let end = out.len().saturating_add(text.len());
+    if let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>())
+        && text.len() <= 32
+    {
+        out.extend_from_slice(first);
+        out.truncate(end.saturating_sub(16));
+        out.extend_from_slice(last);
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>())
+        && text.len() <= 16
+    {
+        out.extend_from_slice(first);
+        out.truncate(end.saturating_sub(8));
+        out.extend_from_slice(last);
+    } else {
+        out.extend_from_slice(text);
     }
 }
 

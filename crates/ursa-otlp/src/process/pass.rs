@@ -325,7 +325,12 @@ impl<'a> Pass<'a> {
     }
 
     /// A span, data point or log record.
-    fn item(&mut self, place: Place<'a>, shape: &Shape, name: &'a [u8]) -> Result<Fate, WireError> {
+    fn item(
+        &mut self,
+        place: Place<'a>,
+        shape: &Shape,
+        mut name: &'a [u8],
+    ) -> Result<Fate, WireError> {
         if !self.plan.items {
             self.items = self.items.saturating_add(1);
             return Ok(Fate::Kept);
@@ -342,7 +347,8 @@ impl<'a> Pass<'a> {
                     self.list.push(field.body, field.start, field.stop)?;
                 }
                 (NAME, 2) if traces => {
-                    facts.name = Cow::Borrowed(field.body);
+                    name = field.body;
+                    facts.name = Cow::Borrowed(name);
                     named = Some((field.start, field.stop));
                 }
                 (STATUS, 2) if traces => {
@@ -366,7 +372,7 @@ impl<'a> Pass<'a> {
                 _ => {}
             }
         }
-        let before = (facts.name.clone(), facts.status);
+        let status_before = facts.status;
         let mut fate = Fate::Kept;
         for step in &self.plan.steps {
             match step {
@@ -393,10 +399,9 @@ impl<'a> Pass<'a> {
             }
         }
         self.items = self.items.saturating_add(1);
-        let (name, status) = before;
-        let rename = name != facts.name;
+        let rename = *name != *facts.name;
         let place_of_name = named.filter(|_| rename);
-        let status = (status != facts.status).then_some(facts.status);
+        let status = (status_before != facts.status).then_some(facts.status);
         if let Some((start, stop)) = place_of_name {
             self.edits.push(Edit::Name { start, stop });
         }
@@ -560,6 +565,6 @@ fn enumeration(number: u64) -> i32 {
 fn seen<'l>(list: &'l List<'_>, key: &[u8]) -> Seen<'l> {
     match list.get(key) {
         None => Seen::Absent,
-        Some(attribute) => attribute.value.shown().map_or(Seen::Other, Seen::Text),
+        Some(attribute) => attribute.value.shown(&list.made).map_or(Seen::Other, Seen::Text),
     }
 }

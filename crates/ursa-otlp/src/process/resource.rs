@@ -54,7 +54,7 @@ impl Resource {
 /// Whether it says just that already.
 fn says(list: &List<'_>, key: &[u8], value: &[u8]) -> bool {
     let mut same = list.present().filter(|attribute| attribute.key == key);
-    same.next().is_some_and(|one| one.value.text() == Some(value)) && same.next().is_none()
+    same.next().is_some_and(|one| list.text(one) == Some(value)) && same.next().is_none()
 }
 
 fn remove(list: &mut List<'_>, key: &[u8]) {

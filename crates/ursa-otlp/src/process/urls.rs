@@ -48,10 +48,11 @@ impl Urls {
         for attribute in &mut list.all {
             if attribute.state != State::Removed
                 && self.holds_url(attribute.key)
-                && let Some(text) = attribute.value.text()
+                && let Some(text) = attribute.value.text(&list.made)
                 && let Some(redacted) = self.redact(attribute.key, text)
             {
-                attribute.put(Value::Made(redacted));
+                attribute.put(Value::Made(list.made.len()));
+                list.made.push(redacted);
                 list.changed = true;
             }
         }

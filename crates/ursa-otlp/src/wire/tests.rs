@@ -292,6 +292,59 @@ proptest! {
         prop_assert_eq!(decode(&joined), both);
     }
 
+    /// Cut requests hold together what one held, in order, and none is longer than asked for
+    /// unless one span alone is.
+    #[test]
+    fn pieces_are_the_whole(request in traces(), max in 1..600_usize) {
+        let spans = |request: &ExportTraceServiceRequest| -> Vec<_> {
+            let of = |resource: &ResourceSpans| {
+                let scopes = resource.scope_spans.iter();
+                let with = |scope: &ScopeSpans| {
+                    let (outer, inner) = (resource.resource.clone(), scope.scope.clone());
+                    scope.spans.iter().map(move |span| (outer.clone(), inner.clone(), span.clone())).collect::<Vec<_>>()
+                };
+                scopes.flat_map(with).collect::<Vec<_>>()
+            };
+            request.resource_spans.iter().flat_map(of).collect()
+        };
+        let mut whole = Vec::new();
+        for (piece, items) in split(Signal::Traces, &request.encode_to_vec().into(), max).unwrap() {
+            prop_assert!(piece.len() <= max || items <= 1);
+            prop_assert_eq!(check(Signal::Traces, &piece), Ok(items));
+            whole.extend(spans(&decode(&piece)));
+        }
+        prop_assert_eq!(whole, spans(&request));
+    }
+
+    /// Spans without valid ids are counted, taken off, and not listed; the others are.
+    #[test]
+    fn spans_need_ids(mut request in traces(), damage in vec(0..6_u8, 1..20)) {
+        let mut kinds = damage.iter().cycle();
+        let scopes = |request: &mut ExportTraceServiceRequest, each: &mut dyn FnMut(&mut Vec<Span>)| {
+            let resources = request.resource_spans.iter_mut();
+            resources.flat_map(|spans| &mut spans.scope_spans).for_each(|scope| each(&mut scope.spans));
+        };
+        scopes(&mut request, &mut |spans| for span in spans {
+            match kinds.next().unwrap() {
+                0 => span.trace_id.clear(),
+                1 => span.span_id = vec![0; 8],
+                2 => span.trace_id.push(1),
+                _ => {}
+            }
+        });
+        let bytes = Bytes::from(request.encode_to_vec());
+        let (kept, dropped) = drop_invalid(&bytes).unwrap();
+        prop_assert_eq!(inspect(Signal::Traces, &bytes).unwrap().invalid_ids, dropped);
+        let mut ids = Vec::new();
+        scopes(&mut request, &mut |spans| {
+            spans.retain(|span| SpanId::of(&span.trace_id, &span.span_id).is_some());
+            ids.extend(spans.iter().filter_map(|span| SpanId::of(&span.trace_id, &span.span_id)));
+        });
+        prop_assert_eq!(span_ids(&bytes).collect::<Vec<_>>(), ids);
+        prop_assert_eq!(decode(&kept), request);
+        prop_assert!(dropped > 0 || kept.as_ptr() == bytes.as_ptr());
+    }
+
     /// Damaged requests are refused or are valid for a decoder too; nothing panics.
     #[test]
     fn what_passes_decodes(
