@@ -6,7 +6,6 @@
 //! did, it is refused whole, and the sender keeps it.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -52,108 +51,105 @@ impl Sink for Inner {
         let request = Request::process(route, received)?;
         let stored = request.store(source, &route.backends).await?;
         if signal == Signal::Traces {
-            let ids = request.otlp().ok();
-            let ids = ids.iter().flat_map(|request| wire::span_ids(request));
+            let otlp = &request.otlp;
+            let ids = wire::span_ids(&otlp.bytes);
             let places = route.backends.iter().zip(&stored);
             let places = places.filter_map(|(backend, stored)| Some((backend.name(), (*stored)?)));
-            let filtered = request.filtered.iter().map(|out| (&out.rule, &out.spans[..]));
+            let filtered = otlp.filtered.iter().map(|out| (&out.rule, &out.spans[..]));
             self.trail.record(source, ids, filtered, places);
         }
         Ok(())
     }
 }
 
-/// A request as the processors left it.
+/// A request as the processors left it, in every form that a backend takes.
 struct Request {
+    otlp: Variant,
+    /// In the form in which it came, if that is another one and a backend takes it.
+    native: Option<Variant>,
+}
+
+/// A request in one form. The processors act on each form by itself: only in OTLP is there all that
+/// they speak of.
+struct Variant {
     form: Form,
     bytes: Bytes,
     items: usize,
     filtered: Vec<Filtered>,
-    /// The same in OTLP, once somebody wanted it.
-    otlp: OnceLock<Result<Bytes, String>>,
 }
 
 impl Request {
     fn process(route: &Route, received: Received) -> Result<Self, Refusal> {
         let Received { form, request, items, signal, .. } = received;
-        let unchanged = |request| Processed { request, items, filtered: Vec::new() };
-        let processed = match form {
-            _ if route.rules.is_identity(signal) => unchanged(request),
-            Form::Otlp => route.rules.apply(signal, &request).map_err(invalid)?,
-            Form::Zipkin => zipkin::apply(&route.rules, &request).map_err(invalid)?,
-            Form::Datadog => datadog::apply(&route.rules, &request).map_err(invalid)?,
+        let rules = &route.rules;
+        let variant = |form, request: Bytes| {
+            let processed = match form {
+                _ if rules.is_identity(signal) => {
+                    Processed { request, items, filtered: Vec::new() }
+                }
+                Form::Otlp => rules.apply(signal, &request).map_err(invalid)?,
+                Form::Zipkin => zipkin::apply(rules, &request).map_err(invalid)?,
+                Form::Datadog => datadog::apply(rules, &request).map_err(invalid)?,
+            };
+            let Processed { request: bytes, items, filtered } = processed;
+            Ok(Variant { form, bytes, items, filtered })
         };
-        let Processed { request: bytes, items, filtered } = processed;
-        Ok(Self { form, bytes, items, filtered, otlp: OnceLock::new() })
+        let is_wanted = form != Form::Otlp && route.backends.iter().any(|one| one.takes(form));
+        let native = is_wanted.then(|| variant(form, request.clone())).transpose()?;
+        let otlp = translate::to_otlp(form, &request).map_err(invalid)?;
+        Ok(Self { otlp: variant(Form::Otlp, otlp)?, native })
     }
 
-    fn otlp(&self) -> Result<Bytes, String> {
-        match self.form {
-            Form::Otlp => Ok(self.bytes.clone()),
-            form => self.otlp.get_or_init(|| translate::to_otlp(form, &self.bytes)).clone(),
-        }
+    /// As this backend takes it.
+    fn of(&self, backend: &Backend) -> &Variant {
+        self.native.as_ref().filter(|native| backend.takes(native.form)).unwrap_or(&self.otlp)
     }
 
     /// Puts it into every backend's queue. Says for each what came of it; nothing for one that is
-    /// gone.
+    /// gone, or for which nothing was left.
     async fn store(
         &self,
         source: u16,
         backends: &[Arc<Backend>],
     ) -> Result<Vec<Option<Stored>>, Refusal> {
-        if self.items == 0 {
-            for backend in backends {
-                self.count_filtered(source, backend);
+        let push = async |backend: &Arc<Backend>| {
+            let Variant { form, bytes, items, .. } = self.of(backend);
+            match items {
+                0 => Ok(None),
+                _ => backend.push(source, *form, bytes.clone(), *items).await.map(Some),
             }
-            return Ok(vec![None; backends.len()]);
-        }
-        let push = |backend: &Arc<Backend>| {
-            let (form, bytes) = if backend.takes(self.form) {
-                (self.form, self.bytes.clone())
-            } else {
-                (Form::Otlp, self.otlp().map_err(invalid)?)
-            };
-            let (backend, items) = (Arc::clone(backend), self.items);
-            Ok(async move { backend.push(source, form, bytes, items).await })
         };
         // Most have one backend.
         let pushed = match backends {
-            [backend] => vec![push(backend)?.await],
-            backends => {
-                let pushes = backends.iter().map(push).collect::<Result<Vec<_>, Refusal>>()?;
-                join_all(pushes).await
-            }
+            [backend] => vec![push(backend).await],
+            backends => join_all(backends.iter().map(push)).await,
         };
         if pushed.iter().all(Result::is_err) {
             return Err(refusal(backends, &pushed));
         }
         let stored = backends.iter().zip(pushed).map(|(backend, pushed)| {
+            let Variant { items, filtered, .. } = self.of(backend);
             let loss = match pushed {
                 Err(PushError::Closed) => return None,
-                Ok(number) => {
-                    self.count_filtered(source, backend);
-                    return Some(Stored::At(number));
-                }
-                Err(PushError::Full | PushError::TooLarge) => Loss::QueueFull,
-                Err(PushError::Storage(_)) => Loss::Disk,
+                Ok(_) => None,
+                Err(PushError::Full | PushError::TooLarge) => Some(Loss::QueueFull),
+                Err(PushError::Storage(_)) => Some(Loss::Disk),
             };
-            self.count_filtered(source, backend);
-            backend.lose(source, self.items, loss);
-            Some(Stored::Lost(loss))
+            if !filtered.is_empty() {
+                let filtered = filtered.iter().map(|out| (&out.rule, out.items as u64));
+                backend.filter(source, filtered);
+            }
+            if let Some(loss) = loss {
+                backend.lose(source, *items, loss);
+            }
+            loss.map(Stored::Lost).or_else(|| Some(Stored::At(pushed.ok()??)))
         });
         Ok(stored.collect())
-    }
-
-    fn count_filtered(&self, source: u16, backend: &Backend) {
-        if !self.filtered.is_empty() {
-            let filtered = self.filtered.iter().map(|out| (&out.rule, out.items as u64));
-            backend.filter(source, filtered);
-        }
     }
 }
 
 /// What a sender is told when no queue took its request.
-fn refusal(backends: &[Arc<Backend>], pushed: &[Result<u64, PushError>]) -> Refusal {
+fn refusal(backends: &[Arc<Backend>], pushed: &[Result<Option<u64>, PushError>]) -> Refusal {
     let all = |wanted: fn(&PushError) -> bool| {
         pushed.iter().all(|pushed| pushed.as_ref().is_err_and(wanted))
     };
