@@ -5,12 +5,13 @@
 mod certificates;
 mod probes;
 mod rotation;
+#[path = "../peers/start.rs"]
+mod start;
 mod ways;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ use ursa_metrics::Registry;
 use ursa_pipeline::receive::{Bind, Protocol, Settings};
 use ursa_pipeline::{Pipeline, PipelineInputs, Received, Refusal, Signal, Sink};
 
+use crate::start::{free, program};
+
 const PATIENCE: Duration = Duration::from_secs(30);
 const REQUESTS: usize = 200;
 const SPANS: usize = 10;
@@ -46,32 +49,12 @@ impl Sink for Shelf {
     }
 }
 
-fn collector() -> PathBuf {
-    let given = std::env::var_os("URSA_OTELCOL").map(PathBuf::from);
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let cached = || Some(cache.or_else(home)?.join("ursa/peers/otelcol/0.162.0-2/otelcol"));
-    let path = given.or_else(cached).expect("HOME is set");
-    assert!(path.exists(), "{} is missing: run cargo xtask peers", path.display());
-    path
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 async fn start(config: &serde_json::Value, folder: &Path, ports: &[SocketAddr]) -> Child {
     let path = folder.join("collector.yaml");
     std::fs::write(&path, config.to_string()).unwrap();
     let log = std::fs::File::create(folder.join("collector.log")).unwrap();
-    let mut collector = Command::new(collector())
-        .arg("--config")
-        .arg(&path)
-        .stdout(Stdio::null())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut collector = Command::new(program("URSA_OTELCOL", "peers/otelcol/0.162.0-2/otelcol"));
+    let mut collector = start::start(collector.arg("--config").arg(&path), log);
     let deadline = Instant::now() + PATIENCE;
     for port in ports {
         while TcpStream::connect(port).await.is_err() {

@@ -1,8 +1,7 @@
 //! Envoy's tracers of Zipkin and Datadog, reporting to our receivers.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +12,9 @@ use ursa_otlp::{datadog, zipkin};
 use ursa_pipeline::receive::{Protocol, Settings};
 use ursa_pipeline::{Form, Sink};
 
-use crate::{Shelf, ask, cached, free, get, local, until};
+use crate::{Shelf, ask, free, get, local, program, start, until};
 
 const REQUESTS: usize = 20;
-
-fn envoy() -> PathBuf {
-    let given = std::env::var_os("URSA_ENVOY").map(PathBuf::from);
-    given.unwrap_or_else(|| cached("envoy/1.40.0/envoy"))
-}
 
 /// An Envoy that answers itself and reports every request to the cluster `spans`.
 async fn run(folder: &Path, tracer: &Value, spans: SocketAddr) -> (Child, SocketAddr) {
@@ -46,14 +40,9 @@ async fn run(folder: &Path, tracer: &Value, spans: SocketAddr) -> (Child, Socket
     let path = folder.join("envoy.json");
     std::fs::write(&path, config.to_string()).unwrap();
     let log = std::fs::File::create(folder.join("envoy.log")).unwrap();
-    let envoy = Command::new(envoy())
-        .args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warning", "-c"])
-        .arg(&path)
-        .stdout(Stdio::null())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut envoy = Command::new(program("URSA_ENVOY", "envoy/1.40.0/envoy"));
+    envoy.args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warning", "-c"]);
+    let envoy = start(envoy.arg(&path), log);
     until("Envoy is ready", async || get(admin, "/ready").await).await;
     (envoy, listen)
 }

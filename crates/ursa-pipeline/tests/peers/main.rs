@@ -1,13 +1,17 @@
-//! Zipkin's and Datadog's spans over real sockets: our receivers, their servers, Envoy's tracers.
+//! Programs of others over real sockets: clients that send to our receivers, servers that we deliver to, Envoy's
+//! tracers.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod clients;
 mod envoy;
-mod peers;
+mod loki;
+mod native;
+mod prometheus;
 mod receive;
+mod start;
 
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -21,9 +25,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use ursa_pipeline::receive::Bind;
-use ursa_pipeline::{Received, Refusal, Sink};
+use ursa_pipeline::{Received, Refusal, Signal, Sink};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::start::{free, program, start};
+
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Keeps what it gets, or refuses all.
 #[derive(Debug, Default)]
@@ -34,6 +40,10 @@ struct Shelf {
 
 #[async_trait]
 impl Sink for Shelf {
+    fn takes(&self, _: Signal) -> bool {
+        true
+    }
+
     async fn accept(&self, received: Received) -> Result<(), Refusal> {
         match &self.refusal {
             Some(refusal) => Err(refusal.clone()),
@@ -47,19 +57,6 @@ impl Sink for Shelf {
 
 fn local() -> Bind {
     Bind::Tcp(([127, 0, 0, 1], 0).into())
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// A file of the cache of peers.
-fn cached(path: &str) -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let path = cache.or_else(home).expect("HOME is set").join("ursa").join(path);
-    assert!(path.exists(), "{} is missing: run cargo xtask peers", path.display());
-    path
 }
 
 /// Status, header `retry-after`, body.

@@ -15,7 +15,7 @@ use ursa_otlp::datadog;
 use ursa_pipeline::receive::{Protocol, Receiver, Settings};
 use ursa_pipeline::{Pipeline, PipelineInputs, Received, Signal};
 
-use crate::{PATIENCE, ask, cached, free, get, local, until};
+use crate::{PATIENCE, ask, free, get, local, program, start, until};
 
 /// A span of OTLP in a trace of its own.
 const OTLP_TRACE: u128 = 0x5af7_6519_16cd_43dd_8448_eb21_1c80_319c;
@@ -59,15 +59,9 @@ async fn stop_pipeline(pipeline: Pipeline, receiver: Receiver) {
 
 async fn zipkin_server() -> (Child, SocketAddr) {
     let at = free();
-    let server = Command::new("java")
-        .args(["-Xmx256m", "-jar"])
-        .arg(cached("peers/zipkin/3.6.1/zipkin.jar"))
-        .env("QUERY_PORT", at.port().to_string())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("java is there: cargo xtask peers says how to get it");
+    let mut java = Command::new("java");
+    java.args(["-Xmx256m", "-jar"]).arg(program("URSA_ZIPKIN", "peers/zipkin/3.6.1/zipkin.jar"));
+    let server = start(java.env("QUERY_PORT", at.port().to_string()), Stdio::null());
     until("Zipkin is ready", async || get(at, "/health").await).await;
     (server, at)
 }
@@ -130,23 +124,12 @@ const CHECKS: &str =
 async fn test_agent() -> (Child, SocketAddr) {
     let (at, http, grpc, web) = (free(), free(), free(), free());
     let port = |at: SocketAddr| at.port().to_string();
-    let agent = Command::new(cached("peers/ddapm-test-agent/1.69.1/bin/ddapm-test-agent"))
-        .args([
-            "--port",
-            &port(at),
-            "--otlp-http-port",
-            &port(http),
-            "--otlp-grpc-port",
-            &port(grpc),
-        ])
-        .args(["--web-ui-port", &port(web)])
-        // Its argument for them does not work.
-        .env("ENABLED_CHECKS", CHECKS)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let path = "peers/ddapm-test-agent/1.69.1/bin/ddapm-test-agent";
+    let mut agent = Command::new(program("URSA_DDAPM_TEST_AGENT", path));
+    agent.args(["--port", &port(at), "--web-ui-port", &port(web)]);
+    agent.args(["--otlp-http-port", &port(http), "--otlp-grpc-port", &port(grpc)]);
+    // Its argument for them does not work.
+    let agent = start(agent.env("ENABLED_CHECKS", CHECKS), Stdio::null());
     until("the test agent is ready", async || get(at, "/info").await).await;
     (agent, at)
 }
