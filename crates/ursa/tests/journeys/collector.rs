@@ -22,8 +22,12 @@ pub(crate) struct Collector {
 impl Collector {
     /// Starts it and waits until it listens.
     pub(crate) async fn start() -> Self {
+        Self::start_on(free(), free()).await
+    }
+
+    /// The same on these ports.
+    pub(crate) async fn start_on(grpc: u16, http: u16) -> Self {
         let files = tempfile::tempdir().unwrap();
-        let (grpc, http) = (free(), free());
         let config = format!(
             "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, http: {{endpoint: '127.0.0.1:{http}'}}}}}}}}\n\
              exporters: {{file: {{path: '{}'}}, nop: {{}}}}\n\
@@ -87,7 +91,8 @@ impl Drop for Collector {
     }
 }
 
-fn free() -> u16 {
+/// A port that nobody listens on.
+pub(crate) fn free() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 

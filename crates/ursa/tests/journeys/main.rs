@@ -13,4 +13,6 @@ mod mesh;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
+mod telemetry;
+#[cfg(test)]
 mod up;
