@@ -11,11 +11,12 @@ use tempfile::TempDir;
 use crate::collector::Collector;
 use crate::mesh::{eventually, ursa};
 
-const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+/// The trace of what is sent.
+pub(crate) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// `ursa gateway`, running; killed with this.
 #[derive(Debug)]
-struct Gateway {
+pub(crate) struct Gateway {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     file: PathBuf,
@@ -24,7 +25,7 @@ struct Gateway {
 
 impl Gateway {
     /// Starts it with `yaml` as its file in `folder`, and waits until it is ready. Port 0 everywhere.
-    async fn start(folder: &Path, yaml: &str) -> Self {
+    pub(crate) async fn start(folder: &Path, yaml: &str) -> Self {
         let file = folder.join("gateway.yaml");
         std::fs::write(&file, yaml).unwrap();
         let mut child = ursa()
@@ -59,7 +60,7 @@ impl Gateway {
     }
 
     /// The address of a receiver.
-    async fn receiver(&self, name: &str) -> String {
+    pub(crate) async fn receiver(&self, name: &str) -> String {
         self.said("listen=", &format!("receiving receiver=\"{name}\"")).await
     }
 
@@ -73,13 +74,14 @@ impl Gateway {
         sent.is_ok_and(|answer| answer.status().is_success())
     }
 
-    fn telemetry(&self, arguments: &[&str]) -> Output {
+    /// Asks it.
+    pub(crate) fn telemetry(&self, arguments: &[&str]) -> Output {
         let from = format!("http://{}", self.status);
         ursa().arg("telemetry").args(arguments).args(["--from", &from]).output().unwrap()
     }
 
     /// The ledger of a backend's traces.
-    fn ledger(&self, backend: &str) -> Value {
+    pub(crate) fn ledger(&self, backend: &str) -> Value {
         let output = self.telemetry(&["status", "--output", "json"]);
         let found: Value = serde_json::from_slice(&output.stdout).unwrap();
         let backends = found[0]["status"]["backends"].as_array().cloned().unwrap_or_default();

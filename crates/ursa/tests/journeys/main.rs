@@ -1,6 +1,11 @@
 //! Whole journeys through the finished program: real processes, real Envoys, a real Collector.
 
 #[cfg(test)]
+mod border;
+#[cfg(test)]
+#[path = "../../../ursa-pipeline/tests/collector/certificates.rs"]
+mod certificates;
+#[cfg(test)]
 mod collector;
 #[cfg(test)]
 mod commands;
@@ -16,3 +21,5 @@ mod reference;
 mod telemetry;
 #[cfg(test)]
 mod up;
+#[cfg(test)]
+mod zipkin;
