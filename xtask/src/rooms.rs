@@ -67,8 +67,8 @@ const IMPURE_CRATES: [&str; 12] = [
 ];
 
 /// Crates that bring impure ones which a pure room does not use: the services that come with Envoy's
-/// messages are clients and servers of tonic.
-const EXCUSED_CRATES: [&str; 1] = ["envoy-types"];
+/// and OTLP's messages are clients and servers of tonic.
+const EXCUSED_CRATES: [&str; 2] = ["envoy-types", "opentelemetry-proto"];
 
 /// Parts of the standard library by which a pure room would do input or output.
 const IMPURE_PATHS: [&str; 12] = [

@@ -1,7 +1,7 @@
 //! The gateway file: receivers, processors, exporters and routes of a pipeline that runs alone.
 //!
 //! It is no resource: it has no envelope and no store stands behind it, so `${secret:…}` has no meaning in it. Its parts are those of the policies:
-//! an exporter is a backend, a processor a processor. [`parse`] reads it as documents are read, with all that is wrong at once;
+//! an exporter is a backend, a processor a processor. [`parse()`] reads it as documents are read, with all that is wrong at once;
 //! [`GatewayFile::pipeline`] is what a pipeline is told.
 
 mod compile;

@@ -45,7 +45,7 @@ pub fn to_protobuf(signal: Signal, text: &[u8]) -> Result<Vec<u8>, serde_json::E
     }
 }
 
-/// A request that passed [`wire::check`](crate::wire::check) in JSON, on one line without its end.
+/// A request that passed [`wire::check`](crate::wire::check()) in JSON, on one line without its end.
 /// Ids are hex, enumerations numbers, 64-bit numbers text; what is not set is left out, and so are
 /// fields that this version of OTLP does not know.
 ///

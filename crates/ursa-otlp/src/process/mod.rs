@@ -222,7 +222,7 @@ impl Rules {
         self.plan(signal).0.steps.is_empty()
     }
 
-    /// Applies them to a request that has passed [`wire::check`](crate::wire::check). Resources and
+    /// Applies them to a request that has passed [`wire::check`](crate::wire::check()). Resources and
     /// scopes in which no item is left are left out; all else that no processor names stays byte by
     /// byte.
     ///

@@ -1,5 +1,5 @@
 //! A request of spans as borrowed views on its bytes. The request has passed
-//! [`wire::check`](crate::wire::check); of one that has not, what is malformed is left out.
+//! [`wire::check`](crate::wire::check()); of one that has not, what is malformed is left out.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -26,7 +26,7 @@ pub fn check(signal: Signal, request: &[u8]) -> Result<usize, WireError> {
     Ok(inspect(signal, request)?.items)
 }
 
-/// [`check`], and how many spans have no valid ids.
+/// [`check()`], and how many spans have no valid ids.
 ///
 /// # Errors
 /// The bytes are not a valid request of that signal.

@@ -69,7 +69,7 @@ pub fn span_ids(request: &[u8]) -> impl Iterator<Item = SpanId> {
 /// nothing if there are none.
 ///
 /// # Errors
-/// The request does not walk; requests that passed [`check`](super::check) do.
+/// The request does not walk; requests that passed [`check`](super::check()) do.
 pub fn drop_invalid(request: &Bytes) -> Result<(Bytes, usize), WireError> {
     let mut out = Vec::with_capacity(request.len());
     let dropped = without_invalid(request, &[RESOURCE_SPANS, SCOPE_SPANS, SPANS], &mut out)?;

@@ -5,7 +5,7 @@
 //! are one valid request (batches are made that way), and an edit copies the ranges
 //! that stay and writes the lengths of the messages around what changed.
 //!
-//! [`check`] is the boundary of trust. It accepts what a protobuf decoder would accept for the
+//! [`check()`] is the boundary of trust. It accepts what a protobuf decoder would accept for the
 //! messages of OTLP 1.10, less groups and nesting beyond [`MAX_DEPTH`]. Unknown fields and any
 //! order of fields are kept.
 //!

@@ -55,7 +55,7 @@ impl ResourceAttributes {
     /// All else stays byte by byte, except that a resource comes first in its message.
     ///
     /// # Errors
-    /// The request does not walk; requests that passed [`check`](super::check) do.
+    /// The request does not walk; requests that passed [`check`](super::check()) do.
     pub fn apply(&self, request: &Bytes) -> Result<Bytes, WireError> {
         let mut out = Vec::with_capacity(request.len().saturating_add(512));
         let mut resource = Vec::new();

@@ -371,7 +371,7 @@ proptest! {
     }
 }
 
-/// What [`check`] accepts, prost decodes, and edits keep it so.
+/// What [`check()`] accepts, prost decodes, and edits keep it so.
 fn trusted(bytes: Vec<u8>) {
     let bytes = Bytes::from(bytes);
     let (set, fill) = put_on();
