@@ -66,7 +66,8 @@ fn own_high_id(span: Span<'_>) -> Option<u64> {
 }
 
 fn write(span: Span<'_>, high: u64, out: &mut Vec<u8>) {
-    let high = own_high_id(span).unwrap_or(high);
+    let own_high = own_high_id(span);
+    let high = own_high.unwrap_or(high);
     let trace_id = u128::from(high) << 64 | u128::from(span.trace_id);
     bytes(out, 1, &trace_id.to_be_bytes());
     bytes(out, 2, &span.span_id.to_be_bytes());
@@ -91,7 +92,7 @@ fn write(span: Span<'_>, high: u64, out: &mut Vec<u8>) {
     for (key, value) in span.meta() {
         let (key, value) = (lossy(key), lossy(value));
         match &*key {
-            HIGH_ID if own_high_id(span).is_some() => {}
+            HIGH_ID if own_high.is_some() => {}
             ENVIRONMENT
             | VERSION
             | names::SCOPE_NAME

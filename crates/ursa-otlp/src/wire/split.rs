@@ -12,10 +12,14 @@ const RESOURCE_ITEMS: u32 = 1;
 const SCOPE_ITEMS: u32 = 2;
 /// `ScopeSpans.spans` and its kin.
 const ITEMS: u32 = 2;
+/// How many times larger than its contents what is repeated in a request may be.
+const REPEATED: usize = 4;
 
 /// Requests of at most `max_bytes` each that hold together what `request` holds, in order, and how
 /// many items each has. A span, metric or log record is never cut, so one that is larger makes a
-/// larger request by itself. Resource and scope are repeated in each request.
+/// larger request by itself. Resource and scope are repeated in each request; no request ends before
+/// what it holds besides them takes a quarter of them, so that all together take at most five times
+/// what `request` does.
 ///
 /// # Errors
 /// The request is not valid.
@@ -88,7 +92,8 @@ impl Pieces {
         for field in Fields::new(body) {
             let field = field?;
             let (ITEMS, Value::Bytes(item)) = (field.number, field.value) else { continue };
-            if self.length_with(field.raw.len()) > self.max_bytes {
+            let too_long = self.length_with(field.raw.len()) > self.max_bytes;
+            if too_long && self.contents() >= self.heads() / REPEATED {
                 self.end_scope();
                 self.end_resource();
                 self.end_request();
@@ -101,6 +106,16 @@ impl Pieces {
         }
         self.end_scope();
         Ok(())
+    }
+
+    /// What the request holds so far and no other repeats.
+    fn contents(&self) -> usize {
+        self.request.len().saturating_add(self.scopes.len()).saturating_add(self.items.len())
+    }
+
+    /// What the next request repeats.
+    fn heads(&self) -> usize {
+        self.resource_head.len().saturating_add(self.scope_head.len())
     }
 
     /// How long the request would be with one more item.

@@ -462,3 +462,39 @@ fn lengths_are_patched_across_their_own_width() {
     let length = edit.len();
     assert_eq!(edit.try_into_mut().unwrap().capacity(), length, "no more than the queue counts");
 }
+
+/// A request whose resource has `head` bytes and which has so many spans.
+fn with_head(head: usize, spans: usize) -> Bytes {
+    let mut resource = Resource::default();
+    let any = AnyValue { value: Some(Any::StringValue("x".repeat(head))) };
+    resource.attributes.push(KeyValue { key: "a".into(), value: Some(any), ..KeyValue::default() });
+    let span = |id: usize| Span {
+        trace_id: vec![1; 16],
+        span_id: id.to_be_bytes().to_vec(),
+        ..Span::default()
+    };
+    let scope = ScopeSpans { spans: (1..=spans).map(span).collect(), ..ScopeSpans::default() };
+    let resource_spans =
+        ResourceSpans { resource: Some(resource), scope_spans: vec![scope], ..Default::default() };
+    ExportTraceServiceRequest { resource_spans: vec![resource_spans] }.encode_to_vec().into()
+}
+
+#[test]
+fn pieces_are_small_and_lose_nothing() {
+    for (head, max, fits) in [(10, 200, true), (400, 600, true), (10_000, 600, false)] {
+        let request = with_head(head, 1000);
+        let pieces = split(Signal::Traces, &request, max).unwrap();
+        let ids: Vec<SpanId> =
+            pieces.iter().flat_map(|(piece, _)| span_ids(piece).collect::<Vec<_>>()).collect();
+        assert!(ids.iter().copied().eq(span_ids(&request)), "{head}");
+        for (piece, items) in &pieces {
+            assert_eq!(check(Signal::Traces, piece), Ok(*items));
+            assert!(piece.len() <= max || !fits, "{} of {max}", piece.len());
+        }
+        let all: usize = pieces.iter().map(|(piece, _)| piece.len()).sum();
+        assert!(
+            pieces.len() > 1 && (fits || all.div_ceil(5) <= request.len()),
+            "{head}: {all} bytes"
+        );
+    }
+}

@@ -11,8 +11,8 @@ use super::list::Elements;
 use super::span::{Endpoint, Kind, Number, Span, SpanId, Text, TraceId};
 use super::{ZipkinError, end, write};
 
-/// Sides that one v1 span may have. A call has two.
-const MAX_SIDES: usize = 64;
+/// Sides that one v1 span may have; each repeats its name. A call has two.
+const MAX_SIDES: usize = 8;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
