@@ -35,7 +35,7 @@ fn zipkin_spans_are_filtered_and_their_tags_changed() {
     let untouched = r#"{ "traceId":"a","id":"3","name":"get","more":1 }"#;
     let list = format!(
         r#"[{{"traceId":"a","id":"1","name":"health"}},
-            {{"traceId":"a","id":"2","name":"get","tags":{{"user":"bob","secret":"s","http.url":"http://u:p@h/p?token=1","k":"v"}},"shared":true}},
+            {{"traceId":"a","id":"2","name":"get /p?token=1","tags":{{"user":"bob","secret":"s","http.url":"http://u:p@h/p?token=1","k":"v"}},"shared":true}},
             {untouched}]"#
     );
     let processed = zipkin::apply(&all(), &list.into()).unwrap();
@@ -54,7 +54,7 @@ fn zipkin_spans_are_filtered_and_their_tags_changed() {
 fn datadog_spans_are_filtered_and_what_their_trace_is_told_moves_on() {
     let message = msgpack::of_json(&json!([
         [{"trace_id": 1, "span_id": 1, "resource": "health", "meta": {"_dd.p.tid": "00000000000000ff"}, "metrics": {"_sampling_priority_v1": 2.0}},
-         {"trace_id": 1, "span_id": 2, "resource": "get", "meta": {"user": "bob", "http.url": "http://h/p?token=1"}, "metrics": {"secret": 1.5, "n": 1.5}, "more": [1]},
+         {"trace_id": 1, "span_id": 2, "name": "get", "resource": "get /p?token=1", "meta": {"user": "bob", "http.url": "http://h/p?token=1"}, "metrics": {"secret": 1.5, "n": 1.5}, "more": [1]},
          {"trace_id": 1, "span_id": 3, "resource": "get"}],
         [{"trace_id": 2, "span_id": 4, "resource": "health"}],
     ]));
@@ -66,6 +66,7 @@ fn datadog_spans_are_filtered_and_what_their_trace_is_told_moves_on() {
     let span = &traces[0][0];
     assert_eq!(span["meta"]["_dd.p.tid"], "00000000000000ff");
     assert_eq!(span["metrics"], json!({"n": 1.5, "_sampling_priority_v1": 2.0}));
+    assert_eq!((&span["name"], &span["resource"]), (&json!("get"), &json!("get /p?REDACTED")));
     assert_eq!(span["more"], json!([1]));
     assert_eq!(traces[0][1], json!({"trace_id": 1, "span_id": 3, "resource": "get"}));
     let text = traces.to_string();

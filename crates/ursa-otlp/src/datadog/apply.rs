@@ -1,4 +1,5 @@
-//! Processors on Datadog's spans: filters, and what they do to `meta` and `metrics`.
+//! Processors on Datadog's spans: filters, and what they do to `meta`, `metrics`, `name` and
+//! `resource`.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -112,8 +113,10 @@ impl<'a> Said<'a> {
     }
 }
 
-/// A span whose `meta` and `metrics` are written anew.
+/// A span whose `meta` and `metrics` are written anew, and its names where they change.
 struct Edit<'a> {
+    name: Option<String>,
+    resource: Option<String>,
     meta: Vec<(&'a [u8], Cow<'a, [u8]>)>,
     metrics: Vec<(&'a [u8], f64)>,
 }
@@ -121,8 +124,11 @@ struct Edit<'a> {
 impl<'a> Edit<'a> {
     /// None if nothing changes.
     fn of(rules: &Rules, span: Span<'a>, missing: Said<'a>) -> Option<Self> {
-        let mut changed = missing.high.is_some() || missing.priority.is_some();
-        let mut edit = Self { meta: Vec::new(), metrics: Vec::new() };
+        let name = rules.span_name(&lossy(span.name));
+        let resource = rules.span_name(&lossy(span.resource));
+        let renamed = name.is_some() || resource.is_some();
+        let mut changed = renamed || missing.high.is_some() || missing.priority.is_some();
+        let mut edit = Self { name, resource, meta: Vec::new(), metrics: Vec::new() };
         for (key, value) in span.meta() {
             let value = match rules.attribute(&lossy(key), &lossy(value)) {
                 Verdict::Keep => Cow::Borrowed(value),
@@ -167,9 +173,19 @@ impl<'a> Edit<'a> {
             if reader.skip().is_err() {
                 break;
             }
-            if name != b"meta" && name != b"metrics" {
-                fields = fields.saturating_add(1);
-                body.extend_from_slice(start.until(reader));
+            let renamed = match name {
+                b"meta" | b"metrics" => continue,
+                b"name" => self.name.as_ref(),
+                b"resource" => self.resource.as_ref(),
+                _ => None,
+            };
+            fields = fields.saturating_add(1);
+            match renamed {
+                Some(renamed) => {
+                    put_text(&mut body, name);
+                    put_text(&mut body, renamed.as_bytes());
+                }
+                None => body.extend_from_slice(start.until(reader)),
             }
         }
         put_map(out, fields);

@@ -250,8 +250,9 @@ impl Conventions {
         }
         let mut given = Given { bits: 0 };
         let mut failed = false;
-        let (mut method, mut route, mut rpc): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
-        let (mut status, mut grpc_status, mut flags): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
+        const NONE: Cow<'_, [u8]> = Cow::Borrowed(&[]);
+        let [mut method, mut route, mut rpc] = [NONE; 3];
+        let [mut status, mut grpc_status, mut flags] = [NONE; 3];
         let mut tags = [None; 48];
         // Attributes beyond these stay as they are; Envoy writes some twenty.
         for (attribute, place) in list.all.iter().zip(&mut tags) {
@@ -259,7 +260,7 @@ impl Conventions {
                 continue;
             }
             *place = tag(attribute.key);
-            let text = || attribute.value.lasting_text().unwrap_or_default();
+            let text = || attribute.value.kept_text(&list.made).unwrap_or_default();
             match place {
                 Some(Tag::Given(bit)) => given.bits |= *bit,
                 Some(Tag::Method) => method = text(),
@@ -268,7 +269,7 @@ impl Conventions {
                 Some(Tag::Status) => status = text(),
                 Some(Tag::GrpcStatus) => grpc_status = text(),
                 Some(Tag::Own(name)) if **name == OWN_RESPONSE_FLAGS => flags = text(),
-                Some(Tag::Error) => failed |= text() == b"true",
+                Some(Tag::Error) => failed |= *text() == *b"true",
                 _ => {}
             }
         }
@@ -290,7 +291,7 @@ impl Conventions {
                 }
                 Tag::Number(name) => given.number(attribute, name, &list.made),
                 Tag::Method => {
-                    if !METHODS.contains(&method) && !method.is_empty() {
+                    if !METHODS.contains(&&*method) && !method.is_empty() {
                         if given.rename(attribute, &METHOD_ORIGINAL) {
                             given.add(&mut added, &METHOD, Value::Text(b"_OTHER"));
                         }
@@ -319,12 +320,18 @@ impl Conventions {
                     }
                 }
                 Tag::Peer => {
-                    if given.rename(attribute, &PEER_ADDRESS)
-                        && let Some((address, port)) =
-                            attribute.value.lasting_text().and_then(host_and_port)
-                    {
-                        attribute.put(Value::Text(address));
-                        given.add(&mut added, &PEER_PORT, Value::Int(port));
+                    if given.rename(attribute, &PEER_ADDRESS) {
+                        let found = match attribute.value.kept_text(&list.made) {
+                            Some(Cow::Borrowed(text)) => host_and_port(text)
+                                .map(|(address, port)| (Cow::Borrowed(address), port)),
+                            Some(Cow::Owned(text)) => host_and_port(&text)
+                                .map(|(address, port)| (Cow::Owned(address.to_owned()), port)),
+                            None => None,
+                        };
+                        if let Some((address, port)) = found {
+                            attribute.put(Value::of(address, &mut list.made));
+                            given.add(&mut added, &PEER_PORT, Value::Int(port));
+                        }
                     }
                 }
                 Tag::GrpcStatus => {
@@ -343,12 +350,28 @@ impl Conventions {
                         given.rename(attribute, &OWN_GRPC_PATH);
                     }
                 },
-                Tag::Url => self::url(attribute, facts.kind, &mut given, &mut added),
+                Tag::Url => {
+                    let server = facts.kind == SpanKind::Server.number();
+                    let parts = match attribute.value.kept_text(&list.made) {
+                        Some(Cow::Borrowed(text)) => Url::of(text).map(|url| url.map(Value::Text)),
+                        Some(Cow::Owned(text)) => Url::of(&text).map(|url| {
+                            url.map(|part| Value::of(part.to_vec().into(), &mut list.made))
+                        }),
+                        None => None,
+                    };
+                    match parts {
+                        Some(parts) => parts.give(attribute, server, &mut given, &mut added),
+                        None => {
+                            given.rename(attribute, &URL_FULL);
+                        }
+                    }
+                }
                 Tag::Error => {
                     if attribute.value.text(&list.made) == Some(b"true")
                         && given.rename(attribute, &ERROR_TYPE)
                     {
-                        attribute.put(Value::Text(error_type(grpc_status, status, flags)));
+                        let error = error_type(&grpc_status, &status, &flags).clone();
+                        attribute.put(Value::of(error, &mut list.made));
                     }
                 }
             }
@@ -362,13 +385,18 @@ impl Conventions {
             facts.status = ERROR;
         }
         if self.span_names && is_default_name(&facts.name) {
-            if service_and_method(Some(rpc)).is_some() {
-                facts.name = Cow::Borrowed(rpc.get(1..).unwrap_or_default());
+            if service_and_method(Some(&rpc)).is_some() {
+                facts.name = match rpc {
+                    Cow::Borrowed(rpc) => Cow::Borrowed(rpc.get(1..).unwrap_or_default()),
+                    Cow::Owned(mut rpc) => Cow::Owned(rpc.split_off(1)),
+                };
             } else if !method.is_empty() {
-                let method = if METHODS.contains(&method) { method } else { b"HTTP" };
-                facts.name = match route {
-                    [] => Cow::Borrowed(method),
-                    route => Cow::Owned([method, b" ", route].concat()),
+                let known = METHODS.contains(&&*method);
+                let method = if known { method } else { Cow::Borrowed(&b"HTTP"[..]) };
+                facts.name = if route.is_empty() {
+                    method
+                } else {
+                    [&*method, b" ", &*route].concat().into()
                 };
             }
         }
@@ -376,51 +404,84 @@ impl Conventions {
     }
 }
 
-/// `http.url`: for a server its parts, for others the whole; for both whom it names.
-fn url<'a>(
-    attribute: &mut Attribute<'a>,
-    kind: i32,
-    given: &mut Given,
-    added: &mut Vec<(&'a [u8], Value<'a>)>,
-) {
-    let whole = attribute.value.lasting_text();
-    let Some((scheme, rest)) = whole.and_then(|text| split_at(text, b"://")) else {
-        given.rename(attribute, &URL_FULL);
-        return;
-    };
-    let path = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
-    let (authority, path) = rest.split_at(path.unwrap_or(rest.len()));
-    if kind != SpanKind::Server.number() {
-        given.rename(attribute, &URL_FULL);
-    } else if given.rename(attribute, &URL_PATH) {
+/// A URL, taken apart.
+struct Url<T> {
+    scheme: Option<T>,
+    path: T,
+    query: Option<T>,
+    host: Option<T>,
+    port: Option<i64>,
+}
+
+impl<'t> Url<&'t [u8]> {
+    /// Who is named before the host is left out.
+    fn of(text: &'t [u8]) -> Option<Self> {
+        let (scheme, rest) = split_at(text, b"://")?;
+        let path = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+        let (authority, path) = rest.split_at(path.unwrap_or(rest.len()));
+        let user = authority.iter().rposition(|byte| *byte == b'@');
+        let host = user.and_then(|at| authority.get(at.saturating_add(1)..)).unwrap_or(authority);
         let query = path.iter().position(|byte| *byte == b'?');
         let (path, query) = path.split_at(query.unwrap_or(path.len()));
-        attribute.put(Value::Text(path));
-        if let [b'?', query @ ..] = query
-            && !query.is_empty()
-        {
-            given.add(added, &URL_QUERY, Value::Text(query));
-        }
-        if !scheme.is_empty() {
-            given.add(added, &URL_SCHEME, Value::Text(scheme));
+        let (host, port) = match host_and_port(host) {
+            Some((host, port)) => (host, Some(port)),
+            None => (host, None),
+        };
+        let some = |part: &'t [u8]| Some(part).filter(|part| !part.is_empty());
+        let query = query.get(1..).and_then(some);
+        Some(Self { scheme: some(scheme), path, query, host: some(host), port })
+    }
+
+    fn map<T>(self, mut value: impl FnMut(&'t [u8]) -> T) -> Url<T> {
+        Url {
+            scheme: self.scheme.map(&mut value),
+            path: value(self.path),
+            query: self.query.map(&mut value),
+            host: self.host.map(&mut value),
+            port: self.port,
         }
     }
-    match host_and_port(authority) {
-        Some((host, port)) => {
-            given.add(added, &SERVER_ADDRESS, Value::Text(host));
+}
+
+impl<'a> Url<Value<'a>> {
+    /// `http.url`: for a server its parts, for others the whole; for both whom it names.
+    fn give(
+        self,
+        attribute: &mut Attribute<'a>,
+        server: bool,
+        given: &mut Given,
+        added: &mut Vec<(&'a [u8], Value<'a>)>,
+    ) {
+        if !server {
+            given.rename(attribute, &URL_FULL);
+        } else if given.rename(attribute, &URL_PATH) {
+            attribute.put(self.path);
+            for (name, part) in [(&URL_QUERY, self.query), (&URL_SCHEME, self.scheme)] {
+                if let Some(part) = part {
+                    given.add(added, name, part);
+                }
+            }
+        }
+        if let Some(host) = self.host {
+            given.add(added, &SERVER_ADDRESS, host);
+        }
+        if let Some(port) = self.port {
             given.add(added, &SERVER_PORT, Value::Int(port));
         }
-        None if authority.is_empty() => {}
-        None => given.add(added, &SERVER_ADDRESS, Value::Text(authority)),
     }
 }
 
 /// `error.type`: a class of errors, few in number.
-fn error_type<'a>(grpc_status: &'a [u8], status: &'a [u8], flags: &'a [u8]) -> &'a [u8] {
-    match (grpc_status, status, flags) {
-        ([_, ..], _, _) if grpc_status != b"0" => grpc_status,
+fn error_type<'t, 'a>(
+    grpc_status: &'t Cow<'a, [u8]>,
+    status: &'t Cow<'a, [u8]>,
+    flags: &'t Cow<'a, [u8]>,
+) -> &'t Cow<'a, [u8]> {
+    const OTHER: &Cow<'static, [u8]> = &Cow::Borrowed(b"_OTHER");
+    match (&**grpc_status, &**status, &**flags) {
+        ([_, ..], _, _) if **grpc_status != *b"0" => grpc_status,
         (_, [b'4' | b'5', ..], _) => status,
-        (_, _, [] | [b'-']) => b"_OTHER",
+        (_, _, [] | [b'-']) => OTHER,
         _ => flags,
     }
 }

@@ -14,7 +14,7 @@ const VALUE: u32 = 2;
 #[derive(Debug, Default)]
 pub(super) struct List<'a> {
     pub(super) all: Vec<Attribute<'a>>,
-    /// Fields of `KeyValue` that are neither key nor value, by the attribute's number.
+    /// Fields of `KeyValue` that are neither key nor value, in the order of the attributes' numbers.
     extras: Vec<(usize, Vec<u8>)>,
     /// Room for attributes that are to be added.
     pub(super) pending: Vec<(&'a [u8], Value<'a>)>,
@@ -97,8 +97,10 @@ impl<'a> List<'a> {
                     value = match value {
                         Value::Raw(first) => self.make_joined([first, any].concat()),
                         Value::Joined(before) => {
-                            let before = self.made.get(before).map(Vec::as_slice);
-                            self.make_joined([before.unwrap_or_default(), any].concat())
+                            if let Some(before) = self.made.get_mut(before) {
+                                before.extend_from_slice(any);
+                            }
+                            value
                         }
                         _ => Value::Raw(any),
                     };
@@ -147,7 +149,8 @@ impl<'a> List<'a> {
         if self.extras.is_empty() && attribute.write_short(number, &self.made, out) {
             return;
         }
-        let extra = self.extras.iter().find(|(of, _)| *of == index);
+        let extra = self.extras.binary_search_by_key(&index, |(of, _)| *of).ok();
+        let extra = extra.and_then(|at| self.extras.get(at));
         let extra = extra.map_or(&[][..], |(_, extra)| extra);
         let inner = attribute.value.length(&self.made);
         let value = match attribute.value {
@@ -246,6 +249,19 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The body of its `ArrayValue`, if it is one.
+    #[inline]
+    pub(super) fn list<'l>(&self, made: &'l [Vec<u8>]) -> Option<Cow<'l, [u8]>>
+    where
+        'a: 'l,
+    {
+        match *self {
+            Self::Raw(any @ [0x2a, ..]) => array(any),
+            Self::Joined(any) => array(made.get(any)?),
+            _ => None,
+        }
+    }
+
     /// The text, if it is one and stands in the request or in the rules.
     #[inline]
     pub(super) fn lasting_text(&self) -> Option<&'a [u8]> {
@@ -253,6 +269,24 @@ impl<'a> Value<'a> {
             Self::Raw(any) => text(any),
             Self::Text(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// The text, if it is one; copied if it does not last.
+    #[inline]
+    pub(super) fn kept_text(&self, made: &[Vec<u8>]) -> Option<Cow<'a, [u8]>> {
+        let copied = || self.text(made).map(|text| Cow::Owned(text.to_owned()));
+        self.lasting_text().map(Cow::Borrowed).or_else(copied)
+    }
+
+    /// A text as a value.
+    pub(super) fn of(text: Cow<'a, [u8]>, made: &mut Vec<Vec<u8>>) -> Self {
+        match text {
+            Cow::Borrowed(text) => Self::Text(text),
+            Cow::Owned(text) => {
+                made.push(text);
+                Self::Made(made.len().saturating_sub(1))
+            }
         }
     }
 
@@ -355,7 +389,7 @@ fn plain(body: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The text of an `AnyValue`. Of several members the last one counts.
 #[inline]
-fn text(any: &[u8]) -> Option<&[u8]> {
+pub(super) fn text(any: &[u8]) -> Option<&[u8]> {
     match any {
         [0x0a, length @ 0..0x80, text @ ..] if text.len() == usize::from(*length) => Some(text),
         _ => match last_member(any)? {
@@ -367,6 +401,20 @@ fn text(any: &[u8]) -> Option<&[u8]> {
 
 fn last_member(any: &[u8]) -> Option<Field<'_>> {
     Fields::new(any).map_while(Result::ok).filter(|field| field.number <= 8).last()
+}
+
+/// The `ArrayValue` of an `AnyValue`. Several that follow each other are one.
+fn array(any: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let members = Fields::new(any).map_while(Result::ok).filter(|field| field.number <= 8);
+    members.fold(None, |before, field| match (field.number, field.value, before) {
+        (5, Wire::Bytes(list), None) => Some(Cow::Borrowed(list)),
+        (5, Wire::Bytes(list), Some(before)) => {
+            let mut all: Vec<u8> = before.into_owned();
+            all.extend_from_slice(list);
+            Some(Cow::Owned(all))
+        }
+        _ => None,
+    })
 }
 
 fn shown(any: &[u8]) -> Option<Cow<'_, [u8]>> {

@@ -255,6 +255,12 @@ impl Rules {
         native::attribute(&self.plan(Signal::Traces).0.steps, key, value)
     }
 
+    /// What they make of the name of a span in a form other than OTLP: redaction of URLs. None if it
+    /// stays.
+    pub fn span_name(&self, name: &str) -> Option<String> {
+        native::name(&self.plan(Signal::Traces).0.steps, name)
+    }
+
     /// Whether filters keep a span in a form other than OTLP. They see it as it came.
     ///
     /// # Errors

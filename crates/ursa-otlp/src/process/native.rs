@@ -51,7 +51,7 @@ pub(super) fn attribute(steps: &[Step], key: &str, value: &str) -> Verdict {
                     Fate::Hash => Some(hash(text)),
                 }
             }
-            Step::Urls(urls) if urls.holds_url(key.as_bytes()) => urls.redact(key.as_bytes(), text),
+            Step::Urls(urls) => urls.attribute(key.as_bytes(), text),
             _ => None,
         };
         now = new.or(now);
@@ -62,6 +62,16 @@ pub(super) fn attribute(steps: &[Step], key: &str, value: &str) -> Verdict {
         }
         _ => Verdict::Keep,
     }
+}
+
+pub(super) fn name(steps: &[Step], name: &str) -> Option<String> {
+    let mut now: Option<Vec<u8>> = None;
+    for step in steps {
+        if let Step::Urls(urls) = step {
+            now = urls.name(now.as_deref().unwrap_or(name.as_bytes())).or(now);
+        }
+    }
+    now.map(|name| String::from_utf8_lossy(&name).into_owned())
 }
 
 pub(super) fn keeps(steps: &[Step], span: &dyn SpanFacts) -> Result<(), Arc<str>> {

@@ -395,7 +395,14 @@ impl<'a> Pass<'a> {
                         return Ok(Fate::Dropped);
                     }
                 }
-                step => step.apply_within(&mut self.list, self.plan.place),
+                step => {
+                    step.apply_within(&mut self.list, self.plan.place);
+                    if let (Step::Urls(urls), true) = (step, traces)
+                        && let Some(redacted) = urls.name(&facts.name)
+                    {
+                        facts.name = Cow::Owned(redacted);
+                    }
+                }
             }
         }
         self.items = self.items.saturating_add(1);

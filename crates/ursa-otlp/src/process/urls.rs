@@ -1,14 +1,26 @@
-//! Credentials and query strings in URLs.
+//! Credentials and query strings in URLs: in attributes that are known to hold one, in every other
+//! text or list of texts that begins with `scheme://`, and in names of spans.
 //!
 //! Semantic conventions, `url.full`: credentials are redacted as `REDACTED:REDACTED@`, values of
 //! sensitive query parameters as `REDACTED`.
+//!
+//! Not here: URLs within a longer text, such as a log's body.
 
 use ursa_model::pipeline::processor::{QueryRedaction, RedactUrls};
 
-use super::list::{List, State, Value};
+use super::list::{self, List, State, Value};
+use crate::wire::fields::put_bytes;
+use crate::wire::{Fields, Value as Wire};
 
+/// `AnyValue.string_value`, `AnyValue.array_value`, `ArrayValue.values`.
+const STRING_VALUE: u32 = 1;
+const ARRAY_VALUE: u32 = 5;
+const ARRAY_VALUES: u32 = 1;
 /// What stands for what was there.
 pub(super) const REDACTED: &[u8] = b"REDACTED";
+
+/// No scheme is longer, `jdbc:` and its kin included.
+const SCHEME_BYTES: usize = 24;
 
 /// How URLs are redacted.
 #[derive(Debug, Clone)]
@@ -31,14 +43,16 @@ impl Urls {
         self.query == QueryRedaction::Keep && !self.credentials
     }
 
-    /// Whether an attribute of that key holds a URL, or a part of one.
+    /// Whether an attribute of that key holds a URL, or a part of one, whatever it begins with.
     #[inline]
-    pub(super) fn holds_url(&self, key: &[u8]) -> bool {
+    fn holds_url(&self, key: &[u8]) -> bool {
         let known = match key.len() {
             8 => matches!(key, b"http.url" | b"url.full" | b"url.path"),
-            9 => key == b"url.query",
+            9 => matches!(key, b"url.query" | b"http.path"),
             11 => key == b"http.target",
-            12 => key == b"url.original",
+            12 => matches!(key, b"url.original" | b"url.fragment" | b"peer.address"),
+            17 => key == b"http.query.string",
+            20 => key == b"http.fragment.string",
             _ => false,
         };
         known || !self.also.is_empty() && self.also.iter().any(|other| other == key)
@@ -46,22 +60,86 @@ impl Urls {
 
     pub(super) fn apply(&self, list: &mut List<'_>) {
         for attribute in &mut list.all {
-            if attribute.state != State::Removed
-                && self.holds_url(attribute.key)
-                && let Some(text) = attribute.value.text(&list.made)
-                && let Some(redacted) = self.redact(attribute.key, text)
-            {
-                attribute.put(Value::Made(list.made.len()));
+            if attribute.state == State::Removed {
+                continue;
+            }
+            let at = list.made.len();
+            let (redacted, new) = match attribute.value.text(&list.made) {
+                Some(text) => (self.attribute(attribute.key, text), Value::Made(at)),
+                None => {
+                    let items = attribute.value.list(&list.made);
+                    let redacted = items.and_then(|items| self.list(&items));
+                    (redacted, Value::Joined(at))
+                }
+            };
+            if let Some(redacted) = redacted {
+                attribute.put(new);
                 list.made.push(redacted);
                 list.changed = true;
             }
         }
     }
 
-    /// The redacted text, if it differs.
-    pub(super) fn redact(&self, key: &[u8], text: &[u8]) -> Option<Vec<u8>> {
-        if key == b"url.query" {
-            let redacted = self.query(text)?;
+    /// An attribute's redacted text, if it differs.
+    #[inline]
+    pub(super) fn attribute(&self, key: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+        (begins_with_scheme(text) || self.holds_url(key)).then(|| self.redact(key, text)).flatten()
+    }
+
+    /// An `AnyValue` with this `ArrayValue`, its texts redacted, if any differs.
+    fn list(&self, list: &[u8]) -> Option<Vec<u8>> {
+        let (mut items, mut changed) = (Vec::with_capacity(list.len()), false);
+        for item in Fields::new(list) {
+            let item = item.ok()?;
+            let text = match (item.number, item.value) {
+                (ARRAY_VALUES, Wire::Bytes(any)) => list::text(any),
+                _ => None,
+            };
+            match text.and_then(|text| self.attribute(&[], text)) {
+                Some(redacted) => {
+                    let mut any = Vec::with_capacity(redacted.len().saturating_add(8));
+                    put_bytes(&mut any, STRING_VALUE, &redacted);
+                    put_bytes(&mut items, ARRAY_VALUES, &any);
+                    changed = true;
+                }
+                None => items.extend_from_slice(item.raw),
+            }
+        }
+        let mut any = Vec::with_capacity(items.len().saturating_add(8));
+        put_bytes(&mut any, ARRAY_VALUE, &items);
+        changed.then_some(any)
+    }
+
+    /// A span's name with its words redacted that are URLs or paths, if it differs.
+    pub(super) fn name(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let suspect = |text: &[u8]| text.iter().any(|byte| matches!(byte, b'?' | b'@'));
+        if !suspect(name) {
+            return None;
+        }
+        let (mut out, mut changed) = (Vec::with_capacity(name.len()), false);
+        for (index, word) in name.split(|byte| *byte == b' ').enumerate() {
+            if index > 0 {
+                out.push(b' ');
+            }
+            let is_url = word.first() == Some(&b'/') || begins_with_scheme(word);
+            match (is_url && suspect(word)).then(|| self.redact(&[], word)).flatten() {
+                Some(redacted) => {
+                    out.extend_from_slice(&redacted);
+                    changed = true;
+                }
+                None => out.extend_from_slice(word),
+            }
+        }
+        changed.then_some(out)
+    }
+
+    fn redact(&self, key: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+        let whole = match key {
+            b"url.query" | b"http.query.string" => Some(self.query(text)?),
+            b"url.fragment" | b"http.fragment.string" => Some(self.fragment(text)?),
+            _ => None,
+        };
+        if let Some(redacted) = whole {
             return (redacted != text).then_some(redacted);
         }
         let rest = authority(text);
@@ -94,13 +172,18 @@ impl Urls {
                 out.push(*mark);
                 match mark {
                     b'?' => out.extend_from_slice(&self.query(tail).unwrap_or_default()),
-                    _ if tail.is_empty() => {}
-                    _ => out.extend_from_slice(REDACTED),
+                    _ => out.extend_from_slice(&self.fragment(tail).unwrap_or_default()),
                 }
             }
             _ => out.extend_from_slice(rest),
         }
         (out != text).then_some(out)
+    }
+
+    /// A fragment, redacted; none if there is nothing to redact.
+    fn fragment(&self, fragment: &[u8]) -> Option<Vec<u8>> {
+        let redacts = self.query != QueryRedaction::Keep && !fragment.is_empty();
+        redacts.then(|| REDACTED.to_vec())
     }
 
     /// A query string and what comes after it, redacted; none if there is nothing to redact.
@@ -138,13 +221,28 @@ impl Urls {
     }
 }
 
-/// What follows `scheme://` or a leading `//`; without these there is no authority, and the path
-/// alone is given.
+/// Authority and what comes after it: what follows the first `//` if no other slash is before it, or
+/// all of the text.
 fn authority(text: &[u8]) -> &[u8] {
     let path = text.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
     match path.and_then(|at| text.get(at..)) {
         Some([b'/', b'/', rest @ ..]) => rest,
-        Some(path) => path,
-        None => text.get(text.len()..).unwrap_or_default(),
+        _ => text,
     }
+}
+
+/// Whether it begins with `scheme://`, or with several schemes as in `jdbc:mysql://`.
+#[inline]
+fn begins_with_scheme(text: &[u8]) -> bool {
+    // Without a branch for each byte: this looks at every text there is.
+    let head = text.get(..SCHEME_BYTES).unwrap_or(text);
+    if head.iter().fold(0, |colons, byte| colons | u8::from(*byte == b':')) == 0 {
+        return false;
+    }
+    let end = head.windows(3).position(|window| window == b"://");
+    let scheme = end.and_then(|end| head.get(..end)).unwrap_or_default();
+    scheme.first().is_some_and(u8::is_ascii_alphabetic)
+        && scheme
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b':'))
 }

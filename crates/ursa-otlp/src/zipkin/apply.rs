@@ -1,4 +1,4 @@
-//! Processors on Zipkin's spans: filters, and what they do to tags.
+//! Processors on Zipkin's spans: filters, and what they do to tags and names.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub fn apply(rules: &Rules, list: &Bytes) -> Result<Processed, ZipkinError> {
             continue;
         }
         items = items.saturating_add(1);
-        if change_tags(rules, &mut span) {
+        if change(rules, &mut span) {
             changed = true;
             write(&mut out, &span);
         } else {
@@ -42,10 +42,12 @@ pub fn apply(rules: &Rules, list: &Bytes) -> Result<Processed, ZipkinError> {
     Ok(Processed { request, items, filtered: dropped.into_filtered() })
 }
 
-/// Whether a tag was changed.
-fn change_tags(rules: &Rules, span: &mut Span<'_>) -> bool {
-    let Some(tags) = &mut span.tags else { return false };
-    let mut changed = false;
+/// Whether a tag or the name was changed.
+fn change(rules: &Rules, span: &mut Span<'_>) -> bool {
+    let name = span.name.as_ref().and_then(|name| rules.span_name(&name.0));
+    let mut changed = name.is_some();
+    span.name = name.map(Text::from).or(span.name.take());
+    let Some(tags) = &mut span.tags else { return changed };
     tags.0.retain_mut(|(key, value)| match rules.attribute(&key.0, &value.0) {
         Verdict::Keep => true,
         Verdict::Drop => {

@@ -152,8 +152,12 @@ impl AttributePlace {
     pub const ITEMS: [Self; 3] = [Self::Span, Self::Metric, Self::Log];
 }
 
-/// Takes credentials and query strings out of URLs: in `http.url`, `http.target`, `url.full`,
-/// `url.original`, `url.path` and `url.query` of spans, data points and log records.
+/// Takes credentials, query strings and fragments out of URLs of spans, data points and log records:
+/// in every text, or list of texts, that begins with `scheme://`; in `http.url`, `http.target`,
+/// `http.path`, `url.full`, `url.original`, `url.path`, `peer.address` whatever they begin with; in
+/// `url.query`, `url.fragment`, `http.query.string`, `http.fragment.string`; in URLs and paths that
+/// are words of a span's name. URLs within a longer text, such as a log's body, stay, and so do maps
+/// and attributes of resources and scopes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RedactUrls {
@@ -163,7 +167,7 @@ pub struct RedactUrls {
     /// Whether `user:password@` becomes `REDACTED:REDACTED@`. Default true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<bool>,
-    /// Further attributes that hold URLs.
+    /// Further attributes that hold URLs which may begin without a scheme.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
 }

@@ -197,3 +197,48 @@ fn native_spans_go_by_the_same_rules() {
     let url = rules.attribute("http.url", "http://a:b@h/p?q=1");
     assert_eq!(url, Verdict::Replace("http://REDACTED:REDACTED@h/p?REDACTED".into()));
 }
+
+/// What the defaults leave of texts that hold a secret, under any key and as the span's name.
+#[test]
+fn no_secret_of_a_url_is_left() {
+    let rules = compile(&[]);
+    for (key, before, after) in [
+        ("http.url", "https://u:p@h/x?t=1#f", "https://REDACTED:REDACTED@h/x?REDACTED"),
+        ("http.url", "u:p@h:443", "REDACTED:REDACTED@h:443"),
+        ("url.full", "https://h/x#t=1", "https://h/x#REDACTED"),
+        ("http.target", "/x?t=1", "/x?REDACTED"),
+        ("url.query", "t=1", "REDACTED"),
+        ("url.fragment", "t=1", "REDACTED"),
+        ("http.query.string", "t=1", "REDACTED"),
+        ("peer.address", "mysql://u:p@h:3306", "mysql://REDACTED:REDACTED@h:3306"),
+        ("db.connection_string", "jdbc:pg://u@h/d?password=p", "jdbc:pg://REDACTED@h/d?REDACTED"),
+        ("http.response.header.location", "https://h/?code=1", "https://h/?REDACTED"),
+        ("note", "see https://h/?code=1", "see https://h/?code=1"),
+        ("http.route", "/x/{y?}", "/x/{y?}"),
+    ] {
+        let stays = before == after;
+        let expected = if stays { Verdict::Keep } else { Verdict::Replace(after.into()) };
+        assert_eq!(rules.attribute(key, before), expected, "{key}: {before}");
+    }
+    for (before, after) in [
+        ("GET /x?t=1", Some("GET /x?REDACTED")),
+        ("https://u:p@h/x HTTP/1.1", Some("https://REDACTED:REDACTED@h/x HTTP/1.1")),
+        ("what?", None),
+        ("/users/@me", None),
+    ] {
+        assert_eq!(rules.span_name(before).as_deref(), after, "{before}");
+    }
+}
+
+/// Whom a client names in a URL is not written where no processor looks for credentials.
+#[test]
+fn the_server_is_named_without_credentials() {
+    let rules = compile(&processors(json!([{"semanticConventions": {}}])));
+    let mut span = envoy();
+    span.attributes[3] = reference::pair("http.url", reference::text("http://u:p@backend:3001/"));
+    let processed = rules.apply(Signal::Traces, &request(vec![span])).unwrap();
+    let decoded = ExportTraceServiceRequest::decode(processed.request).unwrap();
+    let lines = show(&decoded.resource_spans[0].scope_spans[0].spans[0]);
+    assert!(lines.contains(&"server.address: \"backend\"".to_owned()), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("u:p")), "{lines:?}");
+}

@@ -136,7 +136,9 @@ pub(super) fn apply(span: &mut Span) -> bool {
                     out.push(one);
                     continue;
                 };
-                let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+                let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+                let (authority, path) = rest.split_at(end);
+                let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
                 if span.kind != 2 {
                     rename(&mut one, "url.full");
                 } else if rename(&mut one, "url.path") {

@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
@@ -90,9 +92,16 @@ fn attribute() -> impl Strategy<Value = KeyValue> {
         "REDACTED",
         "h:99999",
         "a=b#c",
+        "u:p@h/p",
+        "jdbc:mysql://u:p@h/d?a=1",
     ]);
+    let item = || {
+        text.clone().prop_map(|text| AnyValue { value: Some(Any::StringValue(text.to_owned())) })
+    };
+    let list = vec(item(), 0..3).prop_map(|values| Some(Any::ArrayValue(ArrayValue { values })));
     let value = prop_oneof![
         12 => text.prop_map(|text| Some(Any::StringValue(text.to_owned()))),
+        2 => list,
         1 => any::<i64>().prop_map(|value| Some(Any::IntValue(value))),
         1 => any::<bool>().prop_map(|value| Some(Any::BoolValue(value))),
         1 => (-1e9..1e9_f64).prop_map(|value| Some(Any::DoubleValue(value))),
@@ -104,7 +113,15 @@ fn attribute() -> impl Strategy<Value = KeyValue> {
 }
 
 fn span() -> impl Strategy<Value = Span> {
-    let name = prop::sample::select(vec!["ingress", "egress h", "egress", "GET /", ""]);
+    let name = prop::sample::select(vec![
+        "ingress",
+        "egress h",
+        "egress",
+        "GET /",
+        "",
+        "GET /p?a=1 b",
+        "http://u:p@h/p#f",
+    ]);
     let parts = (vec(attribute(), 0..8), vec(attribute(), 0..3), 0..4_i32, 0..3_i32);
     (name, parts, 0..3_u64, any::<bool>()).prop_map(|(name, parts, time, whole)| {
         let (attributes, within, kind, code) = parts;

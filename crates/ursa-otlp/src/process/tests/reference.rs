@@ -82,6 +82,14 @@ fn of_scope(processor: &Processor, resource: &[KeyValue], scope: &mut ScopeSpans
         }
         Processor::RedactUrls(spec) => {
             scope.spans.iter_mut().flat_map(lists).for_each(|list| urls(spec, list));
+            for span in &mut scope.spans {
+                let word = |word: &str| {
+                    let is_url = word.starts_with('/') || begins_with_scheme(word);
+                    let redacts = is_url && word.contains(['?', '@']);
+                    if redacts { redacted(spec, word) } else { word.to_owned() }
+                };
+                span.name = span.name.split(' ').map(word).collect::<Vec<_>>().join(" ");
+            }
         }
         Processor::Filter(filter) => scope.spans.retain(|span| {
             let conditions = filter.conditions().iter();
@@ -166,20 +174,45 @@ fn shown(value: Option<&AnyValue>) -> Option<String> {
 }
 
 fn urls(spec: &RedactUrls, list: &mut [KeyValue]) {
-    const KEYS: [&str; 6] =
-        ["http.url", "http.target", "url.full", "url.original", "url.path", "url.query"];
-    for one in list {
-        let known = KEYS.contains(&one.key.as_str()) || spec.also.contains(&one.key);
-        if let Some(AnyValue { value: Some(Any::StringValue(url)) }) = &mut one.value
-            && known
-        {
-            *url = redacted(spec, url, one.key == "url.query");
+    const KEYS: [&str; 7] = [
+        "http.url",
+        "http.target",
+        "http.path",
+        "url.full",
+        "url.original",
+        "url.path",
+        "peer.address",
+    ];
+    for KeyValue { key, value, .. } in list {
+        match value.as_mut().and_then(|any| any.value.as_mut()) {
+            Some(Any::StringValue(text)) if key == "url.query" => *text = query(spec, text),
+            Some(Any::StringValue(text))
+                if begins_with_scheme(text)
+                    || KEYS.contains(&key.as_str())
+                    || spec.also.contains(key) =>
+            {
+                *text = redacted(spec, text);
+            }
+            Some(Any::ArrayValue(list)) => {
+                for item in &mut list.values {
+                    if let Some(Any::StringValue(text)) = &mut item.value
+                        && begins_with_scheme(text)
+                    {
+                        *text = redacted(spec, text);
+                    }
+                }
+            }
+            _ => {}
         }
     }
 }
 
-fn redacted(spec: &RedactUrls, url: &str, is_query: bool) -> String {
-    let query = |query: &str| match spec.query.unwrap_or_default() {
+fn begins_with_scheme(text: &str) -> bool {
+    Regex::new("^[A-Za-z][A-Za-z0-9+.:-]{0,20}://").unwrap().is_match(text)
+}
+
+fn query(spec: &RedactUrls, query: &str) -> String {
+    match spec.query.unwrap_or_default() {
         QueryRedaction::Keep => query.to_owned(),
         _ if query.is_empty() => String::new(),
         QueryRedaction::Redact => "REDACTED".to_owned(),
@@ -199,17 +232,18 @@ fn redacted(spec: &RedactUrls, url: &str, is_query: bool) -> String {
                 Some(_) => pairs + "#REDACTED",
             }
         }
-    };
-    if is_query {
-        return query(url);
     }
+}
+
+fn redacted(spec: &RedactUrls, url: &str) -> String {
     let mut url = url.to_owned();
-    let authority = Regex::new(r"(?s)^([^/?#]*//)([^/?#]*)@").unwrap();
+    let authority = Regex::new(r"(?s)^([^/?#]*//)?([^/?#]*)@").unwrap();
     if spec.credentials.unwrap_or(true)
         && let Some(found) = authority.captures(&url)
     {
         let user = if found[2].contains(':') { "REDACTED:REDACTED" } else { "REDACTED" };
-        url = format!("{}{user}@{}", &found[1], &url[found[0].len()..]);
+        let start = found.get(1).map_or("", |start| start.as_str());
+        url = format!("{start}{user}@{}", &url[found[0].len()..]);
     }
     if spec.query == Some(QueryRedaction::Keep) {
         return url;
@@ -217,7 +251,7 @@ fn redacted(spec: &RedactUrls, url: &str, is_query: bool) -> String {
     match url.find(['?', '#']) {
         None => url,
         Some(at) if url[at..].starts_with('?') => {
-            format!("{}?{}", &url[..at], query(&url[at + 1..]))
+            format!("{}?{}", &url[..at], query(spec, &url[at + 1..]))
         }
         Some(at) if at + 1 == url.len() => url,
         Some(at) => format!("{}#REDACTED", &url[..at]),
