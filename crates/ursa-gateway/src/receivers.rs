@@ -159,8 +159,13 @@ impl Receivers {
 
     fn fill(&self, value: &Substitution) -> Result<SecretText, Unfilled> {
         value.fill(|part| match part {
-            Part::Env(name) => self.environment.get(name).cloned(),
-            Part::File(path) => Some(fs::read_to_string(path).ok()?.trim().to_owned()),
+            Part::Env(name) => {
+                self.environment.get(name).filter(|value| !value.is_empty()).cloned()
+            }
+            Part::File(path) => {
+                let text = fs::read_to_string(path).ok()?;
+                Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+            }
             Part::Secret(_) | Part::Text(_) => None,
         })
     }

@@ -20,6 +20,10 @@ use crate::decompress::{DecompressError, gunzip, unzstd};
 /// A message up to this size is copied, so that it does not hold the buffer that it was read into.
 const COPIED: usize = 8 << 10;
 
+/// A body that comes in pieces is given at once so many times the room of those that came, if it is
+/// announced to be that long. Whoever announces much and sends little gets little.
+const AHEAD: usize = 16;
+
 /// How a body is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
@@ -101,8 +105,7 @@ async fn collect(mut body: Inbound, limit: usize, held: &mut Held) -> Result<Byt
             first = data;
         } else {
             if all.is_empty() {
-                // Pages that nothing is written to take no memory, whatever was announced.
-                all.reserve(length.max(announced));
+                all.reserve(length.max(announced.min(length.saturating_mul(AHEAD))));
                 all.extend_from_slice(&first);
             }
             all.extend_from_slice(&data);

@@ -132,7 +132,7 @@ impl Datadog {
         };
         let json = version != Version::V05 && is_json(&head.headers)?;
         let message = encoding.decode(message, limits, &mut held)?;
-        self.take(version, json, message, &mut held).await?;
+        self.take(version, json, message, held).await?;
         Ok(match version {
             Version::V03 => reply(StatusCode::OK, "text/plain", "OK\n".into()),
             Version::V04 | Version::V05 => reply(StatusCode::OK, "application/json", RATES.into()),
@@ -144,7 +144,7 @@ impl Datadog {
         version: Version,
         json: bool,
         message: Bytes,
-        held: &mut Held,
+        mut held: Held,
     ) -> Result<(), Problem> {
         let before = message.len();
         let limit = self.intake.limits().message.saturating_mul(MAX_GROWTH);
@@ -156,7 +156,7 @@ impl Datadog {
         let source = Arc::clone(self.intake.source());
         let received =
             Received { signal: Signal::Traces, form: Form::Datadog, request, items, source };
-        self.intake.give(received).await
+        self.intake.give(received, held).await
     }
 }
 

@@ -84,7 +84,7 @@ impl Grpc {
         };
         match called {
             Called::Export(signal) => {
-                let taken = self.intake.take(signal, message).await?;
+                let taken = self.intake.take(signal, message, held).await?;
                 Ok(if taken.rejected == 0 { EMPTY } else { frame(&taken.protobuf()) })
             }
             Called::Health => health(&message),

@@ -82,7 +82,7 @@ impl Http {
             let protobuf = json::to_protobuf(signal, &message);
             message = protobuf.map_err(|error| Problem::Malformed(error.to_string()))?.into();
         }
-        let taken = self.intake.take(signal, message).await?;
+        let taken = self.intake.take(signal, message, held).await?;
         Ok(match format {
             Format::Protobuf => taken.protobuf().into(),
             Format::Json => taken.json(signal).into(),

@@ -83,21 +83,27 @@ impl Intake {
         self.0.memory.hold()
     }
 
-    /// Checks an OTLP message and gives it to the sink.
-    pub(super) async fn take(&self, signal: Signal, message: Bytes) -> Result<Taken, Problem> {
+    /// Checks an OTLP message, for which `held` is held, and gives it to the sink.
+    pub(super) async fn take(
+        &self,
+        signal: Signal,
+        message: Bytes,
+        held: Held,
+    ) -> Result<Taken, Problem> {
         let checked = self.checked(signal, message);
         let (message, items, rejected) =
             checked.map_err(|error| Problem::Malformed(format!("read the request: {error}")))?;
         self.0.counters(signal).refused.inc_by(rejected as u64);
-        self.give(Received::otlp(signal, message, items, &self.0.source)).await?;
+        self.give(Received::otlp(signal, message, items, &self.0.source), held).await?;
         Ok(Taken { rejected })
     }
 
     /// Gives to the sink what was checked, and counts it. Once begun, storing is not given up, even
-    /// if the sender no longer waits: what is stored is counted.
-    pub(super) async fn give(&self, received: Received) -> Result<(), Problem> {
+    /// if the sender no longer waits: what is stored is counted, and its memory held until then.
+    pub(super) async fn give(&self, received: Received, held: Held) -> Result<(), Problem> {
         let inner = Arc::clone(&self.0);
         let storing = Box::pin(async move {
+            let _held = held;
             let (signal, items) = (received.signal, received.items as u64);
             let answer = if inner.sink.takes(signal) {
                 inner.sink.accept(received).await

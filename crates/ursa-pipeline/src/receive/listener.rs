@@ -2,19 +2,26 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, UnixListener};
 
 use super::{Bind, BindError};
 use crate::stream::Stream;
 
-/// A socket that accepts connections. A Unix socket's file goes away with it.
+/// A socket that accepts connections.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a Unix socket. It goes away with the socket, unless another took its place.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
 }
 
 impl Listener {
@@ -30,8 +37,8 @@ impl Listener {
                 Ok((Self::Tcp(listener), Some(address)))
             }
             Bind::Unix(path) => {
-                let listener = unix(&path).map_err(error)?;
-                Ok((Self::Unix(listener, path), None))
+                let (listener, file) = unix(path).map_err(error)?;
+                Ok((Self::Unix(listener, file), None))
             }
         }
     }
@@ -48,22 +55,33 @@ impl Listener {
     }
 }
 
-fn unix(path: &std::path::Path) -> io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+fn unix(path: PathBuf) -> io::Result<(UnixListener, SocketFile)> {
+    match std::fs::symlink_metadata(&path) {
+        Ok(there) if there.file_type().is_socket() => std::fs::remove_file(&path)?,
+        Ok(_) => {
+            let wrong = "a file is there that is no socket";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, wrong));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    let listener = UnixListener::bind(&path)?;
+    let identity = identity(&path)?;
+    let file = SocketFile { path, identity };
+    std::fs::set_permissions(&file.path, std::fs::Permissions::from_mode(0o600))?;
+    Ok((listener, file))
 }
 
-impl Drop for Listener {
+/// Device and inode.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self
-            && let Err(error) = std::fs::remove_file(&*path)
-        {
-            tracing::debug!(path = %path.display(), %error, "socket file was gone");
+        let is_own = identity(&self.path).is_ok_and(|identity| identity == self.identity);
+        if is_own && let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "remove a socket's file");
         }
     }
 }

@@ -58,7 +58,8 @@ pub use server::Receiver;
 pub enum Bind {
     /// A TCP address; port 0 takes a free one.
     Tcp(SocketAddr),
-    /// A Unix socket, made with mode 0600. A file that is there already is replaced.
+    /// A Unix socket, made with mode 0600. A socket that is there already is replaced; another file
+    /// is not.
     Unix(PathBuf),
 }
 

@@ -150,6 +150,9 @@ impl<A: Answer> Server<A> {
                         drop(permit);
                     });
                 }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                    debug!(%error, "a client went away before it was accepted");
+                }
                 Err(error) => {
                     warn!(%error, "accept a connection");
                     sleep(ACCEPT_AGAIN).await;

@@ -16,9 +16,12 @@ pub(super) fn check(token: Option<&SecretText>, headers: &HeaderMap) -> Result<(
     let said = value.as_bytes().split_at_checked(SCHEME.len());
     let said = said.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
     let said = said.and_then(|(_, said)| said.strip_prefix(b" ")).ok_or(Problem::NoToken)?;
-    // Takes as long for every wrong token of that length.
-    let equal = verify_slices_are_equal(said.trim_ascii(), token.expose().as_bytes());
-    equal.map_err(|_| Problem::WrongToken)
+    // Takes as long for every wrong token of that length. A token of no length is nobody's.
+    let (said, token) = (said.trim_ascii(), token.expose().as_bytes());
+    match verify_slices_are_equal(said, token) {
+        Ok(()) if !token.is_empty() => Ok(()),
+        _ => Err(Problem::WrongToken),
+    }
 }
 
 #[cfg(test)]
@@ -45,6 +48,7 @@ mod tests {
                 check(Some(&token), &headers).map_or_else(|p| p.to_string(), |()| String::new());
             assert!(said.contains(says) && says.is_empty() == said.is_empty(), "{value:?}: {said}");
             check(None, &headers).unwrap();
+            check(Some(&SecretText::new("")), &headers).unwrap_err();
         }
     }
 }

@@ -118,7 +118,7 @@ impl Zipkin {
         let source = Arc::clone(self.intake.source());
         let received =
             Received { signal: Signal::Traces, form: Form::Zipkin, request, items, source };
-        self.intake.give(received).await
+        self.intake.give(received, held).await
     }
 }
 

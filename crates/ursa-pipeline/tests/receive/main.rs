@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -336,13 +337,20 @@ async fn bytes_that_are_no_text_cost_no_span() {
 async fn a_unix_socket_is_private_replaced_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("otlp.sock");
-    std::fs::write(&path, "left behind").unwrap();
     let (shelf, registry) = (Arc::new(Shelf::default()), Registry::new(&[]));
-    let sink = Arc::clone(&shelf) as Arc<dyn Sink>;
-    let receiver = Settings::new(Protocol::OtlpGrpc, Bind::Unix(path.clone()))
-        .start(sink, &registry)
-        .await
-        .unwrap();
+    let start = async || {
+        let sink = Arc::clone(&shelf) as Arc<dyn Sink>;
+        Settings::new(Protocol::OtlpGrpc, Bind::Unix(path.clone())).start(sink, &registry).await
+    };
+    std::fs::write(&path, "precious").unwrap();
+    let refused = start().await.unwrap_err();
+    assert_eq!(refused.source.kind(), std::io::ErrorKind::AlreadyExists);
+    std::fs::remove_file(&path).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let before = start().await.unwrap();
+    let receiver = start().await.unwrap();
+    // One whose socket was replaced leaves its successor's alone.
+    before.shutdown(SECOND).await;
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
     assert_eq!(mode & 0o777, 0o600);
     let stream = UnixStream::connect(&path).await.unwrap();
@@ -399,6 +407,55 @@ async fn memory_and_connections_are_bounded() {
     assert!(timeout(Duration::from_millis(200), third.as_mut()).await.is_err());
     drop(first);
     assert!(third.await.starts_with("HTTP/1.1 200"));
+    receiver.shutdown(SECOND).await;
+}
+
+/// Stores when it is told to.
+#[derive(Debug, Default)]
+struct Slow(tokio::sync::Notify, Mutex<usize>);
+
+#[async_trait]
+impl Sink for Slow {
+    async fn accept(&self, _: Received) -> Result<(), Refusal> {
+        *self.1.lock().unwrap() += 1;
+        self.0.notified().await;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn memory_is_held_until_all_is_stored_though_senders_go_away() {
+    let (slow, registry) = (Arc::new(Slow::default()), Registry::new(&[]));
+    let limits = Limits { memory: 1000, ..Limits::default() };
+    let receiver = Settings { limits, ..Settings::new(Protocol::OtlpHttp, local()) };
+    let sink = Arc::clone(&slow) as Arc<dyn Sink>;
+    let receiver = receiver.start(sink, &registry).await.unwrap();
+    let address = receiver.address().unwrap();
+    let (headers, body) = ("content-type: application/x-protobuf", request(&[&"x".repeat(600)]));
+    {
+        let mut gone = pin!(post(address, "POST /v1/traces", headers, &body));
+        while *slow.1.lock().unwrap() == 0 {
+            assert!(timeout(Duration::from_millis(5), gone.as_mut()).await.is_err());
+        }
+    }
+    // Its connection ends at the receiver sooner or later; its memory stays held.
+    let until = Instant::now() + Duration::from_millis(100);
+    while Instant::now() < until {
+        let refused = post(address, "POST /v1/traces", headers, &body).await;
+        assert!(refused.starts_with("HTTP/1.1 429"), "{refused}");
+    }
+    slow.0.notify_one();
+    let accepted = r#"accepted_items_total{receiver="otlp_http",signal="traces"} 1"#;
+    timeout(10 * SECOND, async {
+        while !registry.encode().contains(accepted) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    slow.0.notify_one();
+    let taken = post(address, "POST /v1/traces", headers, &body).await;
+    assert!(taken.starts_with("HTTP/1.1 200"), "{taken}");
     receiver.shutdown(SECOND).await;
 }
 
