@@ -6,6 +6,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod cost;
 mod shapes;
 #[cfg(test)]
 mod tests;
@@ -19,14 +20,7 @@ use prost::Message;
 use crate::Signal;
 use crate::wire::WireError;
 
-/// What one JSON object may take once decoded: the largest message of OTLP.
-const OBJECT_BYTES: usize = 512;
-
-/// Memory that decoding `text` may take: `[{},{},…]` grows a lot.
-pub fn cost(text: &[u8]) -> usize {
-    let objects: usize = text.iter().map(|byte| usize::from(*byte == b'{')).sum();
-    objects.saturating_mul(OBJECT_BYTES).saturating_add(text.len().saturating_mul(2))
-}
+pub use cost::cost;
 
 /// The request in protobuf.
 ///
