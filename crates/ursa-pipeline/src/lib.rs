@@ -17,11 +17,11 @@
 //! where telemetry comes from.
 
 mod accept;
+mod aside;
 mod attributes;
 mod audit;
 mod backend;
 mod compress;
-mod compression;
 mod control;
 mod decompress;
 mod export;

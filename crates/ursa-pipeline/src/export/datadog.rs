@@ -17,8 +17,9 @@ use super::client::{Client, Post};
 use super::connection::Answer;
 use super::credentials::Credentials;
 use super::http::{AGENT, failure};
-use super::native::{MAX_TRANSLATED, Place, aside, delivered, untranslated};
+use super::native::{MAX_TRANSLATED, Place, delivered, untranslated};
 use super::{Outlet, Payload};
+use crate::aside::aside;
 use crate::{Form, Signal};
 
 const PORT: u16 = 8126;

@@ -1,14 +1,10 @@
-//! What exporters of formats other than OTLP share: the place in a URL, and work beside the
-//! asynchronous tasks.
+//! What exporters of formats other than OTLP share: the place in a URL, and what came of translating.
 
 use http::Uri;
-use tokio::task::spawn_blocking;
 
 use super::answer::{Again, Failure, Outcome, Reason};
 use super::target::Target;
 
-/// What is larger is translated beside the asynchronous tasks, not among them.
-const INLINE_BYTES: usize = 32 << 10;
 /// What the spans of one attempt may take once translated. Resource attributes are said again with
 /// each span, so it bounds what a few bytes can become.
 pub(super) const MAX_TRANSLATED: usize = 32 << 20;
@@ -43,18 +39,6 @@ impl Place {
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok(Self { target: Target::new(host.to_owned(), port, false), secure, path })
     }
-}
-
-/// Does `work`, beside the asynchronous tasks if `bytes` is much.
-pub(super) async fn aside<T: Send + 'static>(
-    bytes: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    if bytes <= INLINE_BYTES {
-        return work();
-    }
-    let done = spawn_blocking(work).await;
-    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// The outcome for what cannot be written in the backend's form. Smaller batches may be.

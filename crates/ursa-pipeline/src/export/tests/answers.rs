@@ -196,7 +196,7 @@ fn grpc_answers_as_the_protocol_says() {
 fn a_compressed_grpc_answer_is_read() {
     // partial_success { rejected_spans: 3, error_message: "old" }
     let message = [0x0a, 7, 8, 3, 0x12, 3, b'o', b'l', b'd'];
-    let packed = crate::compression::gzip([&message[..]].into_iter());
+    let packed = crate::compress::gzip(&[Bytes::copy_from_slice(&message)]);
     let body = [&[1][..], &u32::try_from(packed.len()).unwrap().to_be_bytes(), &packed].concat();
     let mut answer = answer(200, &[("grpc-status", "0"), ("grpc-encoding", "gzip")], b"");
     answer.body = body.into();
