@@ -185,6 +185,11 @@ fn host_and_port(text: &str) -> Result<Written, EndpointError> {
         return Err(error("must not be empty".to_owned())
             .hint("leave `endpoint` out to use the node's own collector"));
     }
+    if text.contains('@') {
+        return Err(
+            error("credentials do not belong in an endpoint".to_owned()).hint("use `auth.basic`")
+        );
+    }
     if text.contains(['/', '?', '#']) {
         return Err(error("`host:port` takes no path".to_owned())
             .hint(format!("write a URL: `http://{text}`")));
@@ -244,7 +249,9 @@ fn valid_path(path: &str, field: &'static str) -> Result<String, EndpointError> 
     if path.contains(['?', '#']) {
         return Err(EndpointError::new(field, "the path must not have a query or a fragment"));
     }
-    if path.chars().any(|c| c.is_ascii_control() || c == ' ' || !c.is_ascii()) {
+    // RFC 3986, `pchar`.
+    let fits = |c: char| c.is_ascii_alphanumeric() || "/%-._~!$&'()*+,;=:@".contains(c);
+    if !path.chars().all(fits) {
         return Err(EndpointError::new(field, "the path has a character that a URL cannot hold")
             .hint("write it percent-encoded"));
     }

@@ -50,7 +50,7 @@ impl DeliveryOptions {
         self.queue.as_ref().and_then(|queue| queue.size).unwrap_or(ByteSize::mebibytes(256))
     }
 
-    /// How long telemetry waits while the backend is away; zero: without end.
+    /// How long telemetry waits while the backend is away.
     pub fn queue_max_age(&self) -> Duration {
         self.queue
             .as_ref()

@@ -10,11 +10,13 @@ use crate::substitution::{Part, Substitution};
 use crate::template;
 
 /// Headers that the exporter itself writes.
-const OWN_HEADERS: [&str; 9] = [
+const OWN_HEADERS: [&str; 11] = [
     "connection",
     "content-encoding",
     "content-length",
     "content-type",
+    "grpc-accept-encoding",
+    "grpc-encoding",
     "grpc-timeout",
     "host",
     "te",

@@ -109,13 +109,15 @@ impl Outcome {
         Self::Delivered { rejected, message }
     }
 
-    pub(super) fn map_message(self, change: impl FnOnce(String) -> String) -> Self {
+    /// The same with other texts: all that a backend may have had a say in.
+    pub(super) fn map_texts(self, change: impl Fn(String) -> String) -> Self {
         match self {
             Self::Delivered { rejected, message } => {
                 Self::Delivered { rejected, message: change(message) }
             }
-            Self::Failed(failure) => {
-                Self::Failed(Failure { message: change(failure.message), ..failure })
+            Self::Failed(Failure { message, mend, reason, code, again }) => {
+                let (message, mend) = (change(message), mend.map(change));
+                Self::Failed(Failure { reason, code, message, mend, again })
             }
             Self::Blocked(reason) => Self::Blocked(reason),
         }

@@ -171,7 +171,7 @@ impl Client {
             Err(Trouble::TlsSetup(error)) => Outcome::Blocked(error.to_string()),
             Err(trouble) => Outcome::Failed(trouble.failure()),
         };
-        outcome.map_message(|text| cut(&filled.redact(text)))
+        outcome.map_texts(|text| cut(&filled.redact(text)))
     }
 
     async fn exchange(&self, post: &Post, phase: &AtomicU8) -> Result<Answer, Trouble> {

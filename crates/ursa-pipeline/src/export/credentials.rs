@@ -148,8 +148,11 @@ impl Filled {
     /// `message` without the values that were filled in.
     pub(super) fn redact(&self, message: String) -> String {
         let telling = |text: &&str| text.len() >= MIN_REDACTED && *text != "Bearer";
-        let secrets = self.secrets.iter().map(SecretText::expose).filter(telling);
-        secrets.fold(message, |message, secret| message.replace(secret, REDACTED))
+        let mut secrets: Vec<_> =
+            self.secrets.iter().map(SecretText::expose).filter(telling).collect();
+        // One may begin another, which then goes first, whole.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.iter().fold(message, |message, secret| message.replace(secret, REDACTED))
     }
 }
 
@@ -179,6 +182,7 @@ mod tests {
         assert_eq!(filled.headers["x-key"], "k3yk3y");
         let message = "denied: t0ps3cret/fr0mfile with k3yk3y".to_owned();
         assert_eq!(filled.redact(message), "denied: [redacted]/[redacted] with [redacted]");
+        assert_eq!(filled.redact("k3yk3yk3y".into()), "[redacted]k3y");
         assert!(!format!("{credentials:?} {:?}", filled.headers).contains("3cret"));
     }
 

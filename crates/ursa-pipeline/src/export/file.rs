@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::task::spawn_blocking;
 use ursa_model::pipeline::FileExporter as FileSpec;
+use ursa_otlp::wire;
 
 use super::answer::{Again, Failure, Outcome, Reason};
 use super::{Payload, lines};
@@ -66,17 +67,20 @@ impl FileExporter {
         let (payload, file) = (payload.clone(), Arc::clone(&self.file));
         let (path, max_size, max_files) = (self.path.clone(), self.max_size, self.max_files);
         let written = spawn_blocking(move || {
-            let mut text = String::new();
-            let mut unfit = None;
+            let (mut text, mut rejected, mut why) = (String::new(), 0_usize, String::new());
             for request in &payload.requests {
                 match lines::json(payload.signal, request) {
                     Ok(line) => text.push_str(&line),
-                    Err(error) => unfit = Some(error),
+                    Err(error) => {
+                        let items = wire::check(payload.signal, request).unwrap_or_default();
+                        rejected = rejected.saturating_add(items);
+                        why = error;
+                    }
                 }
             }
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
             file.append(&path, text.as_bytes(), max_size, max_files)?;
-            Ok::<_, io::Error>(unfit)
+            Ok::<_, io::Error>((rejected, why))
         });
         let failed = |reason: String| {
             Outcome::Failed(Failure {
@@ -88,7 +92,7 @@ impl FileExporter {
             })
         };
         match written.await {
-            Ok(Ok(unfit)) => Outcome::Delivered { rejected: 0, message: unfit.unwrap_or_default() },
+            Ok(Ok((rejected, message))) => Outcome::Delivered { rejected, message },
             Ok(Err(error)) => failed(error.to_string()),
             Err(error) => failed(error.to_string()),
         }

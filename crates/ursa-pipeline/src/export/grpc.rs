@@ -51,7 +51,7 @@ pub(super) fn post(signal: Signal, encoded: Encoded, timeout: Option<Duration>) 
     }
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
     if let Some(timeout) = timeout {
-        let timeout = format!("{}m", timeout.as_millis().min(MAX_TIMEOUT));
+        let timeout = format!("{}m", timeout.as_millis().clamp(1, MAX_TIMEOUT));
         let timeout = HeaderValue::try_from(timeout).expect("digits and a letter are valid");
         headers.insert("grpc-timeout", timeout);
     }
@@ -73,6 +73,11 @@ pub(super) fn outcome(answer: &Answer, signal: Signal) -> Outcome {
         }),
         None => {
             let message = format!("HTTP status {} instead of a gRPC answer", answer.status);
+            if answer.status == StatusCode::PAYLOAD_TOO_LARGE {
+                // So says a proxy on the way.
+                let failure = failure(Code::RESOURCE_EXHAUSTED, &message, None, signal);
+                return Outcome::Failed(Failure { reason: Reason::TooLarge, ..failure });
+            }
             let failure = failure(Code::of_http(answer.status), &message, None, signal);
             let mend = match failure.code.as_str() {
                 // UNIMPLEMENTED and UNKNOWN: no gRPC is here.

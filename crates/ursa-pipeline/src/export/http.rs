@@ -47,12 +47,13 @@ pub(super) fn failure(answer: &Answer, path: &str) -> Failure {
     // The Collector says so with 400.
     let too_large = code == 413 || (code == 400 && text.contains("request body too large"));
     let again = match code {
-        429 | 502 | 503 | 504 => Again::Later(retry_after(&answer.headers, Timestamp::now())),
+        // 407 is a proxy's word, of which OTLP says nothing: the backend was not asked.
+        407 | 429 | 502 | 503 | 504 => Again::Later(retry_after(&answer.headers, Timestamp::now())),
         _ => Again::Never,
     };
     let reason = match code {
         _ if too_large => Reason::TooLarge,
-        401 | 403 => Reason::Unauthorized,
+        401 | 403 | 407 => Reason::Unauthorized,
         504 => Reason::Timeout,
         429 | 502 | 503 => Reason::Unavailable,
         _ => Reason::Rejected,

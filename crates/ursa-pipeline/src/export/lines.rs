@@ -10,10 +10,13 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint, number_data_point};
+use opentelemetry_proto::tonic::metrics::v1::{
+    Gauge, Metric, NumberDataPoint, Sum, number_data_point,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use ursa_otlp::json;
 
 use crate::Signal;
 
@@ -29,15 +32,7 @@ const PLAIN: &str = "\x1b[0m";
 
 /// A request in OTLP/JSON, with a line break at its end and none within.
 pub(super) fn json(signal: Signal, request: &[u8]) -> Result<String, String> {
-    fn of<M: Message + Default + serde::Serialize>(request: &[u8]) -> Result<String, String> {
-        let message = M::decode(request).map_err(|error| error.to_string())?;
-        serde_json::to_string(&message).map_err(|error| error.to_string())
-    }
-    let mut line = match signal {
-        Signal::Traces => of::<ExportTraceServiceRequest>(request),
-        Signal::Metrics => of::<ExportMetricsServiceRequest>(request),
-        Signal::Logs => of::<ExportLogsServiceRequest>(request),
-    }?;
+    let mut line = json::from_protobuf(signal, request).map_err(|error| error.to_string())?;
     line.push('\n');
     Ok(line)
 }
@@ -107,50 +102,42 @@ impl Lines {
     }
 
     fn metric(&mut self, service: &str, metric: &Metric) {
-        let numbers = |points: &[NumberDataPoint]| {
-            let points = points.iter().filter_map(|point| {
-                let value = match point.value? {
-                    number_data_point::Value::AsDouble(value) => value.to_string(),
-                    number_data_point::Value::AsInt(value) => value.to_string(),
-                };
-                Some((point.time_unix_nano, value, point.attributes.clone()))
-            });
-            points.collect::<Vec<_>>()
-        };
-        let summed = |count: u64, sum: f64| format!("count={count} sum={sum}");
-        let points = match &metric.data {
-            Some(Data::Gauge(gauge)) => numbers(&gauge.data_points),
-            Some(Data::Sum(sum)) => numbers(&sum.data_points),
-            Some(Data::Histogram(histogram)) => {
-                let points = histogram.data_points.iter();
-                let point = points.map(|point| {
-                    let value = summed(point.count, point.sum.unwrap_or_default());
-                    (point.time_unix_nano, value, point.attributes.clone())
-                });
-                point.collect()
-            }
-            Some(Data::ExponentialHistogram(histogram)) => {
-                let points = histogram.data_points.iter();
-                let point = points.map(|point| {
-                    let value = summed(point.count, point.sum.unwrap_or_default());
-                    (point.time_unix_nano, value, point.attributes.clone())
-                });
-                point.collect()
-            }
-            Some(Data::Summary(summary)) => {
-                let points = summary.data_points.iter();
-                let point = points.map(|point| {
-                    let value = summed(point.count, point.sum);
-                    (point.time_unix_nano, value, point.attributes.clone())
-                });
-                point.collect()
-            }
-            None => Vec::new(),
-        };
-        for (at, value, attributes) in points {
+        let mut point = |at: u64, value: String, attributes: &[KeyValue]| {
             self.begin(at, "metric", service, &metric.name);
             self.word(&format!("{value} {}", metric.unit), "");
-            self.end(&attributes);
+            self.end(attributes);
+        };
+        let number = |of: &NumberDataPoint| match of.value {
+            Some(number_data_point::Value::AsDouble(value)) => value.to_string(),
+            Some(number_data_point::Value::AsInt(value)) => value.to_string(),
+            None => "-".to_owned(),
+        };
+        let summed = |count: u64, sum: Option<f64>| match sum {
+            Some(sum) => format!("count={count} sum={sum}"),
+            None => format!("count={count}"),
+        };
+        match &metric.data {
+            Some(Data::Gauge(Gauge { data_points }) | Data::Sum(Sum { data_points, .. })) => {
+                for of in data_points {
+                    point(of.time_unix_nano, number(of), &of.attributes);
+                }
+            }
+            Some(Data::Histogram(histogram)) => {
+                for of in &histogram.data_points {
+                    point(of.time_unix_nano, summed(of.count, of.sum), &of.attributes);
+                }
+            }
+            Some(Data::ExponentialHistogram(histogram)) => {
+                for of in &histogram.data_points {
+                    point(of.time_unix_nano, summed(of.count, of.sum), &of.attributes);
+                }
+            }
+            Some(Data::Summary(summary)) => {
+                for of in &summary.data_points {
+                    point(of.time_unix_nano, summed(of.count, Some(of.sum)), &of.attributes);
+                }
+            }
+            None => {}
         }
     }
 

@@ -90,7 +90,7 @@ impl Exporter {
         let mut options = spec.delivery().cloned().unwrap_or_default();
         let kind = match spec {
             ExporterSpec::OpenTelemetry(spec) => {
-                let otlp = match otlp::effective(spec, signal, &outlet.values) {
+                let otlp = match environment::apply(spec, signal, &outlet.values) {
                     Ok(effective) => {
                         options = effective.spec.delivery.clone();
                         Otlp::new(&effective, signal, outlet)

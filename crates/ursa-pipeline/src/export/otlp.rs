@@ -1,11 +1,11 @@
 //! OTLP over gRPC and over HTTP.
 
-use ursa_model::backend::{OpenTelemetryBackend, Protocol};
+use ursa_model::backend::Protocol;
 
 use super::answer::Outcome;
 use super::client::{Client, Post};
 use super::credentials::{Credentials, Values};
-use super::environment::{self, Effective};
+use super::environment::Effective;
 use super::target::Target;
 use super::{Outlet, Payload, grpc, http};
 use crate::Signal;
@@ -83,15 +83,6 @@ impl Otlp {
             }
         }
     }
-}
-
-/// `spec` with the variables of the environment, if it asks for them.
-pub(super) fn effective(
-    spec: &OpenTelemetryBackend,
-    signal: Signal,
-    values: &Values,
-) -> Result<Effective, String> {
-    environment::apply(spec, signal, values)
 }
 
 /// The place of `host`; the node's own collector if that is empty.

@@ -88,7 +88,8 @@ pub(super) fn choose(
     found.map(|(variable, url)| Proxy::parse(variable, url)).transpose()
 }
 
-fn is_this_host(host: &str) -> bool {
+/// Whether a name or an address is this host's own.
+pub(super) fn is_this_host(host: &str) -> bool {
     let address = |address: IpAddr| address.to_canonical().is_loopback();
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(address)
 }

@@ -1,10 +1,10 @@
 //! Where a backend is.
 
 use std::io;
-use std::net::IpAddr;
 
 use super::connection::{SpokenOn, causes};
 use super::dial::LookupError;
+use super::proxy;
 use super::sniff::Spoken;
 use super::trouble::{Trouble, Wrong};
 use crate::tls::{ClientTls, TlsFailure};
@@ -31,8 +31,7 @@ impl Target {
     }
 
     pub(super) fn is_loopback(&self) -> bool {
-        self.host == "localhost"
-            || self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        proxy::is_this_host(&self.host)
     }
 
     /// Why there is no connection.

@@ -14,7 +14,11 @@ use crate::stream::Stream;
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Unix {
+        listener: UnixListener,
+        #[expect(dead_code, reason = "it is held to be dropped with the listener")]
+        file: SocketFile,
+    },
 }
 
 /// The file of a Unix socket. It goes away with the socket, unless another took its place.
@@ -38,7 +42,7 @@ impl Listener {
             }
             Bind::Unix(path) => {
                 let (listener, file) = unix(path).map_err(error)?;
-                Ok((Self::Unix(listener, file), None))
+                Ok((Self::Unix { listener, file }, None))
             }
         }
     }
@@ -50,7 +54,7 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Ok(Box::new(stream))
             }
-            Self::Unix(listener, _) => Ok(Box::new(listener.accept().await?.0)),
+            Self::Unix { listener, .. } => Ok(Box::new(listener.accept().await?.0)),
         }
     }
 }

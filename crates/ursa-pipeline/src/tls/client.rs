@@ -23,7 +23,7 @@ static SYSTEM_ROOTS: OnceCell<Arc<RootCertStore>> = OnceCell::const_new();
 /// TLS towards one backend.
 #[derive(Debug)]
 pub(crate) struct ClientTls {
-    files: Arc<Files<ClientConfig>>,
+    files: Files<ClientConfig>,
     name: Result<ServerName<'static>, TlsError>,
     /// A certificate of ours is shown.
     shows: bool,
@@ -74,7 +74,7 @@ impl ClientTls {
             let roots = roots.filter(|_| !accepts_any);
             config(roots, pair, protocols.clone())
         });
-        Self { files: Arc::new(files), name, shows, accepts_any, system, roots }
+        Self { files, name, shows, accepts_any, system, roots }
     }
 
     /// Whether any certificate is accepted.

@@ -118,7 +118,10 @@ impl<T> Files<T> {
             };
             let file = tokio::fs::File::open(path).await.map_err(failed)?;
             let mut content = Vec::new();
-            file.take(MAX_FILE).read_to_end(&mut content).await.map_err(failed)?;
+            file.take(MAX_FILE + 1).read_to_end(&mut content).await.map_err(failed)?;
+            if content.len() as u64 > MAX_FILE {
+                return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
+            }
             contents.push(content);
         }
         Ok(contents)

@@ -172,6 +172,11 @@ fn grpc_answers_as_the_protocol_says() {
              (set `protocol: http`, or use the port for gRPC, usually 4317)",
         ),
         (
+            413,
+            "too_large never: RESOURCE_EXHAUSTED: HTTP status 413 Payload Too Large instead of a \
+             gRPC answer",
+        ),
+        (
             404,
             "rejected never: UNIMPLEMENTED: HTTP status 404 Not Found instead of a gRPC answer \
              (set `protocol: http`, or use the port for gRPC, usually 4317)",
@@ -360,4 +365,15 @@ fn the_standard_variables_count_as_the_backend_says() {
     for (spec, environment, expected) in cases {
         assert_eq!(effective(&spec, &environment), expected, "{spec} {environment:?}");
     }
+}
+
+#[test]
+fn every_text_of_a_backend_is_redacted() {
+    let location = answer(301, &[("location", "https://b/?token=s3cret")], b"moved: s3cret");
+    let outcome = Outcome::Failed(super::super::http::failure(&location, "/"));
+    let said = of_failure(outcome.map_texts(|text| text.replace("s3cret", "-")));
+    assert_eq!(
+        said,
+        "rejected never: 301 Moved Permanently: moved: - (it is elsewhere: https://b/?token=-)"
+    );
 }

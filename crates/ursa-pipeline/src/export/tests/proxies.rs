@@ -119,7 +119,7 @@ async fn requests_go_through_the_proxy() {
         let bad = exporter_in(&spec, &[(variable, &format!("http://127.0.0.1:{port}"))]);
         let words = words(bad.send(&payload()).await, port);
         let expected = if endpoint.starts_with("http") {
-            "rejected: 407 Proxy Authentication Required (give the proxy's user and password in \
+            "unauthorized: 407 Proxy Authentication Required (give the proxy's user and password in \
              its URL)"
         } else {
             "unauthorized: 127.0.0.1:PORT, the proxy in HTTPS_PROXY: the proxy answered 407 (give \
