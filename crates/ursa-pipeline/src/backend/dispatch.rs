@@ -22,7 +22,7 @@ use super::parcel::{Parcel, Report};
 use super::{Backend, Orders, Outlet};
 use crate::Signal;
 use crate::audit::Ending;
-use crate::export::{Again, Failure, Reason};
+use crate::export::{Again, Backoff, Failure, Reason};
 use crate::ledger::{Fate, Loss};
 use crate::status::BackendState;
 
@@ -288,8 +288,14 @@ impl Dispatch {
             }
         };
         parcel.attempts = parcel.attempts.saturating_add(1);
-        let pause = parcel.outlet.exporter.backoff().pause(parcel.attempts, asked, fastrand::f64());
+        let jitter = fastrand::f64();
+        let pause = parcel.outlet.exporter.backoff().pause(parcel.attempts, asked, jitter);
         self.breaker(|breaker| breaker.failed(policy, now));
+        // An open breaker says itself when the backend is asked again: no pause grows beyond that.
+        let pause = pause.map(|pause| match self.breaker.until() {
+            Some(_) => Backoff::asked(asked, jitter),
+            None => pause,
+        });
         match pause {
             Some(pause) => {
                 debug!(backend = %self.backend.name, signal = %self.backend.signal, %error, ?pause, "export failed; trying again");

@@ -37,11 +37,10 @@ pub(crate) struct Backoff {
 impl Backoff {
     pub(super) fn of(options: &DeliveryOptions) -> Self {
         let policy = options.retry_policy.clone().unwrap_or_default();
-        Self {
-            initial: policy.initial_backoff().0,
-            max: policy.max_backoff().0,
-            retries: policy.max_retries,
-        }
+        let initial = policy.initial_backoff().0;
+        // A pause is no longer than that of the breaker, which would open soon.
+        let max = policy.max_backoff().0.min(BreakerPolicy::of(options).open_for.max(initial));
+        Self { initial, max, retries: policy.max_retries }
     }
 
     /// The pause after `failures` failed attempts in a row, or none when there have been enough.
@@ -57,8 +56,13 @@ impl Backoff {
         }
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         let own = self.initial.saturating_mul(doubled).min(self.max).mul_f64(0.5 + jitter / 2.0);
+        Some(own.max(Self::asked(asked, jitter)))
+    }
+
+    /// The pause that the backend asked for, within bounds; `jitter` is in 0 to 1.
+    pub(crate) fn asked(asked: Option<Duration>, jitter: f64) -> Duration {
         let asked = asked.unwrap_or_default().min(MAX_ASKED);
-        Some(own.max(asked + (asked / 10).min(ASKED_JITTER).mul_f64(jitter)))
+        asked + (asked / 10).min(ASKED_JITTER).mul_f64(jitter)
     }
 }
 

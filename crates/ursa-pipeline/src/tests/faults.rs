@@ -55,6 +55,21 @@ async fn a_circuit_breaker_opens_tries_and_closes() {
     assert_eq!(rig.server.taken("b"), ["one"]);
 }
 
+/// However long it was away: no pause grows beyond that of the circuit breaker.
+#[tokio::test(start_paused = true)]
+async fn a_backends_return_is_noticed_as_soon_as_the_circuit_breaker_tries() {
+    let rig = Rig::new();
+    rig.server.script("b", vec![Reply::Refuse; 100]);
+    let mut spec = http("b");
+    spec["circuitBreaker"] = json!({"openFor": "2s"});
+    rig.configure(&[("b", spec)]).await;
+    rig.push("one").await.unwrap();
+    let start = Instant::now();
+    rig.settle().await;
+    // At most 2 s after each failure, with what the clock of the test adds.
+    assert!((190..=203).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_backend_that_lets_nobody_in_is_left_alone() {
     let rig = Rig::new();
