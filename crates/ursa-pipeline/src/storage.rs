@@ -55,7 +55,7 @@ impl Storage {
     ) -> io::Result<(Queue, Recovered)> {
         let directory = self.directory(signal, backend);
         let queue = directory.join(QUEUE);
-        fs::create_dir_all(&queue)?;
+        fs::create_dir_all(&directory)?;
         let name = directory.join(NAME);
         if fs::read(&name).ok().as_deref() != Some(backend.as_bytes()) {
             fs::write(&name, backend)?;

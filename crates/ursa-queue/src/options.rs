@@ -27,8 +27,9 @@ pub struct Record {
 pub struct Options {
     /// How much may be stored, batches in flight included. Bytes, of the records with what each
     /// takes besides its contents: in memory 256; on disk 40, and no record counts for less than
-    /// 256, so that the index in memory is bounded, too. On disk files may take up to four segments
-    /// more, since whole segments are deleted. Default 256 MiB.
+    /// 256, so that the index in memory is bounded, too. Files may take more, since whole segments
+    /// are deleted: up to four segments, and two for each batch that stays in flight while later
+    /// ones are settled. Default 256 MiB.
     pub capacity: u64,
     /// [`expire`](crate::Queue::expire) drops what is older. Default none.
     pub max_age: Option<Duration>,

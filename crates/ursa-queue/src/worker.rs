@@ -164,59 +164,12 @@ impl Worker {
             return;
         }
         drop(jobs);
-        let inner = Arc::clone(inner);
+        let task = Task { inner: Arc::clone(inner), group: None, done: false };
         match Handle::try_current() {
             Ok(runtime) => {
-                self.tasks.spawn_blocking_on(move || Self::work(&inner), &runtime);
+                self.tasks.spawn_blocking_on(move || task.work(), &runtime);
             }
-            Err(_) => Self::work(&inner),
-        }
-    }
-
-    /// Works until there is nothing to do.
-    fn work(inner: &Arc<Inner>) {
-        let Some(worker) = &inner.worker else { return };
-        let mut writer = worker.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut again = false;
-        loop {
-            let mut jobs = worker.lock();
-            let idle = jobs.pending.is_empty() && !jobs.tidy && !jobs.sync;
-            if idle && again {
-                jobs.working = false;
-                return;
-            }
-            again = true;
-            let pending = std::mem::take(&mut jobs.pending);
-            let group = std::mem::take(&mut jobs.group);
-            let tidy = std::mem::take(&mut jobs.tidy);
-            let sync = std::mem::take(&mut jobs.sync);
-            drop(jobs);
-            let mut result = Ok(0);
-            let written = pending.len();
-            let bytes: usize = pending.iter().map(|pending| pending.record.bytes.len()).sum();
-            let small = written > 0 && bytes < SMALL_GROUP_BYTES;
-            if !pending.is_empty() {
-                result = worker.append(inner, &mut writer, pending);
-            }
-            if sync {
-                let synced = writer.sync();
-                if let Err(error) = &synced {
-                    error!(directory = %worker.directory.display(), %error, "cannot sync a queue");
-                }
-                result = synced.and(result);
-            }
-            let others = worker.lock().pending.len();
-            group.finish(result.map_err(|error| PushError::Storage(error.to_string())));
-            if tidy {
-                let mut state = inner.lock();
-                let gone = std::mem::take(&mut state.gone);
-                let settled = CursorSlot::new(&state.settled);
-                drop(state);
-                writer.tidy(&settled, &gone);
-            }
-            if small && others > 0 && worker.sync == Sync::BeforeAcknowledge {
-                worker.gather(written + others);
-            }
+            Err(_) => task.work(),
         }
     }
 
@@ -268,7 +221,7 @@ impl Worker {
         let mut jobs = self.lock();
         jobs.tidy |= gone;
         if let Sync::Timer(after) = self.sync
-            && jobs.timer.is_none()
+            && jobs.timer.as_ref().is_none_or(AbortHandle::is_finished)
         {
             jobs.timer = self.sync_after(inner, after);
         }
@@ -293,5 +246,90 @@ impl Worker {
 
     fn lock(&self) -> MutexGuard<'_, Jobs> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who writes.
+#[derive(Debug)]
+struct Task {
+    inner: Arc<Inner>,
+    /// Whose records are being written.
+    group: Option<Arc<Group>>,
+    /// There is nothing left to do.
+    done: bool,
+}
+
+impl Task {
+    /// Works until there is nothing to do.
+    fn work(mut self) {
+        let inner = &Arc::clone(&self.inner);
+        let Some(worker) = &inner.worker else { return };
+        let mut writer = worker.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut again = false;
+        loop {
+            let mut jobs = worker.lock();
+            let idle = jobs.pending.is_empty() && !jobs.tidy && !jobs.sync;
+            if idle && again {
+                jobs.working = false;
+                self.done = true;
+                return;
+            }
+            again = true;
+            let pending = std::mem::take(&mut jobs.pending);
+            self.group = Some(std::mem::take(&mut jobs.group));
+            let tidy = std::mem::take(&mut jobs.tidy);
+            let sync = std::mem::take(&mut jobs.sync);
+            drop(jobs);
+            let mut result = Ok(0);
+            let written = pending.len();
+            let bytes: usize = pending.iter().map(|pending| pending.record.bytes.len()).sum();
+            let small = written > 0 && bytes < SMALL_GROUP_BYTES;
+            if !pending.is_empty() {
+                result = worker.append(inner, &mut writer, pending);
+            }
+            if sync {
+                let synced = writer.sync();
+                if let Err(error) = &synced {
+                    error!(directory = %worker.directory.display(), %error, "cannot sync a queue");
+                }
+                result = synced.and(result);
+            }
+            let others = worker.lock().pending.len();
+            if let Some(group) = self.group.take() {
+                group.finish(result.map_err(|error| PushError::Storage(error.to_string())));
+            }
+            if tidy {
+                let mut state = inner.lock();
+                let gone = std::mem::take(&mut state.gone);
+                let settled = CursorSlot::new(&state.settled);
+                drop(state);
+                writer.tidy(&settled, &gone);
+            }
+            if small && others > 0 && worker.sync == Sync::BeforeAcknowledge {
+                worker.gather(written + others);
+            }
+        }
+    }
+}
+
+impl Drop for Task {
+    /// A runtime that ends drops what it has not begun. What was pushed is refused then, and the next
+    /// order finds a task of its own.
+    fn drop(&mut self) {
+        let Some(worker) = self.inner.worker.as_ref().filter(|_| !self.done) else { return };
+        let mut jobs = worker.lock();
+        jobs.working = false;
+        let pending = std::mem::take(&mut jobs.pending);
+        let group = std::mem::take(&mut jobs.group);
+        drop(jobs);
+        let mut state = self.inner.lock();
+        for Pending { record, .. } in pending {
+            state.unreserve(record.bytes.len());
+        }
+        drop(state);
+        for group in self.group.take().into_iter().chain([group]) {
+            group.finish(Err(PushError::Storage("nobody is left who writes".to_owned())));
+        }
+        self.inner.wake();
     }
 }

@@ -68,9 +68,10 @@ impl Cursor {
 fn make(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    if file.metadata()?.len() < 2 * SLOT_BYTES as u64 {
-        file.write_all_at(&[0; 2 * SLOT_BYTES], 0)?;
-    }
+    // What is there stays: it may be the only slot.
+    let length = file.metadata()?.len();
+    let missing = (2 * SLOT_BYTES as u64).saturating_sub(length);
+    file.write_all_at(&vec![0; usize::try_from(missing).map_err(io::Error::other)?], length)?;
     Ok(file)
 }
 

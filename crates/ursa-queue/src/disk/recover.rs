@@ -36,7 +36,7 @@ pub(crate) struct Opened {
 
 /// Opens a directory, and finds what waits in it.
 pub(crate) fn open(directory: &Path, options: &Options) -> io::Result<Opened> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    make_directory(directory)?;
     let lock = lock(directory)?;
     let (cursor, settled) = Cursor::open(directory)?;
     let segments = segments(directory)?;
@@ -61,6 +61,17 @@ pub(crate) fn open(directory: &Path, options: &Options) -> io::Result<Opened> {
     let mut writer = Writer::new(directory.to_owned(), handle, next_number, cursor);
     writer.tidy(&CursorSlot::new(&state.settled), &std::mem::take(&mut state.gone));
     Ok(Opened { lock, writer, state, clock, recovered })
+}
+
+/// Makes the directory and those above it that are missing, and syncs where their names stand.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    let missing: Vec<_> = directory.ancestors().take_while(|path| !path.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    for parent in missing.iter().filter_map(|path| path.parent()) {
+        let parent = if parent == Path::new("") { Path::new(".") } else { parent };
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Keeps others out of a directory.
@@ -140,12 +151,24 @@ struct Recovery {
 
 impl Recovery {
     fn run(&mut self, segments: &[Found]) -> io::Result<()> {
-        for (at, segment) in segments.iter().enumerate() {
-            let later = segments.get(at + 1..).unwrap_or_default();
-            let limit = later.iter().find_map(|later| later.header).map(|header| header.first);
+        // The lowest number in any later segment: what is not below it was refused.
+        let mut limits = Vec::with_capacity(segments.len());
+        let mut limit = u64::MAX;
+        for segment in segments.iter().rev() {
+            limits.push(limit);
+            limit = segment.header.map_or(limit, |header| header.first.min(limit));
+        }
+        let last = segments.last().map(|last| last.number);
+        for (segment, limit) in segments.iter().zip(limits.into_iter().rev()) {
+            let last = last == Some(segment.number);
             match &segment.header {
-                Some(header) => self.segment(segment, header, later.is_empty(), limit)?,
-                None => self.damaged(segment, later.is_empty())?,
+                Some(header) if header.first >= limit => {
+                    let path = segment_path(&self.directory, segment.number);
+                    warn!(path = %path.display(), "a queue's segment was refused; it is deleted");
+                    std::fs::remove_file(path)?;
+                }
+                Some(header) => self.segment(segment, header, last, limit)?,
+                None => self.damaged(segment, last)?,
             }
         }
         Ok(())
@@ -173,15 +196,9 @@ impl Recovery {
         segment: &Found,
         header: &SegmentHeader,
         last: bool,
-        limit: Option<u64>,
+        limit: u64,
     ) -> io::Result<()> {
         let SegmentHeader { mark, first, stamp, wall } = *header;
-        let limit = limit.unwrap_or(u64::MAX);
-        if self.expected.is_some_and(|expected| first < expected) {
-            // Only a forged file does this; numbers of records are never used twice.
-            self.recovered.damaged_bytes += segment.length;
-            return std::fs::remove_file(segment_path(&self.directory, segment.number));
-        }
         self.missing(first);
         self.state.next = first;
         self.state.begin_segment(segment.number, mark);

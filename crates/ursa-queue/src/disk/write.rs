@@ -114,19 +114,20 @@ impl Writer {
     }
 
     /// Cuts back to what was there before a group. What cannot be cut, or whose sync failed, is not
-    /// written again.
+    /// written again; nor is what comes before a segment that cannot be deleted.
     fn undo(&mut self, before: Option<(u64, u64)>, finished: Finished) {
-        for mut segment in finished.into_iter().chain(self.active.take()) {
+        let mut left = false;
+        for mut segment in finished.into_iter().chain(self.active.take()).rev() {
             match before {
                 Some((number, length)) if number == segment.number => {
                     if let Err(error) = segment.file.set_len(length) {
                         warn!(number, %error, "cannot cut a queue's segment; it is finished");
-                    } else if !segment.suspect {
+                    } else if !segment.suspect && !left {
                         segment.length = length;
                         self.active = Some(segment);
                     }
                 }
-                _ => self.delete(segment.number),
+                _ => left |= !self.delete(segment.number),
             }
         }
     }
@@ -154,13 +155,15 @@ impl Writer {
         }
     }
 
-    fn delete(&self, number: u64) {
+    /// Whether the segment is gone.
+    fn delete(&self, number: u64) -> bool {
         let path = segment_path(&self.directory, number);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 warn!(path = %path.display(), %error, "cannot delete a queue's segment");
+                false
             }
-            _ => {}
+            _ => true,
         }
     }
 }

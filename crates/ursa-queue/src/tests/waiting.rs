@@ -1,5 +1,7 @@
 //! Who waits for what, and for how long.
 
+use std::task::{Context, Poll, Waker};
+
 use tokio::time::{Instant, advance, timeout};
 
 use super::*;
@@ -194,5 +196,27 @@ fn space_is_given_back() {
         let (queue, recovered) = open(directory.path(), options);
         assert_eq!((recovered.records, recovered.damaged_records), (1, 0));
         assert_eq!(numbers(&drain(&queue).await), [200]);
+    });
+}
+
+/// A runtime that has ended writes nothing: what is pushed in it is refused, and the queue goes on in
+/// another.
+#[test]
+fn a_runtime_that_has_ended_is_not_waited_for() {
+    let directory = directory();
+    let (queue, _) = open(directory.path(), Options::default());
+    let ended = Builder::new_current_thread().build().unwrap();
+    let handle = ended.handle().clone();
+    ended.shutdown_background();
+    let entered = handle.enter();
+    let mut push = std::pin::pin!(queue.push(record(0, 100)));
+    let polled = push.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(polled, Poll::Ready(Err(PushError::Storage(_)))), "{polled:?}");
+    drop(entered);
+    assert!(queue.is_empty());
+    runtime().block_on(async {
+        queue.push(record(1, 100)).await.unwrap();
+        assert_eq!(numbers(&drain(&queue).await), [1]);
+        queue.flush().await.unwrap();
     });
 }
