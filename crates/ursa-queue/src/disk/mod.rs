@@ -1,4 +1,5 @@
-//! The queue's directory: its files, byte by byte, and what happens to them.
+//! The queue's directory: its files, byte by byte, and what happens to them. For users:
+//! `docs/reference/queue-format.md`.
 //!
 //! # Files
 //! The directory has mode 0700 and belongs to one queue; its files have mode 0600. Others in it are
@@ -45,8 +46,8 @@
 //! Records are only ever added at the end, with one write for all that are pushed meanwhile and one
 //! `fdatasync` before they are acknowledged. When that fails the file is cut back to what it was. When
 //! the sync failed, or cutting does, the segment is finished and a new one begins with the same
-//! sequence number: what lies in a segment at or after the first number of a later one was refused, and
-//! is not read. A segment is finished at the size of [`Options::segment_bytes`](crate::Options), and
+//! sequence number: what lies in a segment at or after the first number of any later one was refused,
+//! and is not read. A segment is finished at the size of [`Options::segment_bytes`](crate::Options), and
 //! deleted when all its records are settled. The directory is synced when a segment is made. Every
 //! start begins a new one.
 //!
