@@ -33,14 +33,20 @@ pub use registry::{
 pub use usage::Usage;
 
 /// Every metric.
-pub const CATALOGUE: &[&[&Metric]] =
-    &[control::METRICS, agent::METRICS, gateway::METRICS, pipeline::RECEIVERS, pipeline::BACKENDS];
+pub const CATALOGUE: &[&[&Metric]] = &[
+    control::METRICS,
+    agent::METRICS,
+    gateway::METRICS,
+    pipeline::RECEIVERS,
+    pipeline::BACKENDS,
+    pipeline::RULES,
+];
 
 /// What a control plane shows.
 pub const CONTROL_PLANE: &[&[&Metric]] = &[control::METRICS, pipeline::RECEIVERS];
 
-/// What an agent shows.
+/// What an agent shows; [`pipeline::RULES`], too, once there is something of them.
 pub const AGENT: &[&[&Metric]] = &[agent::METRICS, pipeline::RECEIVERS, pipeline::BACKENDS];
 
-/// What a gateway shows.
+/// What a gateway shows; [`pipeline::RULES`], too, once there is something of them.
 pub const GATEWAY: &[&[&Metric]] = &[gateway::METRICS, pipeline::RECEIVERS, pipeline::BACKENDS];

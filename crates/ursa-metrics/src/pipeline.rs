@@ -154,7 +154,6 @@ pub const BACKENDS: &[&Metric] = &[
     &QUEUE_OLDEST_SECONDS,
     &EXPORTER_UP,
     &RECOVERED_ITEMS,
-    &FILTERED_ITEMS,
     &MERGED_ITEMS,
     &IN_FLIGHT_ITEMS,
     &UNACCOUNTED_ITEMS,
@@ -167,3 +166,6 @@ pub const MENDED_TEXTS: Metric = Metric::counter(
     &["receiver"],
     "Requests with texts that were not UTF-8 and were mended.",
 );
+
+/// What is emitted once a rule dropped something.
+pub const RULES: &[&Metric] = &[&FILTERED_ITEMS];

@@ -77,7 +77,7 @@ fn the_built_in_backend_is_where_this_control_plane_listens() {
     let made = generate(&mesh, mesh.proxy("me").unwrap(), &site());
     let pipeline = &made.resources[PIPELINE]["pipeline"].body.value;
     let pipeline: serde_json::Value = serde_json::from_slice(pipeline).unwrap();
-    let backend = &pipeline["traces"]["backends"][0]["spec"];
+    let backend = &pipeline["traces"]["backends"][0]["spec"]["openTelemetry"];
     assert_eq!(
         (&backend["endpoint"], &backend["protocol"]),
         (&"127.0.0.1:4317".into(), &"grpc".into())

@@ -1,8 +1,10 @@
 //! Programs of others: where they lie, and starting them.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Mutex;
 
 use tokio::process::{Child, Command};
 
@@ -17,9 +19,16 @@ pub(crate) fn program(variable: &str, below: &str) -> PathBuf {
     path
 }
 
-/// An address that nobody listens on.
+/// An address that nobody listens on, another one each time.
 pub(crate) fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap();
+    loop {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        if given.insert(address.port()) {
+            return address;
+        }
+    }
 }
 
 /// Starts it; it is killed with what is returned. What it says goes to `log`.

@@ -20,7 +20,7 @@ pub struct Counts {
     pub in_flight_items: u64,
     /// What the records that wait or are in flight take of the capacity.
     pub stored_bytes: u64,
-    /// See [`Options::capacity`].
+    /// See [`Options::capacity`](crate::Options::capacity).
     pub capacity: u64,
     /// Age of the oldest record that waits or is in flight.
     pub oldest: Option<Duration>,
