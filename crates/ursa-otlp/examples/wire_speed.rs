@@ -110,10 +110,8 @@ fn main() {
         let rules = rules.unwrap();
         time(name, || rules.apply(Signal::Traces, black_box(&request)));
         time(&format!("check and {name}"), || {
-            (
-                wire::check(Signal::Traces, black_box(&request)),
-                rules.apply(Signal::Traces, &request),
-            )
+            let found = wire::inspect(Signal::Traces, black_box(&request)).unwrap();
+            rules.apply_checked(Signal::Traces, &request, found)
         });
     }
 }

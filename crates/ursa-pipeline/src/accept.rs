@@ -80,14 +80,14 @@ struct Variant {
 
 impl Request {
     fn process(route: &Route, received: Received) -> Result<Self, Refusal> {
-        let Received { form, request, items, signal, .. } = received;
+        let Received { form, request, items, signal, found, .. } = received;
         let rules = &route.rules;
         let variant = |form, request: Bytes| {
             let processed = match form {
                 _ if rules.is_identity(signal) => {
                     Processed { request, items, filtered: Vec::new() }
                 }
-                Form::Otlp => rules.apply(signal, &request).map_err(invalid)?,
+                Form::Otlp => rules.apply_checked(signal, &request, found).map_err(invalid)?,
                 Form::Zipkin => zipkin::apply(rules, &request).map_err(invalid)?,
                 Form::Datadog => datadog::apply(rules, &request).map_err(invalid)?,
             };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
+use ursa_otlp::wire::Checked;
 
 use crate::{Form, Signal};
 
@@ -35,6 +36,8 @@ pub struct Received {
     pub request: Bytes,
     /// How many spans, data points or log records it holds; it may hold none.
     pub items: usize,
+    /// What the check of an OTLP request found; nothing if it is not known.
+    pub found: Checked,
     /// The receiver's name, for example `otlp_grpc`.
     pub source: Arc<str>,
 }
@@ -42,7 +45,8 @@ pub struct Received {
 impl Received {
     /// An OTLP request.
     pub fn otlp(signal: Signal, request: Bytes, items: usize, source: &Arc<str>) -> Self {
-        Self { signal, form: Form::Otlp, request, items, source: Arc::clone(source) }
+        let source = Arc::clone(source);
+        Self { signal, form: Form::Otlp, request, items, found: Checked::default(), source }
     }
 }
 

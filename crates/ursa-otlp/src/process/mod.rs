@@ -31,7 +31,7 @@ use ursa_model::pipeline::processor::{AttributePlace, RedactUrls, SignalName};
 pub use native::{SpanFacts, Verdict};
 
 use crate::Signal;
-use crate::wire::{SpanId, WireError};
+use crate::wire::{Checked, SpanId, WireError};
 use envoy::Conventions;
 use filter::Filter;
 use keys::Keys;
@@ -63,6 +63,8 @@ struct Plan {
     scope: bool,
     items: bool,
     within: bool,
+    /// Nothing acts on items but redaction of URLs under keys that all know.
+    only_urls: bool,
 }
 
 impl Default for Plan {
@@ -76,6 +78,7 @@ impl Default for Plan {
             scope: false,
             items: false,
             within: false,
+            only_urls: false,
         }
     }
 }
@@ -229,8 +232,23 @@ impl Rules {
     /// # Errors
     /// The request does not walk.
     pub fn apply(&self, signal: Signal, request: &Bytes) -> Result<Processed, WireError> {
+        self.apply_checked(signal, request, Checked::default())
+    }
+
+    /// [`apply`](Self::apply), quicker for what the check saw already. What was found in a request
+    /// holds as well for one from which items were taken.
+    ///
+    /// # Errors
+    /// The request does not walk.
+    pub fn apply_checked(
+        &self,
+        signal: Signal,
+        request: &Bytes,
+        found: Checked,
+    ) -> Result<Processed, WireError> {
         let (plan, name) = self.plan(signal);
-        let outcome = Pass::new(plan, name, request).run(request)?;
+        let items = plan.items && !(plan.only_urls && found.plain_urls);
+        let outcome = Pass::new(plan, name, items, request).run(request)?;
         let filters = plan.steps.iter().filter_map(|step| match step {
             Step::Filter { filter, .. } => Some(filter),
             _ => None,
@@ -273,16 +291,23 @@ impl Rules {
 impl Plan {
     fn finish(&mut self, signal: SignalName) {
         self.place = place(signal);
+        self.only_urls = true;
         for step in &self.steps {
             match step {
                 Step::Resource(_) => self.resource = true,
-                Step::Envoy(_) => self.items = true,
-                Step::Filter { .. } => (self.items, self.resource) = (true, true),
-                Step::Urls(_) => (self.items, self.within) = (true, true),
+                Step::Envoy(_) => (self.items, self.only_urls) = (true, false),
+                Step::Filter { .. } => {
+                    (self.items, self.resource, self.only_urls) = (true, true, false);
+                }
+                Step::Urls(urls) => {
+                    (self.items, self.within) = (true, true);
+                    self.only_urls &= !urls.has_own_keys();
+                }
                 Step::Keys(keys) => {
                     let here = keys.places.contains(&self.place);
                     self.items |= here;
                     self.within |= here;
+                    self.only_urls &= !here;
                     self.resource |= keys.places.contains(&AttributePlace::Resource);
                     self.scope |= keys.places.contains(&AttributePlace::Scope);
                 }

@@ -10,8 +10,8 @@ use super::envoy::{Facts, SCHEMA_URL};
 use super::filter::{Filter, Item, Seen};
 use super::list::{List, State};
 use super::{Plan, Step};
-use crate::wire::fields::{Walk, put_bytes};
-use crate::wire::{SpanId, WireError, points};
+use crate::wire::fields::{TextAttribute, Walk, put_bytes};
+use crate::wire::{SpanId, WireError, points, urls};
 
 /// `ExportTraceServiceRequest.resource_spans` and its kin.
 const RESOURCE_ITEMS: u32 = 1;
@@ -28,6 +28,8 @@ const SCHEMA: u32 = 3;
 /// `Span.name`, `Span.kind` and so on.
 const NAME: u32 = 5;
 const KIND: u32 = 6;
+/// No field has this number.
+const NO_NAME: u32 = 0;
 const START: u32 = 7;
 const END: u32 = 8;
 const STATUS: u32 = 15;
@@ -111,6 +113,7 @@ pub(super) struct Dropped {
 pub(super) struct Pass<'a> {
     plan: &'a Plan,
     signal: SignalName,
+    looks: bool,
     editor: Editor<'a>,
     resource: List<'a>,
     list: List<'a>,
@@ -132,10 +135,12 @@ pub(super) struct Outcome {
 }
 
 impl<'a> Pass<'a> {
-    pub(super) fn new(plan: &'a Plan, signal: SignalName, request: &'a [u8]) -> Self {
+    /// `looks`: whether items are to be looked at.
+    pub(super) fn new(plan: &'a Plan, signal: SignalName, looks: bool, request: &'a [u8]) -> Self {
         Self {
             plan,
             signal,
+            looks,
             editor: Editor::new(request),
             resource: List::default(),
             list: List::default(),
@@ -289,7 +294,7 @@ impl<'a> Pass<'a> {
 
     /// A `Metric`. It is left out if all its points were dropped.
     fn metric(&mut self, place: Place<'a>) -> Result<Fate, WireError> {
-        if !self.plan.items {
+        if !self.looks {
             self.items = self.items.saturating_add(points(place.body)?);
             return Ok(Fate::Kept);
         }
@@ -331,7 +336,12 @@ impl<'a> Pass<'a> {
         shape: &Shape,
         mut name: &'a [u8],
     ) -> Result<Fate, WireError> {
-        if !self.plan.items {
+        let traces = self.signal == SignalName::Traces;
+        let item_name = if traces { NAME } else { NO_NAME };
+        let untouched = !self.looks
+            || self.plan.only_urls
+                && !may_redact(place.body, item_name, shape.attributes, shape.within)?;
+        if untouched {
             self.items = self.items.saturating_add(1);
             return Ok(Fate::Kept);
         }
@@ -339,7 +349,6 @@ impl<'a> Pass<'a> {
         self.edits.clear();
         let mut facts = Facts { name: Cow::Borrowed(name), kind: 0, status: 0 };
         let (mut begin, mut end, mut severity, mut named) = (0, 0, 0, None);
-        let traces = self.signal == SignalName::Traces;
         let mut field = Walk::new(place.body, place.body_start());
         while field.next()? {
             match (field.number, field.wire) {
@@ -532,6 +541,47 @@ enum Fate {
     /// Kept, and by other conventions now.
     Renamed,
     Dropped,
+}
+
+/// Whether there may be a URL with something to redact in a message with attributes, in its name, if
+/// it has one, or in messages within it.
+fn may_redact(
+    message: &[u8],
+    name: u32,
+    attributes: u32,
+    within: &[(u32, u32)],
+) -> Result<bool, WireError> {
+    let tag = u8::try_from(attributes << 3 | 2).unwrap_or_default();
+    let mut field = Walk::new(message, 0);
+    loop {
+        let mut rest = field.rest();
+        while let Some(one) = TextAttribute::first(rest, tag) {
+            if urls::is_telling_text(&one) {
+                return Ok(true);
+            }
+            rest = one.rest;
+        }
+        field.skip_to(rest);
+        if !field.next()? {
+            return Ok(false);
+        }
+        if field.wire != 2 {
+            continue;
+        }
+        let may = if field.number == attributes {
+            urls::is_telling_attribute(field.body)
+        } else if field.number == name {
+            urls::is_telling(field.body)
+        } else {
+            match within.iter().find(|(number, _)| *number == field.number) {
+                Some((_, inner)) => may_redact(field.body, NO_NAME, *inner, &[])?,
+                None => false,
+            }
+        };
+        if may {
+            return Ok(true);
+        }
+    }
 }
 
 /// Takes in the attributes, field `number`, of a message that ends at `end`.

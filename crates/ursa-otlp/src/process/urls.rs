@@ -10,7 +10,7 @@ use ursa_model::pipeline::processor::{QueryRedaction, RedactUrls};
 
 use super::list::{self, List, State, Value};
 use crate::wire::fields::put_bytes;
-use crate::wire::{Fields, Value as Wire};
+use crate::wire::{Fields, Value as Wire, urls};
 
 /// `AnyValue.string_value`, `AnyValue.array_value`, `ArrayValue.values`.
 const STRING_VALUE: u32 = 1;
@@ -18,9 +18,6 @@ const ARRAY_VALUE: u32 = 5;
 const ARRAY_VALUES: u32 = 1;
 /// What stands for what was there.
 pub(super) const REDACTED: &[u8] = b"REDACTED";
-
-/// No scheme is longer, `jdbc:` and its kin included.
-const SCHEME_BYTES: usize = 24;
 
 /// How URLs are redacted.
 #[derive(Debug, Clone)]
@@ -46,16 +43,12 @@ impl Urls {
     /// Whether an attribute of that key holds a URL, or a part of one, whatever it begins with.
     #[inline]
     fn holds_url(&self, key: &[u8]) -> bool {
-        let known = match key.len() {
-            8 => matches!(key, b"http.url" | b"url.full" | b"url.path"),
-            9 => matches!(key, b"url.query" | b"http.path"),
-            11 => key == b"http.target",
-            12 => matches!(key, b"url.original" | b"url.fragment" | b"peer.address"),
-            17 => key == b"http.query.string",
-            20 => key == b"http.fragment.string",
-            _ => false,
-        };
-        known || !self.also.is_empty() && self.also.iter().any(|other| other == key)
+        urls::holds_url(key) || !self.also.is_empty() && self.also.iter().any(|other| other == key)
+    }
+
+    /// Whether there are keys of URLs besides those that all know.
+    pub(super) fn has_own_keys(&self) -> bool {
+        !self.also.is_empty()
     }
 
     pub(super) fn apply(&self, list: &mut List<'_>) {
@@ -235,7 +228,7 @@ fn authority(text: &[u8]) -> &[u8] {
 #[inline]
 fn begins_with_scheme(text: &[u8]) -> bool {
     // Without a branch for each byte: this looks at every text there is.
-    let head = text.get(..SCHEME_BYTES).unwrap_or(text);
+    let head = text.get(..urls::SCHEME_BYTES).unwrap_or(text);
     if head.iter().fold(0, |colons, byte| colons | u8::from(*byte == b':')) == 0 {
         return false;
     }

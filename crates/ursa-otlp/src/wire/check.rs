@@ -3,9 +3,9 @@
 //! It is paid for every item, so what is common is short: tags and lengths of one byte, attributes
 //! whose value is a scalar, and texts in ASCII, which are recognised for many attributes at once.
 
-use super::fields::{self, Walk};
+use super::fields::{self, TextAttribute, Walk};
 use super::schema::{self, Kind, Message};
-use super::{MAX_DEPTH, WireError};
+use super::{MAX_DEPTH, WireError, urls};
 use crate::Signal;
 
 /// What a check found.
@@ -16,6 +16,9 @@ pub struct Checked {
     /// Those spans among them that have no valid ids; [`drop_invalid`](super::drop_invalid) takes
     /// them off.
     pub invalid_ids: usize,
+    /// No attribute and no span's name is a URL with a query, a fragment or credentials, so that
+    /// [`Rules::apply_checked`](crate::process::Rules::apply_checked) need not look for one.
+    pub plain_urls: bool,
 }
 
 /// Walks a whole export request and counts its spans, data points or log records.
@@ -31,7 +34,7 @@ pub fn check(signal: Signal, request: &[u8]) -> Result<usize, WireError> {
 /// # Errors
 /// The bytes are not a valid request of that signal.
 pub fn inspect(signal: Signal, request: &[u8]) -> Result<Checked, WireError> {
-    let mut found = Checked::default();
+    let mut found = Checked { plain_urls: true, ..Checked::default() };
     walk(request, schema::request(signal), 0, &mut found)?;
     Ok(found)
 }
@@ -47,7 +50,7 @@ fn walk(
     }
     let deeper = depth.saturating_add(1);
     let (mut trace_id, mut span_id) = (false, false);
-    let mut ascii = Ascii::default();
+    let mut ascii = Ascii { left: usize::MAX };
     let mut field = Walk::new(bytes, 0);
     loop {
         let before = field.rest();
@@ -56,9 +59,17 @@ fn walk(
         }
         match (message.kind(field.number), field.wire) {
             (Kind::Attribute, 2) => {
-                let plain = ascii.reaches(before, field.rest());
-                if !is_plain_attribute(field.body, plain) {
-                    walk(field.body, &schema::KEY_VALUE, deeper, found)?;
+                let rest = match before.first() {
+                    Some(tag) => ascii.skip_attributes(before, *tag, &mut found.plain_urls),
+                    None => before,
+                };
+                if rest.len() < before.len() {
+                    field.skip_to(rest);
+                } else {
+                    found.plain_urls &= !urls::is_telling_attribute(field.body);
+                    if !is_plain_attribute(field.body) {
+                        walk(field.body, &schema::KEY_VALUE, deeper, found)?;
+                    }
                 }
             }
             (Kind::Unknown, _)
@@ -72,6 +83,8 @@ fn walk(
                 if !is_text(field.body) {
                     return Err(WireError::Text { message: message.name, number: field.number });
                 }
+                // A span's name may be one.
+                found.plain_urls &= !(message.has_ids && urls::is_telling(field.body));
             }
             (Kind::Fixed64s, 2) => {
                 if !field.body.len().is_multiple_of(8) {
@@ -99,13 +112,27 @@ struct Ascii {
     left: usize,
 }
 
-impl Default for Ascii {
-    fn default() -> Self {
-        Self { left: usize::MAX }
-    }
-}
-
 impl Ascii {
+    /// What comes after the attributes of that tag with which `rest` begins and that are texts in
+    /// ASCII. They stand together, many of them, and most are so.
+    #[inline]
+    fn skip_attributes<'a>(
+        &mut self,
+        mut rest: &'a [u8],
+        tag: u8,
+        plain_urls: &mut bool,
+    ) -> &'a [u8] {
+        while let Some(field) = TextAttribute::first(rest, tag)
+            && self.reaches(rest, field.rest)
+        {
+            if urls::is_telling_text(&field) {
+                *plain_urls = false;
+            }
+            rest = field.rest;
+        }
+        rest
+    }
+
     /// Whether all bytes from `from` up to `to`, which is its end, are ASCII.
     #[inline]
     fn reaches(&mut self, from: &[u8], to: &[u8]) -> bool {
@@ -116,34 +143,41 @@ impl Ascii {
     }
 }
 
-/// How many bytes are ASCII before the first block that is not all so.
+/// With how many ASCII bytes these begin.
 fn ascii_length(bytes: &[u8]) -> usize {
-    let (blocks, rest) = bytes.as_chunks::<32>();
-    let mut length = 0_usize;
-    for block in blocks {
-        if block.iter().fold(0, |all, byte| all | byte) >= 0x80 {
-            return length;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (blocks, _) = bytes.as_chunks::<32>();
+    let is_ascii = |block: &&[u8; 32]| {
+        let (words, _) = block.as_chunks::<8>();
+        words.iter().fold(0, |all, word| all | u64::from_le_bytes(*word)) & HIGH == 0
+    };
+    let mut length = blocks.iter().take_while(is_ascii).count().saturating_mul(32);
+    let (words, rest) = bytes.get(length..).unwrap_or_default().as_chunks::<8>();
+    for word in words {
+        let high = u64::from_le_bytes(*word) & HIGH;
+        if high != 0 {
+            return length.saturating_add(high.trailing_zeros() as usize / 8);
         }
-        length = length.saturating_add(32);
+        length = length.saturating_add(8);
     }
-    if rest.is_ascii() { bytes.len() } else { length }
+    length.saturating_add(rest.iter().take_while(|byte| byte.is_ascii()).count())
 }
 
 /// Whether it is a key and a scalar or empty value, each once, in order. What is not may still be
-/// an attribute. `ascii`: the texts need no look.
+/// an attribute.
 #[inline]
-fn is_plain_attribute(body: &[u8], ascii: bool) -> bool {
+fn is_plain_attribute(body: &[u8]) -> bool {
     let [0x0a, rest @ ..] = body else { return false };
     let Some((key, rest)) = short(rest) else { return false };
     let [0x12, rest @ ..] = rest else { return false };
     let Some((value, [])) = short(rest) else { return false };
-    if !ascii && !is_text(key) {
+    if !is_text(key) {
         return false;
     }
     match value {
         [] => true,
         [0x0a, rest @ ..] => match short(rest) {
-            Some((text, [])) => ascii || is_text(text),
+            Some((text, [])) => is_text(text),
             _ => false,
         },
         [0x10 | 0x18, number] => *number < 0x80,

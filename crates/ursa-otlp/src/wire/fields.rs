@@ -89,10 +89,48 @@ impl<'a> Walk<'a> {
         Ok(true)
     }
 
+    /// Goes on at `rest`, which is an end of [`rest`](Self::rest) where a field begins.
+    #[inline]
+    pub(crate) fn skip_to(&mut self, rest: &'a [u8]) {
+        self.rest = rest;
+        self.stop = self.end.saturating_sub(rest.len());
+    }
+
     /// What comes after the fields that were read.
     #[inline]
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
+    }
+}
+
+/// The commonest field of all: a `KeyValue` that has a key and a text, and lengths of one byte.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TextAttribute<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) text: &'a [u8],
+    /// The text and all that comes after it.
+    pub(crate) ahead: &'a [u8],
+    /// What comes after the field.
+    pub(crate) rest: &'a [u8],
+}
+
+impl<'a> TextAttribute<'a> {
+    /// The one with which `bytes` begin, if its tag is that.
+    #[expect(clippy::inline_always, reason = "a call costs as much as reading a field")]
+    #[inline(always)]
+    pub(crate) fn first(bytes: &'a [u8], tag: u8) -> Option<Self> {
+        let [first, whole @ 0..0x80, after @ ..] = bytes else { return None };
+        let message = after;
+        let (body, rest) = after.split_at_checked(usize::from(*whole))?;
+        let [0x0a, length, after @ ..] = body else { return None };
+        let (key, after) = after.split_at_checked(usize::from(*length))?;
+        let [0x12, value, 0x0a, length, text @ ..] = after else { return None };
+        // The body has less than 0x80 bytes, so no length that fits takes more than one.
+        let fits = usize::from(*length) == text.len()
+            && usize::from(*value) == text.len().saturating_add(2)
+            && *first == tag;
+        let ahead = message.get(body.len().saturating_sub(text.len())..)?;
+        fits.then_some(Self { key, text, ahead, rest })
     }
 }
 

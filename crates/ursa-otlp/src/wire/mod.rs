@@ -23,6 +23,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 mod text;
+pub(crate) mod urls;
 
 use thiserror::Error;
 

@@ -12,7 +12,6 @@
 //! Not here: what headers say of the tracer and its container.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -153,9 +152,8 @@ impl Datadog {
             error => Problem::malformed(&error),
         })?;
         held.grow(request.len().saturating_sub(before))?;
-        let source = Arc::clone(self.intake.source());
-        let received =
-            Received { signal: Signal::Traces, form: Form::Datadog, request, items, source };
+        let received = Received::otlp(Signal::Traces, request, items, self.intake.source());
+        let received = Received { form: Form::Datadog, ..received };
         self.intake.give(received, held).await
     }
 }

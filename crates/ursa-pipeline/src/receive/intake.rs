@@ -11,7 +11,7 @@ use http::HeaderMap;
 use tokio_util::task::TaskTracker;
 use ursa_metrics::{Counter, Registry, pipeline};
 use ursa_model::SecretText;
-use ursa_otlp::wire::{self, WireError};
+use ursa_otlp::wire::{self, Checked, WireError};
 
 use super::memory::{Held, Memory};
 use super::problem::Problem;
@@ -91,10 +91,11 @@ impl Intake {
         held: Held,
     ) -> Result<Taken, Problem> {
         let checked = self.checked(signal, message);
-        let (message, items, rejected) =
+        let (message, found, rejected) =
             checked.map_err(|error| Problem::Malformed(format!("read the request: {error}")))?;
         self.0.counters(signal).refused.inc_by(rejected as u64);
-        self.give(Received::otlp(signal, message, items, &self.0.source), held).await?;
+        let received = Received::otlp(signal, message, found.items, &self.0.source);
+        self.give(Received { found, ..received }, held).await?;
         Ok(Taken { rejected })
     }
 
@@ -123,8 +124,12 @@ impl Intake {
         &self.0.source
     }
 
-    /// The message without what cannot be stored, how many items it has, and how many it lost.
-    fn checked(&self, signal: Signal, message: Bytes) -> Result<(Bytes, usize, usize), WireError> {
+    /// The message without what cannot be stored, what was found in it, and how many items it lost.
+    fn checked(
+        &self,
+        signal: Signal,
+        message: Bytes,
+    ) -> Result<(Bytes, Checked, usize), WireError> {
         let (message, found) = match wire::inspect(signal, &message) {
             Err(WireError::Text { .. }) => {
                 let mended = Bytes::from(wire::mend_text(signal, &message)?);
@@ -135,10 +140,11 @@ impl Intake {
             found => (message, found?),
         };
         if found.invalid_ids == 0 {
-            return Ok((message, found.items, 0));
+            return Ok((message, found, 0));
         }
         let (message, rejected) = wire::drop_invalid(&message)?;
-        Ok((message, found.items.saturating_sub(rejected), rejected))
+        let items = found.items.saturating_sub(rejected);
+        Ok((message, Checked { items, invalid_ids: 0, ..found }, rejected))
     }
 }
 

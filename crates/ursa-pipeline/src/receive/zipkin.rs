@@ -7,8 +7,6 @@
 //!
 //! Not here: Thrift, which nobody sends any more; queries.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -115,9 +113,8 @@ impl Zipkin {
         let before = message.len();
         let (request, items) = dialect.read(message).map_err(|error| Problem::malformed(&error))?;
         held.grow(request.len().saturating_sub(before))?;
-        let source = Arc::clone(self.intake.source());
-        let received =
-            Received { signal: Signal::Traces, form: Form::Zipkin, request, items, source };
+        let received = Received::otlp(Signal::Traces, request, items, self.intake.source());
+        let received = Received { form: Form::Zipkin, ..received };
         self.intake.give(received, held).await
     }
 }

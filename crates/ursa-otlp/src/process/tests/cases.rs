@@ -242,3 +242,86 @@ fn the_server_is_named_without_credentials() {
     assert!(lines.contains(&"server.address: \"backend\"".to_owned()), "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains("u:p")), "{lines:?}");
 }
+
+/// What the check notes hides no URL: wherever it stands, short or long, in whatever letters.
+#[test]
+fn no_secret_is_left_in_what_was_checked() {
+    let rules = compile(&[]);
+    let redacted = |signal, request: serde_json::Value| {
+        let bytes: Bytes =
+            crate::json::to_protobuf(signal, request.to_string().as_bytes()).unwrap().into();
+        let found = wire::inspect(signal, &bytes).unwrap();
+        let processed = rules.apply_checked(signal, &bytes, found).unwrap();
+        assert_eq!(processed, rules.apply(signal, &bytes).unwrap());
+        assert_eq!(found.plain_urls, processed.request == bytes);
+        let text = crate::json::from_protobuf(signal, &processed.request).unwrap();
+        assert!(!text.contains("secret"), "{text}");
+        processed.request != bytes
+    };
+    let long = "x".repeat(200);
+    for (key, value) in [
+        ("url.query", "secret"),
+        ("url.fragment", "secret"),
+        ("http.query.string", "secret"),
+        ("http.fragment.string", "secret"),
+        ("http.path", "/?secret"),
+        ("peer.address", "secret@h"),
+        ("any", "a://h#secret"),
+        ("any", "jdbc:postgresql+ssl://h/?secret"),
+        ("ä", "http://secret@ö"),
+        (&long, "http://secret@h"),
+        ("any", &format!("http://{long}/?secret")),
+        ("any", "nothing"),
+    ] {
+        let one = json!([{"key": "first", "value": {"intValue": "1"}}, {"key": key, "value": {"stringValue": value}}]);
+        let list =
+            json!([{"key": "list", "value": {"arrayValue": {"values": [{"stringValue": value}]}}}]);
+        let known = !value.contains("://") && value != "nothing";
+        for (attributes, expected) in
+            [(one, value != "nothing"), (list, !known && value != "nothing")]
+        {
+            if !expected && known {
+                continue;
+            }
+            let span = |span: serde_json::Value| json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]});
+            let point = |data: serde_json::Value| json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [data]}]}]});
+            for (signal, request) in [
+                (Signal::Traces, span(json!({"attributes": attributes}))),
+                (Signal::Traces, span(json!({"events": [{"attributes": attributes}]}))),
+                (Signal::Traces, span(json!({"links": [{"attributes": attributes}]}))),
+                (
+                    Signal::Logs,
+                    json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"attributes": attributes}]}]}]}),
+                ),
+                (
+                    Signal::Metrics,
+                    point(json!({"sum": {"dataPoints": [{"attributes": attributes}]}})),
+                ),
+                (
+                    Signal::Metrics,
+                    point(
+                        json!({"gauge": {"dataPoints": [{"exemplars": [{"filteredAttributes": attributes}]}]}}),
+                    ),
+                ),
+                (
+                    Signal::Metrics,
+                    point(json!({"histogram": {"dataPoints": [{"attributes": attributes}]}})),
+                ),
+                (
+                    Signal::Metrics,
+                    point(
+                        json!({"exponentialHistogram": {"dataPoints": [{"attributes": attributes}]}}),
+                    ),
+                ),
+                (
+                    Signal::Metrics,
+                    point(json!({"summary": {"dataPoints": [{"attributes": attributes}]}})),
+                ),
+            ] {
+                assert_eq!(redacted(signal, request.clone()), expected, "{key} {request}");
+            }
+        }
+    }
+    let named = json!({"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "GET /?secret"}]}]}]});
+    assert!(redacted(Signal::Traces, named));
+}

@@ -43,6 +43,8 @@ fn attribute() -> impl Strategy<Value = KeyValue> {
         "error",
         "url.full",
         "url.query",
+        "url.query",
+        "url.path",
         "http.url",
         "http.url",
         "http.method",
@@ -185,6 +187,9 @@ fn decode(bytes: &[u8]) -> ExportTraceServiceRequest {
 /// Applies processors on the wire and on decoded messages and compares.
 fn compare(bytes: &Bytes, processors: &[Processor]) {
     let processed = compile(processors).apply(Signal::Traces, bytes).unwrap();
+    let found = wire::inspect(Signal::Traces, bytes).unwrap();
+    let checked = compile(processors).apply_checked(Signal::Traces, bytes, found).unwrap();
+    assert_eq!(checked, processed);
     let mut expected = decode(bytes);
     let mut processors = processors.to_vec();
     if !processors.iter().any(|one| matches!(one, Processor::RedactUrls(_))) {
@@ -296,6 +301,9 @@ proptest! {
             let processed = compile(&processors).apply(signal, &bytes);
             if let Ok(items) = wire::check(signal, &bytes) {
                 let processed = processed.unwrap();
+                let found = wire::inspect(signal, &bytes).unwrap();
+                let checked = compile(&processors).apply_checked(signal, &bytes, found).unwrap();
+                prop_assert_eq!(&checked, &processed);
                 let filtered: usize = processed.filtered.iter().map(|one| one.items).sum();
                 prop_assert_eq!(processed.items + filtered, items);
                 prop_assert_eq!(wire::check(signal, &processed.request), Ok(processed.items));
