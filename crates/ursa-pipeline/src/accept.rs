@@ -4,13 +4,17 @@
 //! others, nor may its senders repeat what others have: so when at least one queue took the request
 //! it is acknowledged, and counted as dropped (`queue_full`, `disk`) for each that did not. When none
 //! did, it is refused whole, and the sender keeps it.
+//!
+//! While backends take what they are sent, senders that are faster than all of them have their answer a
+//! little later, rather than fill the queues: what is in memory stays small.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all, select_all};
+use tokio::time::timeout;
 use ursa_otlp::process::{Filtered, Processed};
 use ursa_otlp::wire;
 use ursa_otlp::{datadog, zipkin};
@@ -25,6 +29,8 @@ use crate::{Form, Received, Refusal, Signal, Sink, translate};
 
 /// What a sender is told to wait when nothing can be taken.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// What a sender waits at most for a backend that is slower.
+const PACE: Duration = Duration::from_millis(100);
 const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after: RETRY_AFTER };
 
 #[async_trait]
@@ -59,6 +65,21 @@ impl Sink for Inner {
             self.trail.record(source, ids, filtered, places);
         }
         Ok(())
+    }
+
+    fn pace(&self, signal: Signal) -> Option<BoxFuture<'_, ()>> {
+        // The fastest backend sets the pace: a slower one delays no other.
+        let table = self.table();
+        let backends = &table.route(signal).backends;
+        if backends.is_empty() || !backends.iter().all(|backend| backend.is_crowded()) {
+            return None;
+        }
+        let backends = backends.clone();
+        Some(Box::pin(async move {
+            let room = select_all(backends.iter().map(|backend| Box::pin(backend.room())));
+            // Whoever waited long enough goes on: the queue is there to be filled.
+            drop(timeout(PACE, room).await);
+        }))
     }
 }
 

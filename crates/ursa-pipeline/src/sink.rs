@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use thiserror::Error;
 use ursa_otlp::wire::Checked;
 
@@ -22,6 +23,12 @@ pub trait Sink: Debug + Send + Sync + 'static {
     /// # Errors
     /// The whole request was refused and nothing of it kept.
     async fn accept(&self, received: Received) -> Result<(), Refusal>;
+
+    /// When more of this signal comes than goes on: what senders wait for, a moment at most, before
+    /// they are answered, so that they are no faster than what is behind the sink. Default: nothing.
+    fn pace(&self, _signal: Signal) -> Option<BoxFuture<'_, ()>> {
+        None
+    }
 }
 
 /// One request as a receiver took it.

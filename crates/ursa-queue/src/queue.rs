@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(crate) struct Inner {
     state: Mutex<State>,
     pub(crate) clock: Clock,
     changed: Notify,
+    /// Something was taken out of a lane.
+    taken: Notify,
     /// None in memory.
     pub(crate) worker: Option<Worker>,
 }
@@ -39,6 +42,7 @@ impl Queue {
             state: Mutex::new(State::new(Kind::Memory, &options)),
             clock: Clock::starting_at(0),
             changed: Notify::new(),
+            taken: Notify::new(),
             worker: None,
         };
         Self { inner: Arc::new(inner) }
@@ -53,8 +57,8 @@ impl Queue {
         let disk::Opened { lock, writer, state, clock, recovered } =
             disk::open(directory, &options)?;
         let worker = Worker::new(directory.to_owned(), lock, writer, options.sync);
-        let (state, changed) = (Mutex::new(state), Notify::new());
-        let inner = Inner { state, clock, changed, worker: Some(worker) };
+        let (state, changed, taken) = (Mutex::new(state), Notify::new(), Notify::new());
+        let inner = Inner { state, clock, changed, taken, worker: Some(worker) };
         Ok((Self { inner: Arc::new(inner) }, recovered))
     }
 
@@ -113,7 +117,26 @@ impl Queue {
         }
         let taken = state.take(lane, want)?;
         drop(state);
+        self.inner.taken.notify_waiters();
         Some(self.batch(taken))
+    }
+
+    /// Whether more than so many bytes wait in the live lane. A closed queue is not crowded.
+    pub fn is_crowded(&self, bytes: u64) -> bool {
+        self.inner.lock().is_crowded(bytes)
+    }
+
+    /// Waits until no more than so many bytes wait in the live lane. For those who push: all who wait
+    /// are woken when something is taken.
+    pub async fn room(&self, bytes: u64) {
+        loop {
+            let mut taken = pin!(self.inner.taken.notified());
+            taken.as_mut().enable();
+            if !self.is_crowded(bytes) {
+                return;
+            }
+            taken.await;
+        }
     }
 
     fn batch(&self, taken: Taken) -> Batch {
@@ -201,6 +224,7 @@ impl Queue {
     pub fn split_lanes(&self) {
         self.inner.lock().split_lanes();
         self.inner.changed.notify_one();
+        self.inner.taken.notify_waiters();
     }
 
     /// Drops what waits and is older than [`Options::max_age`] at `now`.
@@ -246,6 +270,7 @@ impl Queue {
     pub fn close(&self) {
         self.inner.lock().closed = true;
         self.inner.changed.notify_one();
+        self.inner.taken.notify_waiters();
     }
 
     /// Drops all that waits, and says what that was. Batches in flight stay.
@@ -279,6 +304,7 @@ impl Inner {
 
     fn dropped(self: &Arc<Self>, dropped: Dropped) -> Dropped {
         if dropped.records > 0 {
+            self.taken.notify_waiters();
             self.settled();
         }
         dropped

@@ -8,6 +8,7 @@
 //! what is received now, so that nothing new is delayed behind hours of backlog.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -360,6 +361,7 @@ impl Dispatch {
         };
         self.settle(parcel, items - rejected, Loss::Rejected, ending);
         self.backend.meters.up(true);
+        self.backend.flows.store(true, Ordering::Relaxed);
         let error = (rejected > 0).then(|| message.to_owned());
         let before = self.backend.health.is(BackendState::Up, error);
         if matches!(before, BackendState::Down | BackendState::Blocked) {
@@ -388,6 +390,7 @@ impl Dispatch {
     fn troubled(&self, state: BackendState, reason: String) {
         let Backend { name, signal, meters, health, .. } = &*self.backend;
         meters.up(false);
+        self.backend.flows.store(false, Ordering::Relaxed);
         let error = reason.clone();
         if health.is(state, Some(reason)) != state {
             warn!(backend = %name, %signal, %error, "nothing gets through to the backend; telemetry waits");

@@ -10,6 +10,7 @@ mod parcel;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,9 @@ use crate::{Form, Signal};
 use dispatch::Dispatch;
 use health::Health;
 
+/// So much may wait before senders are slowed down: a few batches. A queue on disk has it in memory, too.
+const CROWD_BYTES: u64 = 4 << 20;
+
 /// One backend of one signal.
 #[derive(Debug)]
 pub(crate) struct Backend {
@@ -38,6 +42,8 @@ pub(crate) struct Backend {
     directory: Option<PathBuf>,
     meters: Meters,
     health: Health,
+    /// The last that it was sent it took.
+    flows: AtomicBool,
     orders: watch::Sender<Orders>,
     trail: Arc<Trail>,
     cut: CancellationToken,
@@ -88,6 +94,7 @@ impl Backend {
             directory,
             meters,
             health: Health::default(),
+            flows: AtomicBool::new(false),
             orders: watch::Sender::new(Orders { outlet, flush: false }),
             trail,
             cut,
@@ -130,6 +137,16 @@ impl Backend {
         let items = u32::try_from(items).unwrap_or(u32::MAX);
         let record = Record { form: form as u8, source, items, bytes: request };
         self.account.queue().push(record).await
+    }
+
+    /// Whether more waits than it needs to be kept busy, though it takes what it is sent.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.flows.load(Ordering::Relaxed) && self.account.queue().is_crowded(CROWD_BYTES)
+    }
+
+    /// Waits until less waits.
+    pub(crate) async fn room(&self) {
+        self.account.queue().room(CROWD_BYTES).await;
     }
 
     /// Counts a request that another backend's queue took and this one's did not.

@@ -101,8 +101,10 @@ impl Intake {
 
     /// Gives to the sink what was checked, and counts it. Once begun, storing is not given up, even
     /// if the sender no longer waits: what is stored is counted, and its memory held until then.
+    /// Thereafter the sender waits as long as the sink thinks it should.
     pub(super) async fn give(&self, received: Received, held: Held) -> Result<(), Problem> {
         let inner = Arc::clone(&self.0);
+        let signal = received.signal;
         let storing = Box::pin(async move {
             let _held = held;
             let (signal, items) = (received.signal, received.items as u64);
@@ -116,7 +118,12 @@ impl Intake {
             counter.inc_by(items);
             answer
         });
-        Finished { storing: Some(storing), tasks: &self.0.tasks }.await.map_err(Problem::Refused)
+        let stored = Finished { storing: Some(storing), tasks: &self.0.tasks }.await;
+        stored.map_err(Problem::Refused)?;
+        if let Some(pace) = self.0.sink.pace(signal) {
+            pace.await;
+        }
+        Ok(())
     }
 
     /// The receiver's name.

@@ -70,6 +70,32 @@ async fn a_backends_return_is_noticed_as_soon_as_the_circuit_breaker_tries() {
     assert!((190..=203).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
 }
 
+/// Senders wait while a backend takes less than they have, but not for one that takes nothing.
+#[tokio::test(start_paused = true)]
+async fn senders_are_no_faster_than_a_backend_that_flows() {
+    let rig = Rig::with(&[("b", http("b"))]).await;
+    let sink = rig.pipeline.sink();
+    rig.push("one").await.unwrap();
+    rig.settle().await;
+    let waited = async |sink: &Arc<dyn crate::Sink>| {
+        let start = Instant::now();
+        if let Some(pace) = sink.pace(Signal::Traces) {
+            pace.await;
+        }
+        start.elapsed()
+    };
+    assert_eq!(waited(&sink).await, Duration::ZERO);
+    rig.server.script("b", vec![Reply::Hang; 100]);
+    for _ in 0..20 {
+        rig.push_spans(100, 10_000).await.unwrap();
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(waited(&sink).await, Duration::from_millis(100));
+    sleep(MINUTE).await;
+    assert_eq!(rig.status("b").await.state, BackendState::Down);
+    assert_eq!(waited(&sink).await, Duration::ZERO);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_backend_that_lets_nobody_in_is_left_alone() {
     let rig = Rig::new();

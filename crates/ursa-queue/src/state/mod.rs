@@ -258,6 +258,10 @@ impl State {
         self.max_age = max_age;
     }
 
+    pub(crate) fn is_crowded(&self, bytes: u64) -> bool {
+        !self.closed && self.lanes[Lane::Live as usize].bytes > bytes
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.stored == 0 && self.reserved == 0
     }

@@ -54,6 +54,29 @@ fn a_batch_is_due_by_age_by_size_and_at_the_end() {
     });
 }
 
+#[test]
+fn who_pushes_may_wait_until_less_waits() {
+    with_both(Options::default(), |queue| async move {
+        queue.room(0).await;
+        for number in 0..3 {
+            queue.push(record(number, 4_000)).await.unwrap();
+        }
+        assert!(queue.is_crowded(8_000));
+        let second = Duration::from_secs(1);
+        timeout(second, queue.room(8_000)).await.unwrap_err();
+        let (room, batch) = tokio::join!(timeout(second, queue.room(8_000)), async {
+            tokio::task::yield_now().await;
+            queue.try_next(Lane::Live, &WANT)
+        });
+        room.unwrap();
+        // What comes back waits again; a closed queue is waited for by nobody.
+        queue.release(batch.unwrap());
+        assert!(queue.is_crowded(8_000));
+        queue.close();
+        queue.room(0).await;
+    });
+}
+
 /// A backlog in flight is not overtaken by what is live in its own lane, and lanes become one again.
 #[test]
 fn lanes_are_apart_until_the_backlog_is_gone() {
