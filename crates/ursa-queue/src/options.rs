@@ -41,6 +41,10 @@ pub struct Options {
     /// How much of what was written last is kept in memory, too, so that a backend that keeps up
     /// costs no reads. Bytes; default 4 MiB. Means nothing in memory.
     pub cache_bytes: usize,
+    /// How much may be settled that the file does not yet say is: after `kill -9` so much is handed
+    /// out again at most, besides what was in flight. [`Queue::next`](crate::Queue::next) waits when
+    /// it is reached. Bytes, counted as for the capacity; default 4 MiB. Means nothing in memory.
+    pub cursor_lag: u64,
 }
 
 impl Default for Options {
@@ -51,6 +55,7 @@ impl Default for Options {
             segment_bytes: 8 << 20,
             sync: Sync::BeforeAcknowledge,
             cache_bytes: 4 << 20,
+            cursor_lag: 4 << 20,
         }
     }
 }

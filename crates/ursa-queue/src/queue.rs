@@ -21,7 +21,7 @@ use crate::worker::Worker;
 /// A bounded queue of records.
 #[derive(Debug)]
 pub struct Queue {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
@@ -54,9 +54,9 @@ impl Queue {
     /// The directory cannot be used, another process uses it, or it was written by a version of the
     /// program that stores otherwise.
     pub fn open(directory: &Path, options: Options) -> io::Result<(Self, Recovered)> {
-        let disk::Opened { lock, writer, state, clock, recovered } =
+        let disk::Opened { lock, writer, cursor, state, clock, recovered } =
             disk::open(directory, &options)?;
-        let worker = Worker::new(directory.to_owned(), lock, writer, options.sync);
+        let worker = Worker::new(directory.to_owned(), lock, writer, cursor, options.sync);
         let (state, changed, taken) = (Mutex::new(state), Notify::new(), Notify::new());
         let inner = Inner { state, clock, changed, taken, worker: Some(worker) };
         Ok((Self { inner: Arc::new(inner) }, recovered))
@@ -96,7 +96,7 @@ impl Queue {
             }
             match self.due_at(lane, want) {
                 Due::Now => {}
-                Due::WhenPushed => self.changed().await,
+                Due::WhenPushed | Due::WhenRecorded => self.changed().await,
                 Due::At(at) => {
                     tokio::select! {
                         () = self.changed() => {}
@@ -153,12 +153,13 @@ impl Queue {
             DueAt::Now => Due::Now,
             DueAt::At(stamp) => Due::At(self.inner.clock.instant(stamp)),
             DueAt::WhenPushed => Due::WhenPushed,
+            DueAt::WhenRecorded => Due::WhenRecorded,
         }
     }
 
     /// Waits until something may be due that was not when [`due_at`](Self::due_at) was last asked:
-    /// something was pushed where nothing waited, or enough of it; a batch came back; the queue was
-    /// closed. For one consumer: one change wakes one.
+    /// something was pushed where nothing waited, or enough of it; a batch came back; what is settled
+    /// was written down; the queue was closed. For one consumer: one change wakes one.
     pub fn changed(&self) -> Notified<'_> {
         self.inner.changed.notified()
     }
@@ -255,7 +256,8 @@ impl Queue {
     }
 
     /// Waits until all that was pushed and settled so far is on disk, in either way of
-    /// [`Sync`](crate::Sync). What is dropped afterwards leaves the directory to others at once.
+    /// [`Sync`](crate::Sync); not for what others push meanwhile. What is dropped afterwards leaves
+    /// the directory to others at once.
     ///
     /// # Errors
     /// It is not.

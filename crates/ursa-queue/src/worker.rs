@@ -4,6 +4,9 @@
 //! group are acknowledged together, or none. When others waited while a small group was written, the
 //! next write lets those who were just acknowledged come again, for a moment: else two halves would take
 //! turns, with a sync for each.
+//!
+//! The same task writes down what is settled, before each group. When a group takes long, another
+//! does that beside it: see [`Recorder`].
 
 use std::io;
 use std::path::PathBuf;
@@ -16,10 +19,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use crate::disk::{self, CursorSlot, Lock, Pending, Writer};
+use crate::disk::{self, Cursor, CursorSlot, Lock, Pending, Writer};
 use crate::options::{PushError, Record, Sync};
 use crate::queue::Inner;
 use crate::state::Place;
@@ -28,6 +32,8 @@ use crate::state::Place;
 const SMALL_GROUP_BYTES: usize = 64 << 10;
 /// How long the next write waits for those who were just acknowledged. A sync takes longer.
 const LINGER: Duration = Duration::from_micros(300);
+/// How long what is settled waits at most until somebody begins to write that down.
+const RECORD_WITHIN: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -36,7 +42,8 @@ pub(crate) struct Worker {
     jobs: Mutex<Jobs>,
     /// There are as many records as are waited for.
     gathered: Condvar,
-    writer: Mutex<Writer>,
+    pub(crate) writer: Mutex<Writer>,
+    cursor: Mutex<Cursor>,
     tasks: TaskTracker,
     /// Held as long as the queue is.
     _lock: Lock,
@@ -56,6 +63,14 @@ struct Jobs {
     timer: Option<AbortHandle>,
     /// The task is there.
     working: bool,
+    /// Cancelled when the latest task is gone.
+    task: CancellationToken,
+    /// Will have written down what is settled.
+    reminder: Option<AbortHandle>,
+    /// Somebody does that beside the task.
+    recording: bool,
+    /// Cancelled when the latest of them is gone.
+    recorder: Option<CancellationToken>,
     /// It waits for so many records.
     awaited: usize,
 }
@@ -88,13 +103,20 @@ impl Group {
 }
 
 impl Worker {
-    pub(crate) fn new(directory: PathBuf, lock: Lock, writer: Writer, sync: Sync) -> Self {
+    pub(crate) fn new(
+        directory: PathBuf,
+        lock: Lock,
+        writer: Writer,
+        cursor: Cursor,
+        sync: Sync,
+    ) -> Self {
         Self {
             directory,
             sync,
             jobs: Mutex::default(),
             gathered: Condvar::new(),
             writer: Mutex::new(writer),
+            cursor: Mutex::new(cursor),
             tasks: TaskTracker::new(),
             _lock: lock,
         }
@@ -110,7 +132,8 @@ impl Worker {
         Ok(group.await? + index)
     }
 
-    /// Syncs, writes what is settled, and waits until nobody works any more.
+    /// Syncs, writes what is settled, and waits until nobody works any more, or the next group that
+    /// others pushed meanwhile is written.
     pub(crate) async fn flush(inner: &Arc<Inner>) -> Result<(), PushError> {
         let result = Self::join(inner, |jobs| {
             jobs.sync = true;
@@ -121,18 +144,96 @@ impl Worker {
         });
         let result = result.await;
         if let Some(worker) = &inner.worker {
-            worker.tasks.close();
-            worker.tasks.wait().await;
-            worker.tasks.reopen();
+            let (task, recorder, next) = {
+                let jobs = worker.lock();
+                (jobs.task.clone(), jobs.recorder.clone(), Arc::clone(&jobs.group))
+            };
+            tokio::select! {
+                () = task.cancelled() => {}
+                _ = next.wait() => {}
+            }
+            if let Some(recorder) = recorder {
+                recorder.cancelled().await;
+            }
         }
         result.map(|_| ())
     }
 
-    /// Has written what is settled.
+    /// Has written what is settled, by whoever writes, or by another if that takes long.
     pub(crate) fn tidy(inner: &Arc<Inner>) {
-        if let Some(worker) = &inner.worker {
-            worker.order(inner, |jobs| jobs.tidy = true);
+        let Some(worker) = &inner.worker else { return };
+        if worker.order(inner, |jobs| jobs.tidy = true) {
+            return;
         }
+        let far_behind = inner.lock().is_far_behind();
+        let mut jobs = worker.lock();
+        if far_behind && !jobs.recording {
+            worker.begin_to_record(inner, jobs);
+        } else if jobs.reminder.as_ref().is_none_or(AbortHandle::is_finished) {
+            jobs.reminder = worker.remind(inner);
+        }
+    }
+
+    /// Writes down what is settled now, if that is anything new or is `wanted` all the same.
+    fn record(&self, inner: &Inner, wanted: bool) {
+        let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = inner.lock();
+        let unrecorded = state.unrecorded();
+        if !unrecorded.any && !wanted {
+            return;
+        }
+        let (slot, until) = (CursorSlot::new(unrecorded.settled), unrecorded.until);
+        drop(state);
+        cursor.write(&slot);
+        drop(cursor);
+        if inner.lock().recorded(until) {
+            inner.wake();
+        }
+    }
+
+    /// Deletes the segments that nobody needs, once the disk knows.
+    fn clear_away(&self, inner: &Inner, writer: &Writer, sync: bool) {
+        let gone = std::mem::take(&mut inner.lock().gone);
+        if gone.is_empty() && !sync {
+            return;
+        }
+        self.record(inner, true);
+        let written = self.cursor.lock().unwrap_or_else(PoisonError::into_inner).written();
+        written.sync();
+        for number in gone {
+            writer.delete(number);
+        }
+    }
+
+    fn begin_to_record(&self, inner: &Arc<Inner>, mut jobs: MutexGuard<'_, Jobs>) {
+        jobs.recording = true;
+        let ended = jobs.recorder.insert(CancellationToken::new()).clone().drop_guard();
+        drop(jobs);
+        let recorder = Recorder { inner: Arc::clone(inner), done: false, _ended: ended };
+        match Handle::try_current() {
+            Ok(runtime) => {
+                self.tasks.spawn_blocking_on(move || recorder.work(), &runtime);
+            }
+            Err(_) => recorder.work(),
+        }
+    }
+
+    /// Has what is settled written down after a while, if it is not by then.
+    fn remind(&self, inner: &Arc<Inner>) -> Option<AbortHandle> {
+        let runtime = Handle::try_current().ok()?;
+        let inner = Arc::downgrade(inner);
+        let task = async move {
+            sleep(RECORD_WITHIN).await;
+            let Some(inner) = inner.upgrade() else { return };
+            let Some(worker) = &inner.worker else { return };
+            let late = inner.lock().unrecorded().any;
+            let mut jobs = worker.lock();
+            jobs.reminder = None;
+            if late && !jobs.recording {
+                worker.begin_to_record(&inner, jobs);
+            }
+        };
+        Some(self.tasks.spawn_on(task, &runtime).abort_handle())
     }
 
     /// The contents of records, some of which are not in memory.
@@ -154,23 +255,27 @@ impl Worker {
         group.wait().await
     }
 
-    fn order(&self, inner: &Arc<Inner>, order: impl FnOnce(&mut Jobs)) {
+    /// Orders something. Says whether somebody begins with it at once.
+    fn order(&self, inner: &Arc<Inner>, order: impl FnOnce(&mut Jobs)) -> bool {
         let mut jobs = self.lock();
         order(&mut jobs);
         if std::mem::replace(&mut jobs.working, true) {
             if jobs.pending.len() == jobs.awaited || jobs.sync {
                 self.gathered.notify_one();
             }
-            return;
+            return false;
         }
+        jobs.task = CancellationToken::new();
+        let ended = jobs.task.clone().drop_guard();
         drop(jobs);
-        let task = Task { inner: Arc::clone(inner), group: None, done: false };
+        let task = Task { inner: Arc::clone(inner), group: None, done: false, _ended: ended };
         match Handle::try_current() {
             Ok(runtime) => {
                 self.tasks.spawn_blocking_on(move || task.work(), &runtime);
             }
             Err(_) => task.work(),
         }
+        true
     }
 
     /// Waits until there are so many records, or for a moment.
@@ -257,6 +362,8 @@ struct Task {
     group: Option<Arc<Group>>,
     /// There is nothing left to do.
     done: bool,
+    /// Said when the queue is let go.
+    _ended: DropGuard,
 }
 
 impl Task {
@@ -280,6 +387,9 @@ impl Task {
             let tidy = std::mem::take(&mut jobs.tidy);
             let sync = std::mem::take(&mut jobs.sync);
             drop(jobs);
+            if tidy {
+                worker.record(inner, false);
+            }
             let mut result = Ok(0);
             let written = pending.len();
             let bytes: usize = pending.iter().map(|pending| pending.record.bytes.len()).sum();
@@ -299,11 +409,7 @@ impl Task {
                 group.finish(result.map_err(|error| PushError::Storage(error.to_string())));
             }
             if tidy {
-                let mut state = inner.lock();
-                let gone = std::mem::take(&mut state.gone);
-                let settled = CursorSlot::new(&state.settled);
-                drop(state);
-                writer.tidy(&settled, &gone);
+                worker.clear_away(inner, &writer, sync);
             }
             if small && others > 0 && worker.sync == Sync::BeforeAcknowledge {
                 worker.gather(written + others);
@@ -331,5 +437,39 @@ impl Drop for Task {
             group.finish(Err(PushError::Storage("nobody is left who writes".to_owned())));
         }
         self.inner.wake();
+    }
+}
+
+/// Writes down what is settled while whoever writes is busy: with a sync that takes long, say.
+#[derive(Debug)]
+struct Recorder {
+    inner: Arc<Inner>,
+    done: bool,
+    /// Said when the queue is let go.
+    _ended: DropGuard,
+}
+
+impl Recorder {
+    /// Works until nothing is left to write down.
+    fn work(mut self) {
+        let Some(worker) = &self.inner.worker else { return };
+        loop {
+            worker.record(&self.inner, false);
+            let mut jobs = worker.lock();
+            if !self.inner.lock().unrecorded().any {
+                jobs.recording = false;
+                self.done = true;
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Recorder {
+    /// A runtime that ends drops what it has not begun.
+    fn drop(&mut self) {
+        if let Some(worker) = self.inner.worker.as_ref().filter(|_| !self.done) {
+            worker.lock().recording = false;
+        }
     }
 }

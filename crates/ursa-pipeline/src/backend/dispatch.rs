@@ -187,7 +187,7 @@ impl Dispatch {
             match queue.due_at(lane, &self.want(lane)) {
                 Due::Now => wake = Some(Instant::now()),
                 Due::At(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
-                Due::WhenPushed => {}
+                Due::WhenPushed | Due::WhenRecorded => {}
             }
         }
         if self.split && self.in_flight[Lane::Backlog as usize] == 0 {

@@ -1,9 +1,14 @@
 //! The file that says what is settled.
 
+use std::cmp::Reverse;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::warn;
 
 use super::format::{UnknownVersion, VERSION, put, u32_at, u64_at};
 use crate::ranges::Ranges;
@@ -15,11 +20,13 @@ const RANGE_BYTES: usize = 16;
 const MAX_RANGES: usize = (SLOT_BYTES - HEADER_BYTES - 4) / RANGE_BYTES;
 
 #[derive(Debug)]
-pub(super) struct Cursor {
+pub(crate) struct Cursor {
     path: PathBuf,
     /// None as long as it could not be made.
-    file: Option<File>,
+    file: Option<Arc<File>>,
     generation: u64,
+    /// The last write failed, which was said.
+    failing: bool,
 }
 
 impl Cursor {
@@ -43,24 +50,51 @@ impl Cursor {
             }
         }
         let (generation, settled) = latest.unwrap_or_default();
-        Ok((Self { path, file: None, generation }, settled))
+        Ok((Self { path, file: None, generation, failing: false }, settled))
     }
 
-    /// Writes what is settled over what was written the time before last.
-    pub(super) fn write(&mut self, slot: &CursorSlot) -> io::Result<()> {
+    /// Writes what is settled over what was written the time before last. Says whether it could, and
+    /// logs if not.
+    pub(crate) fn write(&mut self, slot: &CursorSlot) -> bool {
+        let written = self.try_write(slot);
+        if let Err(error) = &written
+            && !self.failing
+        {
+            warn!(path = %self.path.display(), %error, "cannot write a queue's cursor; after a crash more is sent again");
+        }
+        self.failing = written.is_err();
+        !self.failing
+    }
+
+    fn try_write(&mut self, slot: &CursorSlot) -> io::Result<()> {
         let generation = self.generation.saturating_add(1);
         let bytes = slot.encode(generation);
         let file = match &mut self.file {
             Some(file) => file,
-            made => made.insert(make(&self.path)?),
+            made => made.insert(Arc::new(make(&self.path)?)),
         };
         file.write_all_at(&bytes, (generation % 2) * SLOT_BYTES as u64)?;
         self.generation = generation;
         Ok(())
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), File::sync_data)
+    /// What was written so far.
+    pub(crate) fn written(&self) -> Written {
+        Written(self.file.clone())
+    }
+}
+
+/// A cursor to sync, while it may be written.
+#[derive(Debug)]
+pub(crate) struct Written(Option<Arc<File>>);
+
+impl Written {
+    /// Has it survive the loss of power. Logs if that fails.
+    pub(crate) fn sync(&self) {
+        let synced = self.0.as_ref().map_or(Ok(()), |file| file.sync_data());
+        if let Err(error) = synced {
+            warn!(%error, "cannot sync a queue's cursor; after a loss of power more is sent again");
+        }
     }
 }
 
@@ -75,6 +109,16 @@ fn make(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// The first range and the longest others, as many as there is room for.
+fn most(settled: &Ranges) -> Vec<Range<u64>> {
+    let mut ranges: Vec<_> = settled.iter().collect();
+    if let Some(others) = ranges.get_mut(1..).filter(|others| others.len() >= MAX_RANGES) {
+        others.select_nth_unstable_by_key(MAX_RANGES - 1, |range| Reverse(range.end - range.start));
+        ranges.truncate(MAX_RANGES);
+    }
+    ranges
+}
+
 /// What is to be written.
 #[derive(Debug)]
 pub(crate) struct CursorSlot(Vec<u8>);
@@ -85,7 +129,7 @@ impl CursorSlot {
         put(&mut bytes, 0, MAGIC);
         put(&mut bytes, 8, &VERSION.to_le_bytes());
         let mut count = 0_u32;
-        for range in settled.iter().take(MAX_RANGES) {
+        for range in most(settled) {
             bytes.extend(range.start.to_le_bytes());
             bytes.extend(range.end.to_le_bytes());
             count += 1;
@@ -160,8 +204,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (mut cursor, found) = Cursor::open(directory.path()).unwrap();
         assert_eq!(found, Ranges::default());
-        cursor.write(&CursorSlot::new(&settled(5))).unwrap();
-        cursor.write(&CursorSlot::new(&settled(6))).unwrap();
+        assert!(cursor.write(&CursorSlot::new(&settled(5))));
+        assert!(cursor.write(&CursorSlot::new(&settled(6))));
         let bytes = std::fs::read(directory.path().join("cursor")).unwrap();
         assert_eq!(bytes.len(), 2 * SLOT_BYTES);
         // The second write went to the first slot.
@@ -176,15 +220,17 @@ mod tests {
     }
 
     #[test]
-    fn as_many_ranges_as_there_is_room_for() {
+    fn the_longest_ranges_for_which_there_is_room() {
         let directory = tempfile::tempdir().unwrap();
-        let mut settled = Ranges::default();
-        for at in 0..1000 {
-            settled.insert(at * 3..at * 3 + 1);
-        }
         let (mut cursor, _) = Cursor::open(directory.path()).unwrap();
-        cursor.write(&CursorSlot::new(&settled)).unwrap();
-        let found = Cursor::open(directory.path()).unwrap().1;
-        assert!(found.iter().eq(settled.iter().take(254)));
+        let mut settled = Ranges::default();
+        for at in 0..1000_u64 {
+            settled.insert(at * 10..at * 10 + if at % 5 == 4 { 7 } else { 1 });
+        }
+        assert!(cursor.write(&CursorSlot::new(&settled)));
+        let found: Vec<_> = Cursor::open(directory.path()).unwrap().1.iter().collect();
+        let long = found.iter().filter(|range| range.end - range.start == 7).count();
+        assert_eq!((found.len(), found[0].clone(), long), (254, 0..1, 200));
+        assert!(found.iter().all(|range| settled.iter().any(|all| all == *range)));
     }
 }

@@ -64,10 +64,19 @@
 //! | 24 | 16 each | range of settled sequence numbers: the first, and the one after the last |
 //! | then | 4 | checksum of all before |
 //!
-//! It is written after every batch that is settled, and synced before segments are deleted. When the
-//! process is killed, what was settled while that was done is sent again; when power is lost, that
-//! of the segments that were not deleted may be. Ranges beyond the first 254 are sent again in both
-//! cases. No number is used again that the cursor knows as settled.
+//! It is written after every batch that is settled, by the task that writes records; when that is
+//! busy for more than 100 ms, or half of [`Options::cursor_lag`](crate::Options) is settled meanwhile,
+//! by another beside it, so that a slow sync of records delays it no further. When all of the lag is
+//! reached nothing is handed out before it is written. So when the process is killed, what is sent
+//! again is what was in flight, and of what was settled before no more than the lag, nor more than
+//! was settled in 100 ms and the time of one write. A cursor that cannot be written holds nothing up:
+//! that is logged, and there is no bound until it can be again.
+//!
+//! It is synced before segments are deleted: when power is lost, what was settled of the segments
+//! that were not deleted may be sent again. Of more than 254 ranges the first and the longest are
+//! written; the others lie between records of different forms while a batch of the one is in flight,
+//! and are no more than the batches after it passed over. No number is used again that the cursor
+//! knows as settled.
 //!
 //! # Start
 //! Segments are read in order, in pieces of 256 KiB. Where no record begins, the next mark is sought
@@ -82,7 +91,7 @@ mod read;
 mod recover;
 mod write;
 
-pub(crate) use cursor::CursorSlot;
+pub(crate) use cursor::{Cursor, CursorSlot};
 pub(crate) use read::read;
 pub(crate) use recover::{Lock, Opened, open};
 pub(crate) use write::{Pending, Writer};

@@ -29,6 +29,7 @@ const PIECE_BYTES: u64 = 256 << 10;
 pub(crate) struct Opened {
     pub(crate) lock: Lock,
     pub(crate) writer: Writer,
+    pub(crate) cursor: Cursor,
     pub(crate) state: State,
     pub(crate) clock: Clock,
     pub(crate) recovered: Recovered,
@@ -38,7 +39,7 @@ pub(crate) struct Opened {
 pub(crate) fn open(directory: &Path, options: &Options) -> io::Result<Opened> {
     make_directory(directory)?;
     let lock = lock(directory)?;
-    let (cursor, settled) = Cursor::open(directory)?;
+    let (mut cursor, settled) = Cursor::open(directory)?;
     let segments = segments(directory)?;
     let next_number = segments.last().map_or(0, |last| last.number + 1);
     let mut recovery = Recovery {
@@ -58,9 +59,16 @@ pub(crate) fn open(directory: &Path, options: &Options) -> io::Result<Opened> {
         None => Clock::starting_at(0),
     };
     let handle = File::open(directory)?;
-    let mut writer = Writer::new(directory.to_owned(), handle, next_number, cursor);
-    writer.tidy(&CursorSlot::new(&state.settled), &std::mem::take(&mut state.gone));
-    Ok(Opened { lock, writer, state, clock, recovered })
+    let writer = Writer::new(directory.to_owned(), handle, next_number);
+    cursor.write(&CursorSlot::new(&state.settled));
+    let gone = std::mem::take(&mut state.gone);
+    if !gone.is_empty() {
+        cursor.written().sync();
+    }
+    for number in gone {
+        writer.delete(number);
+    }
+    Ok(Opened { lock, writer, cursor, state, clock, recovered })
 }
 
 /// Makes the directory and those above it that are missing, and syncs where their names stand.

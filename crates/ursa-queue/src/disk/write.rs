@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use super::cursor::{Cursor, CursorSlot};
 use super::format::{RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::{segment_path, wall_clock};
 use crate::clock::Stamp;
@@ -37,7 +36,6 @@ pub(crate) struct Writer {
     handle: File,
     active: Option<Active>,
     next_number: u64,
-    cursor: Cursor,
 }
 
 /// The segment at whose end is written.
@@ -57,8 +55,8 @@ struct Active {
 type Finished = Vec<Active>;
 
 impl Writer {
-    pub(super) fn new(directory: PathBuf, handle: File, next_number: u64, cursor: Cursor) -> Self {
-        Self { directory, handle, active: None, next_number, cursor }
+    pub(super) fn new(directory: PathBuf, handle: File, next_number: u64) -> Self {
+        Self { directory, handle, active: None, next_number }
     }
 
     /// Writes records that follow each other from this sequence number on, and syncs them if asked.
@@ -141,22 +139,8 @@ impl Writer {
         synced
     }
 
-    /// Says what is settled, and deletes segments.
-    pub(crate) fn tidy(&mut self, settled: &CursorSlot, gone: &[u64]) {
-        let mut written = self.cursor.write(settled);
-        if !gone.is_empty() {
-            written = written.and_then(|()| self.cursor.sync());
-        }
-        if let Err(error) = written {
-            warn!(%error, "cannot write a queue's cursor; after a crash more is sent again");
-        }
-        for &number in gone {
-            self.delete(number);
-        }
-    }
-
-    /// Whether the segment is gone.
-    fn delete(&self, number: u64) -> bool {
+    /// Deletes a segment. Says whether it is gone.
+    pub(crate) fn delete(&self, number: u64) -> bool {
         let path = segment_path(&self.directory, number);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -165,6 +149,14 @@ impl Writer {
             }
             _ => true,
         }
+    }
+}
+
+#[cfg(test)]
+impl Writer {
+    /// Goes on writing into another file, which may do as no real one does.
+    pub(crate) fn redirect(&mut self, file: File) {
+        self.active.as_mut().expect("something was written").file = file;
     }
 }
 

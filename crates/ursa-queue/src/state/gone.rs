@@ -60,7 +60,11 @@ impl State {
                 self.lanes[lane].in_flight -= 1;
                 self.in_flight_items -= items;
                 self.sources.entry(entry.source).or_default().in_flight_items -= items;
-                self.stored -= self.cost(entry.length as usize);
+                let cost = self.cost(entry.length as usize);
+                self.stored -= cost;
+                if self.kind == Kind::Disk {
+                    self.settled_bytes += cost;
+                }
                 dropped.name(sequence);
                 dropped.add(&entry);
             }

@@ -38,6 +38,8 @@ pub enum Due {
     At(tokio::time::Instant),
     /// Nothing waits in this lane.
     WhenPushed,
+    /// When the file says of more what is settled: see [`Options::cursor_lag`](crate::Options).
+    WhenRecorded,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,6 +73,7 @@ pub(crate) enum DueAt {
     Now,
     At(Stamp),
     WhenPushed,
+    WhenRecorded,
 }
 
 impl State {
@@ -117,6 +120,10 @@ impl State {
         if state.waiting == 0 {
             return DueAt::WhenPushed;
         }
+        if self.must_be_recorded() {
+            return DueAt::WhenRecorded;
+        }
+        let state = &self.lanes[lane as usize];
         if self.closed || state.bytes >= want.batch_bytes {
             return DueAt::Now;
         }

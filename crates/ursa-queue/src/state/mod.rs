@@ -5,6 +5,7 @@ mod contents;
 mod counts;
 mod gone;
 mod lane;
+mod recorded;
 mod segment;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -67,6 +68,11 @@ pub(crate) struct State {
     cache_bytes: usize,
     /// Nothing before is in memory (on disk only).
     cache_from: u64,
+    /// What all records that were ever settled took, on disk,
+    settled_bytes: u64,
+    /// and those of them that the file says are settled.
+    recorded_bytes: u64,
+    cursor_lag: u64,
     pub(crate) closed: bool,
     batches: u64,
 }
@@ -93,6 +99,9 @@ impl State {
             cached: 0,
             cache_bytes: options.cache_bytes,
             cache_from: 0,
+            settled_bytes: 0,
+            recorded_bytes: 0,
+            cursor_lag: options.cursor_lag,
             closed: false,
             batches: 0,
         }

@@ -12,6 +12,7 @@ const SMALL: Options = Options {
     segment_bytes: 8 << 20,
     sync: Sync::BeforeAcknowledge,
     cache_bytes: 0,
+    cursor_lag: 4 << 20,
 };
 
 /// A directory with these records, none settled.

@@ -18,6 +18,7 @@ const OPTIONS: Options = Options {
     segment_bytes: 1 << 20,
     sync: Sync::BeforeAcknowledge,
     cache_bytes: 4096,
+    cursor_lag: 4 << 20,
 };
 
 async fn fill(directory: &Path) {

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod full;
 mod model;
+mod stuck;
 mod waiting;
 
 use std::path::{Path, PathBuf};
