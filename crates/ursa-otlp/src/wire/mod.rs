@@ -17,7 +17,6 @@
 mod check;
 pub(crate) mod fields;
 mod ids;
-mod resource;
 mod schema;
 mod split;
 #[cfg(test)]
@@ -30,7 +29,6 @@ use thiserror::Error;
 pub use check::{Checked, check, inspect};
 pub use fields::{Field, Fields, Value};
 pub use ids::{SpanId, drop_invalid, span_ids};
-pub use resource::ResourceAttributes;
 pub(crate) use schema::points;
 pub use split::split;
 pub use text::mend_text;

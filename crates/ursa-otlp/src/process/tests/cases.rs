@@ -325,3 +325,45 @@ fn no_secret_is_left_in_what_was_checked() {
     let named = json!({"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "GET /?secret"}]}]}]});
     assert!(redacted(Signal::Traces, named));
 }
+
+/// What is put on every resource in the next two tests.
+fn put_on(request: &Bytes) -> Bytes {
+    let set = BTreeMap::from([("service.name".to_owned(), "cart".to_owned())]);
+    let rules = Rules::compile(&set, &BTreeMap::new(), &[]).unwrap();
+    rules.apply(Signal::Traces, request).unwrap().request
+}
+
+#[test]
+fn fields_of_a_newer_version_of_the_protocol_stay() {
+    for number in [20, 2047, 2048, 40_000] {
+        let mut unknown = Vec::new();
+        put_bytes(&mut unknown, number, b"new");
+        let mut scope = unknown.clone();
+        put_bytes(&mut scope, 2, &unknown);
+        let mut spans = unknown.clone();
+        put_bytes(&mut spans, 1, &unknown);
+        put_bytes(&mut spans, 2, &scope);
+        let mut request = unknown.clone();
+        put_bytes(&mut request, 1, &spans);
+        let edited = put_on(&request.into());
+        let count = edited.windows(unknown.len()).filter(|window| *window == unknown).count();
+        assert_eq!(count, 5, "{number}");
+        assert_eq!(wire::check(Signal::Traces, &edited), Ok(1));
+    }
+}
+
+#[test]
+fn a_length_may_take_a_byte_more_and_no_room_is_left() {
+    for bytes in [60, 90, 110, 16_000, 16_360] {
+        let before = request(vec![Span { name: "x".repeat(bytes), ..Span::default() }]);
+        let after = put_on(&before);
+        let mut expected = decode(&before);
+        let attributes = strings(&[("service.name", "cart")]);
+        let resource = Resource { attributes, ..Resource::default() };
+        expected.resource_spans[0].resource = Some(resource);
+        assert_eq!(decode(&after), expected);
+        let length = after.len();
+        let capacity = after.try_into_mut().unwrap().capacity();
+        assert_eq!(capacity, length, "no more than the queue counts");
+    }
+}
