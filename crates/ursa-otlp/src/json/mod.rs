@@ -7,7 +7,6 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod cost;
-mod shapes;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -18,7 +17,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 
 use crate::Signal;
-use crate::wire::WireError;
+use crate::wire::{WireError, schema};
 
 pub use cost::cost;
 
@@ -47,6 +46,6 @@ pub fn to_protobuf(signal: Signal, text: &[u8]) -> Result<Vec<u8>, serde_json::E
 /// The request does not walk.
 pub fn from_protobuf(signal: Signal, request: &[u8]) -> Result<String, WireError> {
     let mut out = Vec::with_capacity(request.len().saturating_mul(2));
-    write::object(request, shapes::request(signal), 0, &mut out)?;
+    write::object(request, schema::request(signal), 0, &mut out)?;
     Ok(String::from_utf8_lossy(&out).into_owned())
 }

@@ -3,15 +3,15 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::shapes::{Field, Often, Shape, Type};
 use crate::wire::fields::varint;
+use crate::wire::schema::{Field, Message, Often, Type};
 use crate::wire::{Fields, MAX_DEPTH, Value, WireError};
 
-/// Writes a message as an object. Fields that the shape does not know are left out, as JSON has no
+/// Writes a message as an object. Fields that its table does not know are left out, as JSON has no
 /// name for them.
 pub(super) fn object(
     body: &[u8],
-    shape: &Shape,
+    message: &Message,
     depth: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), WireError> {
@@ -21,12 +21,13 @@ pub(super) fn object(
     let fields: Vec<(u32, Value<'_>)> = Fields::new(body)
         .map(|field| field.map(|field| (field.number, field.value)))
         .collect::<Result<_, _>>()?;
-    let is_choice =
-        |number: u32| shape.0.iter().any(|field| field.0 == number && field.3 == Often::Choice);
+    let is_choice = |number| {
+        message.fields.iter().any(|one| one.number == number && one.often == Often::Choice)
+    };
     let chosen = fields.iter().rev().find(|(number, _)| is_choice(*number));
     out.push(b'{');
     let mut first = true;
-    for field @ Field(number, name, _, often) in shape.0 {
+    for field @ Field { number, name, holds, often } in message.fields {
         let mut values: Vec<Value<'_>> = match often {
             Often::Choice if chosen.is_none_or(|(chosen, _)| chosen != number) => continue,
             // What another member of the choice replaced is gone.
@@ -55,11 +56,11 @@ pub(super) fn object(
             out.push(b'[');
             list(&values, field, depth, out)?;
             out.push(b']');
-        } else if let (Type::Message(shape), [_, _, ..]) = (field.2, values.as_slice()) {
+        } else if let (Some(inner), [_, _, ..]) = (holds.message(), values.as_slice()) {
             let pieces: Vec<u8> = values.iter().flat_map(bytes).copied().collect();
-            object(&pieces, shape, depth.saturating_add(1), out)?;
+            object(&pieces, inner, depth.saturating_add(1), out)?;
         } else if let Some(last) = values.pop() {
-            value(last, field.2, depth, out)?;
+            value(last, *holds, depth, out)?;
         }
     }
     out.push(b'}');
@@ -78,10 +79,10 @@ fn list(
         if !std::mem::take(&mut first) {
             out.push(b',');
         }
-        value(single, field.2, depth, out)
+        value(single, field.holds, depth, out)
     };
     for single in values {
-        match (field.2, single) {
+        match (field.holds, single) {
             (Type::Doubles | Type::Fixed64s, Value::Bytes(packed)) => {
                 for number in packed.as_chunks::<8>().0 {
                     item(Value::Fixed64(u64::from_le_bytes(*number)), out)?;
@@ -99,14 +100,14 @@ fn list(
     Ok(())
 }
 
-fn value(value: Value<'_>, kind: Type, depth: usize, out: &mut Vec<u8>) -> Result<(), WireError> {
+fn value(value: Value<'_>, holds: Type, depth: usize, out: &mut Vec<u8>) -> Result<(), WireError> {
     let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or_default();
-    match (kind, value) {
-        (Type::Message(shape), Value::Bytes(body)) => {
-            return object(body, shape, depth.saturating_add(1), out);
-        }
+    if let (Some(inner), Value::Bytes(body)) = (holds.message(), value) {
+        return object(body, inner, depth.saturating_add(1), out);
+    }
+    match (holds, value) {
         (Type::Text, Value::Bytes(body)) => text(&String::from_utf8_lossy(body), out),
-        (Type::Hex, Value::Bytes(id)) => {
+        (Type::TraceId | Type::SpanId | Type::Hex, Value::Bytes(id)) => {
             out.push(b'"');
             for byte in id {
                 out.extend_from_slice(format!("{byte:02x}").as_bytes());

@@ -17,7 +17,7 @@
 mod check;
 pub(crate) mod fields;
 mod ids;
-mod schema;
+pub(crate) mod schema;
 mod split;
 #[cfg(test)]
 mod tests;

@@ -1,30 +1,90 @@
-//! The messages of OTLP 1.10 as tables: what each field number holds.
+//! The messages of OTLP 1.10 as tables: what each field number holds, on the wire and in JSON.
 //!
-//! `opentelemetry/proto/{trace,metrics,logs,resource,common}/v1`.
+//! `opentelemetry/proto/{trace,metrics,logs,resource,common}/v1`, in the order in which the fields
+//! stand there.
 
-use Kind::{
-    Attribute, Bytes, Fixed32, Fixed64, Fixed64s, Item, Message as M, SpanId, Text, TraceId,
-    Unknown, Varint, Varints,
+use Often::{Choice, Once, Repeated};
+use Type::{
+    Attribute, Base64, Bool, Double, Doubles, Fixed32, Fixed64, Fixed64s, Hex, Int32, Int64, Item,
+    Message as M, SFixed64, SInt32, SpanId, Text, TraceId, UInt32, UInt64s,
 };
 
 use super::{Fields, Value, WireError};
 use crate::Signal;
 
+/// Field numbers are below.
+const NUMBERS: usize = 17;
+
 /// A message type.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(crate) struct Message {
     /// For errors.
     pub(super) name: &'static str,
-    /// By field number; number 0 does not exist.
-    fields: &'static [Kind],
+    pub(crate) fields: &'static [Field],
+    /// Of the fields, by their numbers.
+    kinds: [Kind; NUMBERS],
     /// Whether its ids must be valid ones.
     pub(super) has_ids: bool,
 }
 
+/// A field.
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) number: u32,
+    /// In lowerCamelCase.
+    pub(crate) name: &'static str,
+    pub(crate) holds: Type,
+    pub(crate) often: Often,
+}
+
+/// How often a field may stand there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Often {
+    Once,
+    Repeated,
+    /// One of several; the message has one such choice at most.
+    Choice,
+}
+
 /// What a field holds.
 #[derive(Debug, Clone, Copy)]
+pub(crate) enum Type {
+    Text,
+    /// A trace id, for which other rules than for bytes hold.
+    TraceId,
+    /// A span id, likewise.
+    SpanId,
+    /// Other ids; bytes, and hex digits in JSON.
+    Hex,
+    /// Other bytes.
+    Base64,
+    Bool,
+    /// Enumerations and 32-bit numbers: numbers in JSON.
+    Int32,
+    UInt32,
+    Fixed32,
+    SInt32,
+    /// 64-bit numbers: text in JSON.
+    Int64,
+    Fixed64,
+    SFixed64,
+    Double,
+    /// Packed or not.
+    Doubles,
+    Fixed64s,
+    UInt64s,
+    /// A `KeyValue`, the commonest message.
+    Attribute,
+    /// A message, repeated or not.
+    Message(&'static Message),
+    /// A message that counts as one item: a span, a data point, a log record.
+    Item(&'static Message),
+}
+
+/// What a check of the wire form has to know of a field.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
-    /// A field that this table does not know: any type.
+    /// A field that is in no table: any type.
     Unknown,
     /// Integers, booleans, enumerations.
     Varint,
@@ -40,26 +100,50 @@ pub(super) enum Kind {
     Fixed64s,
     /// Repeated integers, packed or not.
     Varints,
-    /// A trace id, for which other rules than for bytes hold.
     TraceId,
-    /// A span id.
     SpanId,
-    /// A `KeyValue`, the commonest message.
     Attribute,
-    /// A message, repeated or not.
     Message(&'static Message),
-    /// A message that counts as one item: a span, a data point, a log record.
     Item(&'static Message),
 }
 
 impl Message {
+    #[inline]
     pub(super) fn kind(&self, number: u32) -> Kind {
-        self.fields.get(number as usize).copied().unwrap_or(Unknown)
+        self.kinds.get(number as usize).copied().unwrap_or(Kind::Unknown)
+    }
+}
+
+impl Type {
+    /// The message that it is, if it is one.
+    pub(crate) fn message(self) -> Option<&'static Message> {
+        match self {
+            Attribute => Some(&KEY_VALUE),
+            M(message) | Item(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    const fn kind(self) -> Kind {
+        match self {
+            Text => Kind::Text,
+            TraceId => Kind::TraceId,
+            SpanId => Kind::SpanId,
+            Hex | Base64 => Kind::Bytes,
+            Bool | Int32 | UInt32 | SInt32 | Int64 => Kind::Varint,
+            Fixed32 => Kind::Fixed32,
+            Fixed64 | SFixed64 | Double => Kind::Fixed64,
+            Doubles | Fixed64s => Kind::Fixed64s,
+            UInt64s => Kind::Varints,
+            Attribute => Kind::Attribute,
+            M(message) => Kind::Message(message),
+            Item(message) => Kind::Item(message),
+        }
     }
 }
 
 /// The export request of a signal.
-pub(super) fn request(signal: Signal) -> &'static Message {
+pub(crate) fn request(signal: Signal) -> &'static Message {
     match signal {
         Signal::Traces => &TRACES,
         Signal::Metrics => &METRICS,
@@ -77,199 +161,297 @@ pub(crate) fn points(metric: &[u8]) -> Result<usize, WireError> {
             continue;
         };
         for field in Fields::new(body) {
-            let is_point = matches!(data.kind(field?.number), Item(_));
+            let is_point = matches!(data.kind(field?.number), Kind::Item(_));
             points = points.saturating_add(usize::from(is_point));
         }
     }
     Ok(points)
 }
 
-const fn message(name: &'static str, fields: &'static [Kind]) -> Message {
-    Message { name, fields, has_ids: false }
+const fn one(number: u32, name: &'static str, holds: Type) -> Field {
+    Field { number, name, holds, often: Once }
 }
 
-const fn with_ids(name: &'static str, fields: &'static [Kind]) -> Message {
-    Message { name, fields, has_ids: true }
+const fn many(number: u32, name: &'static str, holds: Type) -> Field {
+    Field { number, name, holds, often: Repeated }
 }
 
-static TRACES: Message = message("ExportTraceServiceRequest", &[Unknown, M(&RESOURCE_SPANS)]);
-static RESOURCE_SPANS: Message =
-    message("ResourceSpans", &[Unknown, M(&RESOURCE), M(&SCOPE_SPANS), Text]);
-static SCOPE_SPANS: Message = message("ScopeSpans", &[Unknown, M(&SCOPE), Item(&SPAN), Text]);
-static SPAN: Message = with_ids(
-    "Span",
+const fn choice(number: u32, name: &'static str, holds: Type) -> Field {
+    Field { number, name, holds, often: Choice }
+}
+
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "the compiler does it, and refuses a number out of bounds"
+)]
+const fn message(name: &'static str, fields: &'static [Field]) -> Message {
+    let mut message = Message { name, fields, kinds: [Kind::Unknown; NUMBERS], has_ids: false };
+    let mut at = 0;
+    while at < fields.len() {
+        let kind = fields[at].holds.kind();
+        message.has_ids |= matches!(kind, Kind::TraceId);
+        message.kinds[fields[at].number as usize] = kind;
+        at += 1;
+    }
+    message
+}
+
+static TRACES: Message =
+    message("ExportTraceServiceRequest", &[many(1, "resourceSpans", M(&RESOURCE_SPANS))]);
+static RESOURCE_SPANS: Message = message(
+    "ResourceSpans",
     &[
-        Unknown,
-        TraceId,    // trace_id
-        SpanId,     // span_id
-        Text,       // trace_state
-        Bytes,      // parent_span_id
-        Text,       // name
-        Varint,     // kind
-        Fixed64,    // start_time_unix_nano
-        Fixed64,    // end_time_unix_nano
-        Attribute,  // attributes
-        Varint,     // dropped_attributes_count
-        M(&EVENT),  // events
-        Varint,     // dropped_events_count
-        M(&LINK),   // links
-        Varint,     // dropped_links_count
-        M(&STATUS), // status
-        Fixed32,    // flags
+        one(1, "resource", M(&RESOURCE)),
+        many(2, "scopeSpans", M(&SCOPE_SPANS)),
+        one(3, "schemaUrl", Text),
     ],
 );
-static EVENT: Message = message("Event", &[Unknown, Fixed64, Text, Attribute, Varint]);
-static LINK: Message = message("Link", &[Unknown, Bytes, Bytes, Text, Attribute, Varint, Fixed32]);
-static STATUS: Message = message("Status", &[Unknown, Unknown, Text, Varint]);
+static SCOPE_SPANS: Message = message(
+    "ScopeSpans",
+    &[one(1, "scope", M(&SCOPE)), many(2, "spans", Item(&SPAN)), one(3, "schemaUrl", Text)],
+);
+static SPAN: Message = message(
+    "Span",
+    &[
+        one(1, "traceId", TraceId),
+        one(2, "spanId", SpanId),
+        one(3, "traceState", Text),
+        one(4, "parentSpanId", Hex),
+        one(16, "flags", Fixed32),
+        one(5, "name", Text),
+        one(6, "kind", Int32),
+        one(7, "startTimeUnixNano", Fixed64),
+        one(8, "endTimeUnixNano", Fixed64),
+        many(9, "attributes", Attribute),
+        one(10, "droppedAttributesCount", UInt32),
+        many(11, "events", M(&EVENT)),
+        one(12, "droppedEventsCount", UInt32),
+        many(13, "links", M(&LINK)),
+        one(14, "droppedLinksCount", UInt32),
+        one(15, "status", M(&STATUS)),
+    ],
+);
+static EVENT: Message = message(
+    "Event",
+    &[
+        one(1, "timeUnixNano", Fixed64),
+        one(2, "name", Text),
+        many(3, "attributes", Attribute),
+        one(4, "droppedAttributesCount", UInt32),
+    ],
+);
+static LINK: Message = message(
+    "Link",
+    &[
+        one(1, "traceId", Hex),
+        one(2, "spanId", Hex),
+        one(3, "traceState", Text),
+        many(4, "attributes", Attribute),
+        one(5, "droppedAttributesCount", UInt32),
+        one(6, "flags", Fixed32),
+    ],
+);
+static STATUS: Message = message("Status", &[one(2, "message", Text), one(3, "code", Int32)]);
 
-static METRICS: Message = message("ExportMetricsServiceRequest", &[Unknown, M(&RESOURCE_METRICS)]);
-static RESOURCE_METRICS: Message =
-    message("ResourceMetrics", &[Unknown, M(&RESOURCE), M(&SCOPE_METRICS), Text]);
-static SCOPE_METRICS: Message = message("ScopeMetrics", &[Unknown, M(&SCOPE), M(&METRIC), Text]);
+static METRICS: Message =
+    message("ExportMetricsServiceRequest", &[many(1, "resourceMetrics", M(&RESOURCE_METRICS))]);
+static RESOURCE_METRICS: Message = message(
+    "ResourceMetrics",
+    &[
+        one(1, "resource", M(&RESOURCE)),
+        many(2, "scopeMetrics", M(&SCOPE_METRICS)),
+        one(3, "schemaUrl", Text),
+    ],
+);
+static SCOPE_METRICS: Message = message(
+    "ScopeMetrics",
+    &[one(1, "scope", M(&SCOPE)), many(2, "metrics", M(&METRIC)), one(3, "schemaUrl", Text)],
+);
 static METRIC: Message = message(
     "Metric",
     &[
-        Unknown,
-        Text, // name
-        Text, // description
-        Text, // unit
-        Unknown,
-        M(&GAUGE),
-        Unknown,
-        M(&SUM),
-        Unknown,
-        M(&HISTOGRAM),
-        M(&EXPONENTIAL),
-        M(&SUMMARY),
-        Attribute, // metadata
+        one(1, "name", Text),
+        one(2, "description", Text),
+        one(3, "unit", Text),
+        many(12, "metadata", Attribute),
+        choice(5, "gauge", M(&GAUGE)),
+        choice(7, "sum", M(&SUM)),
+        choice(9, "histogram", M(&HISTOGRAM)),
+        choice(10, "exponentialHistogram", M(&EXPONENTIAL)),
+        choice(11, "summary", M(&SUMMARY)),
     ],
 );
-static GAUGE: Message = message("Gauge", &[Unknown, Item(&NUMBER_POINT)]);
-static SUM: Message = message("Sum", &[Unknown, Item(&NUMBER_POINT), Varint, Varint]);
-static HISTOGRAM: Message = message("Histogram", &[Unknown, Item(&HISTOGRAM_POINT), Varint]);
-static EXPONENTIAL: Message =
-    message("ExponentialHistogram", &[Unknown, Item(&EXPONENTIAL_POINT), Varint]);
-static SUMMARY: Message = message("Summary", &[Unknown, Item(&SUMMARY_POINT)]);
+static GAUGE: Message = message("Gauge", &[many(1, "dataPoints", Item(&NUMBER_POINT))]);
+static SUM: Message = message(
+    "Sum",
+    &[
+        many(1, "dataPoints", Item(&NUMBER_POINT)),
+        one(2, "aggregationTemporality", Int32),
+        one(3, "isMonotonic", Bool),
+    ],
+);
+static HISTOGRAM: Message = message(
+    "Histogram",
+    &[many(1, "dataPoints", Item(&HISTOGRAM_POINT)), one(2, "aggregationTemporality", Int32)],
+);
+static EXPONENTIAL: Message = message(
+    "ExponentialHistogram",
+    &[many(1, "dataPoints", Item(&EXPONENTIAL_POINT)), one(2, "aggregationTemporality", Int32)],
+);
+static SUMMARY: Message = message("Summary", &[many(1, "dataPoints", Item(&SUMMARY_POINT))]);
 static NUMBER_POINT: Message = message(
     "NumberDataPoint",
     &[
-        Unknown,
-        Unknown,
-        Fixed64,      // start_time_unix_nano
-        Fixed64,      // time_unix_nano
-        Fixed64,      // as_double
-        M(&EXEMPLAR), // exemplars
-        Fixed64,      // as_int
-        Attribute,    // attributes
-        Varint,       // flags
+        many(7, "attributes", Attribute),
+        one(2, "startTimeUnixNano", Fixed64),
+        one(3, "timeUnixNano", Fixed64),
+        choice(4, "asDouble", Double),
+        choice(6, "asInt", SFixed64),
+        many(5, "exemplars", M(&EXEMPLAR)),
+        one(8, "flags", UInt32),
     ],
 );
 static HISTOGRAM_POINT: Message = message(
     "HistogramDataPoint",
     &[
-        Unknown,
-        Unknown,
-        Fixed64,      // start_time_unix_nano
-        Fixed64,      // time_unix_nano
-        Fixed64,      // count
-        Fixed64,      // sum
-        Fixed64s,     // bucket_counts
-        Fixed64s,     // explicit_bounds
-        M(&EXEMPLAR), // exemplars
-        Attribute,    // attributes
-        Varint,       // flags
-        Fixed64,      // min
-        Fixed64,      // max
+        many(9, "attributes", Attribute),
+        one(2, "startTimeUnixNano", Fixed64),
+        one(3, "timeUnixNano", Fixed64),
+        one(4, "count", Fixed64),
+        one(5, "sum", Double),
+        many(6, "bucketCounts", Fixed64s),
+        many(7, "explicitBounds", Doubles),
+        many(8, "exemplars", M(&EXEMPLAR)),
+        one(10, "flags", UInt32),
+        one(11, "min", Double),
+        one(12, "max", Double),
     ],
 );
 static EXPONENTIAL_POINT: Message = message(
     "ExponentialHistogramDataPoint",
     &[
-        Unknown,
-        Attribute,    // attributes
-        Fixed64,      // start_time_unix_nano
-        Fixed64,      // time_unix_nano
-        Fixed64,      // count
-        Fixed64,      // sum
-        Varint,       // scale
-        Fixed64,      // zero_count
-        M(&BUCKETS),  // positive
-        M(&BUCKETS),  // negative
-        Varint,       // flags
-        M(&EXEMPLAR), // exemplars
-        Fixed64,      // min
-        Fixed64,      // max
-        Fixed64,      // zero_threshold
+        many(1, "attributes", Attribute),
+        one(2, "startTimeUnixNano", Fixed64),
+        one(3, "timeUnixNano", Fixed64),
+        one(4, "count", Fixed64),
+        one(5, "sum", Double),
+        one(6, "scale", SInt32),
+        one(7, "zeroCount", Fixed64),
+        one(8, "positive", M(&BUCKETS)),
+        one(9, "negative", M(&BUCKETS)),
+        one(10, "flags", UInt32),
+        many(11, "exemplars", M(&EXEMPLAR)),
+        one(12, "min", Double),
+        one(13, "max", Double),
+        one(14, "zeroThreshold", Double),
     ],
 );
-static BUCKETS: Message = message("Buckets", &[Unknown, Varint, Varints]);
+static BUCKETS: Message =
+    message("Buckets", &[one(1, "offset", SInt32), many(2, "bucketCounts", UInt64s)]);
 static SUMMARY_POINT: Message = message(
     "SummaryDataPoint",
     &[
-        Unknown,
-        Unknown,
-        Fixed64,      // start_time_unix_nano
-        Fixed64,      // time_unix_nano
-        Fixed64,      // count
-        Fixed64,      // sum
-        M(&QUANTILE), // quantile_values
-        Attribute,
-        Varint, // flags
+        many(7, "attributes", Attribute),
+        one(2, "startTimeUnixNano", Fixed64),
+        one(3, "timeUnixNano", Fixed64),
+        one(4, "count", Fixed64),
+        one(5, "sum", Double),
+        many(6, "quantileValues", M(&QUANTILE)),
+        one(8, "flags", UInt32),
     ],
 );
-static QUANTILE: Message = message("ValueAtQuantile", &[Unknown, Fixed64, Fixed64]);
+static QUANTILE: Message =
+    message("ValueAtQuantile", &[one(1, "quantile", Double), one(2, "value", Double)]);
 static EXEMPLAR: Message = message(
     "Exemplar",
     &[
-        Unknown, Unknown, Fixed64,   // time_unix_nano
-        Fixed64,   // as_double
-        Bytes,     // span_id
-        Bytes,     // trace_id
-        Fixed64,   // as_int
-        Attribute, // filtered_attributes
+        many(7, "filteredAttributes", Attribute),
+        one(2, "timeUnixNano", Fixed64),
+        choice(3, "asDouble", Double),
+        choice(6, "asInt", SFixed64),
+        one(4, "spanId", Hex),
+        one(5, "traceId", Hex),
     ],
 );
 
-static LOGS: Message = message("ExportLogsServiceRequest", &[Unknown, M(&RESOURCE_LOGS)]);
-static RESOURCE_LOGS: Message =
-    message("ResourceLogs", &[Unknown, M(&RESOURCE), M(&SCOPE_LOGS), Text]);
-static SCOPE_LOGS: Message = message("ScopeLogs", &[Unknown, M(&SCOPE), Item(&LOG_RECORD), Text]);
+static LOGS: Message =
+    message("ExportLogsServiceRequest", &[many(1, "resourceLogs", M(&RESOURCE_LOGS))]);
+static RESOURCE_LOGS: Message = message(
+    "ResourceLogs",
+    &[
+        one(1, "resource", M(&RESOURCE)),
+        many(2, "scopeLogs", M(&SCOPE_LOGS)),
+        one(3, "schemaUrl", Text),
+    ],
+);
+static SCOPE_LOGS: Message = message(
+    "ScopeLogs",
+    &[
+        one(1, "scope", M(&SCOPE)),
+        many(2, "logRecords", Item(&LOG_RECORD)),
+        one(3, "schemaUrl", Text),
+    ],
+);
 static LOG_RECORD: Message = message(
     "LogRecord",
     &[
-        Unknown,
-        Fixed64, // time_unix_nano
-        Varint,  // severity_number
-        Text,    // severity_text
-        Unknown,
-        M(&ANY_VALUE), // body
-        Attribute,     // attributes
-        Varint,        // dropped_attributes_count
-        Fixed32,       // flags
-        Bytes,         // trace_id
-        Bytes,         // span_id
-        Fixed64,       // observed_time_unix_nano
-        Text,          // event_name
+        one(1, "timeUnixNano", Fixed64),
+        one(11, "observedTimeUnixNano", Fixed64),
+        one(2, "severityNumber", Int32),
+        one(3, "severityText", Text),
+        one(5, "body", M(&ANY_VALUE)),
+        many(6, "attributes", Attribute),
+        one(7, "droppedAttributesCount", UInt32),
+        one(8, "flags", Fixed32),
+        one(9, "traceId", Hex),
+        one(10, "spanId", Hex),
+        one(12, "eventName", Text),
     ],
 );
 
-static RESOURCE: Message = message("Resource", &[Unknown, Attribute, Varint, M(&ENTITY_REF)]);
-static ENTITY_REF: Message = message("EntityRef", &[Unknown, Text, Text, Text, Text]);
-static SCOPE: Message = message("InstrumentationScope", &[Unknown, Text, Text, Attribute, Varint]);
-pub(super) static KEY_VALUE: Message = message("KeyValue", &[Unknown, Text, M(&ANY_VALUE), Varint]);
+static RESOURCE: Message = message(
+    "Resource",
+    &[
+        many(1, "attributes", Attribute),
+        one(2, "droppedAttributesCount", UInt32),
+        many(3, "entityRefs", M(&ENTITY_REF)),
+    ],
+);
+static ENTITY_REF: Message = message(
+    "EntityRef",
+    &[
+        one(1, "schemaUrl", Text),
+        one(2, "type", Text),
+        many(3, "idKeys", Text),
+        many(4, "descriptionKeys", Text),
+    ],
+);
+static SCOPE: Message = message(
+    "InstrumentationScope",
+    &[
+        one(1, "name", Text),
+        one(2, "version", Text),
+        many(3, "attributes", Attribute),
+        one(4, "droppedAttributesCount", UInt32),
+    ],
+);
+pub(super) static KEY_VALUE: Message = message(
+    "KeyValue",
+    &[one(1, "key", Text), one(2, "value", M(&ANY_VALUE)), one(3, "keyStrindex", Int32)],
+);
 static ANY_VALUE: Message = message(
     "AnyValue",
     &[
-        Unknown,
-        Text,            // string_value
-        Varint,          // bool_value
-        Varint,          // int_value
-        Fixed64,         // double_value
-        M(&ARRAY_VALUE), // array_value
-        M(&KEY_VALUES),  // kvlist_value
-        Bytes,           // bytes_value
-        Varint,          // string_value_strindex
+        choice(1, "stringValue", Text),
+        choice(2, "boolValue", Bool),
+        choice(3, "intValue", Int64),
+        choice(4, "doubleValue", Double),
+        choice(5, "arrayValue", M(&ARRAY_VALUE)),
+        choice(6, "kvlistValue", M(&KEY_VALUES)),
+        choice(7, "bytesValue", Base64),
+        choice(8, "stringValueStrindex", Int32),
     ],
 );
-static ARRAY_VALUE: Message = message("ArrayValue", &[Unknown, M(&ANY_VALUE)]);
-static KEY_VALUES: Message = message("KeyValueList", &[Unknown, Attribute]);
+static ARRAY_VALUE: Message = message("ArrayValue", &[many(1, "values", M(&ANY_VALUE))]);
+static KEY_VALUES: Message = message("KeyValueList", &[many(1, "values", Attribute)]);
