@@ -34,20 +34,20 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod way;
 mod zipkin;
 
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
+use ursa_model::mesh_trace_backend::ZipkinApi;
 use ursa_model::pipeline::ExporterSpec;
 
 use crate::{Form, Signal};
 use client::Client;
 use console::Console;
-use datadog::Datadog;
 use file::FileExporter;
-use otlp::Otlp;
-use zipkin::Zipkin;
+use way::{Speech, Way};
 
 pub(crate) use answer::{Again, Failure, Outcome, Reason};
 pub(crate) use credentials::Values;
@@ -76,9 +76,8 @@ pub(crate) struct Exporter {
 
 #[derive(Debug)]
 enum Kind {
-    Otlp(Box<Otlp>),
-    Zipkin(Box<Zipkin>),
-    Datadog(Box<Datadog>),
+    /// A backend behind a network, or why nothing may be sent there.
+    Remote(Speech, Result<Box<Way>, String>),
     File(FileExporter),
     Console(Console),
 }
@@ -90,24 +89,28 @@ impl Exporter {
         let mut options = spec.delivery().cloned().unwrap_or_default();
         let kind = match spec {
             ExporterSpec::OpenTelemetry(spec) => {
-                let otlp = match environment::apply(spec, signal, &outlet.values) {
+                let (speech, way) = match environment::apply(spec, signal, &outlet.values) {
                     Ok(effective) => {
                         options = effective.spec.delivery.clone();
-                        Otlp::new(&effective, signal, outlet)
+                        otlp::open(&effective, signal, outlet)
                     }
-                    Err(reason) => Otlp::blocked(reason),
+                    Err(reason) => (Speech::Grpc, Err(reason)),
                 };
-                Kind::Otlp(Box::new(otlp))
+                Kind::remote(speech, way)
             }
             ExporterSpec::File(spec) => Kind::File(FileExporter::new(spec, signal)),
             ExporterSpec::Console(spec) => Kind::Console(Console::new(spec)),
-            ExporterSpec::Zipkin(spec) => Kind::Zipkin(Box::new(Zipkin::new(spec, signal, outlet))),
-            ExporterSpec::Datadog(spec) => {
-                Kind::Datadog(Box::new(Datadog::new(spec, signal, outlet)))
+            ExporterSpec::Zipkin(spec) => {
+                let proto = spec.api_version == Some(ZipkinApi::HttpProto);
+                Kind::remote(Speech::Zipkin { proto }, zipkin::open(spec, signal, outlet))
             }
-            _ => Kind::Otlp(Box::new(Otlp::blocked(
-                "this version knows no such exporter".to_owned(),
-            ))),
+            ExporterSpec::Datadog(spec) => {
+                Kind::remote(Speech::Datadog, datadog::open(spec, signal, outlet))
+            }
+            _ => {
+                let reason = "this version knows no such exporter".to_owned();
+                Kind::remote(Speech::Grpc, Err(reason))
+            }
         };
         let (backoff, breaker) = (Backoff::of(&options), BreakerPolicy::of(&options));
         Self { kind, backoff, breaker }
@@ -116,9 +119,7 @@ impl Exporter {
     /// `grpc`, `http`, `zipkin`, `datadog`, `file` or `console`: the value of the label `protocol`.
     pub(crate) fn protocol(&self) -> &'static str {
         match &self.kind {
-            Kind::Otlp(otlp) => otlp.protocol(),
-            Kind::Zipkin(_) => "zipkin",
-            Kind::Datadog(_) => "datadog",
+            Kind::Remote(speech, _) => speech.name(),
             Kind::File(_) => "file",
             Kind::Console(_) => "console",
         }
@@ -127,9 +128,10 @@ impl Exporter {
     /// Where it delivers, for people: `host:port` and path, or a file.
     pub(crate) fn endpoint(&self) -> String {
         match &self.kind {
-            Kind::Otlp(otlp) => otlp.endpoint().to_owned(),
-            Kind::Zipkin(zipkin) => zipkin.endpoint().to_owned(),
-            Kind::Datadog(datadog) => datadog.endpoint().to_owned(),
+            // A URL that is none may hold anything, so it is not shown.
+            Kind::Remote(_, way) => {
+                way.as_ref().map_or_else(|_| String::new(), |way| way.endpoint.clone())
+            }
             Kind::File(file) => file.path().display().to_string(),
             Kind::Console(_) => "stdout".to_owned(),
         }
@@ -148,9 +150,9 @@ impl Exporter {
     /// Whether payloads may have that form; every exporter takes OTLP.
     pub(crate) fn takes(&self, form: Form) -> bool {
         match &self.kind {
-            Kind::Otlp(_) | Kind::File(_) | Kind::Console(_) => form == Form::Otlp,
-            Kind::Zipkin(_) => matches!(form, Form::Otlp | Form::Zipkin),
-            Kind::Datadog(_) => matches!(form, Form::Otlp | Form::Datadog),
+            Kind::Remote(Speech::Zipkin { .. }, _) => matches!(form, Form::Otlp | Form::Zipkin),
+            Kind::Remote(Speech::Datadog, _) => matches!(form, Form::Otlp | Form::Datadog),
+            _ => form == Form::Otlp,
         }
     }
 
@@ -163,9 +165,8 @@ impl Exporter {
     /// How a backend behind a network is reached, or why nothing is sent there.
     fn client(&self) -> Option<Result<&Client, &str>> {
         match &self.kind {
-            Kind::Otlp(otlp) => Some(otlp.client()),
-            Kind::Zipkin(zipkin) => Some(zipkin.client()),
-            Kind::Datadog(datadog) => Some(datadog.client()),
+            Kind::Remote(_, Ok(way)) => Some(Ok(&way.client)),
+            Kind::Remote(_, Err(reason)) => Some(Err(reason)),
             Kind::File(_) | Kind::Console(_) => None,
         }
     }
@@ -173,11 +174,21 @@ impl Exporter {
     /// Makes one attempt. What it reports holds no secret.
     pub(crate) async fn send(&self, payload: &Payload) -> Outcome {
         match &self.kind {
-            Kind::Otlp(otlp) => otlp.send(payload).await,
-            Kind::Zipkin(zipkin) => zipkin.send(payload).await,
-            Kind::Datadog(datadog) => datadog.send(payload).await,
+            Kind::Remote(_, Err(reason)) => Outcome::Blocked(reason.clone()),
+            Kind::Remote(Speech::Grpc, Ok(way)) => otlp::send_by_grpc(way, payload).await,
+            Kind::Remote(Speech::Http, Ok(way)) => otlp::send_by_http(way, payload).await,
+            Kind::Remote(Speech::Zipkin { proto }, Ok(way)) => {
+                zipkin::send(way, *proto, payload).await
+            }
+            Kind::Remote(Speech::Datadog, Ok(way)) => datadog::send(way, payload).await,
             Kind::File(file) => file.send(payload).await,
             Kind::Console(console) => console.send(payload).await,
         }
+    }
+}
+
+impl Kind {
+    fn remote(speech: Speech, way: Result<Way, String>) -> Self {
+        Self::Remote(speech, way.map(Box::new))
     }
 }

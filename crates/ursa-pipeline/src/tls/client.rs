@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use ursa_model::backend::{Tls, TlsMode};
 
 use super::files::{self, Files};
-use super::trust::{AcceptAny, Verifier};
+use super::trust::Verifier;
 use super::{TlsError, provider};
 
 /// Sessions that are remembered to be taken up again.
@@ -115,11 +115,8 @@ fn config(
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(setup)?
-        .dangerous();
-    let builder = match roots {
-        Some(roots) => builder.with_custom_certificate_verifier(Arc::new(Verifier::new(roots)?)),
-        None => builder.with_custom_certificate_verifier(Arc::new(AcceptAny::new())),
-    };
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier::new(roots)?));
     let mut config = match pair {
         None => builder.with_no_client_auth(),
         Some(((cert_path, cert), (key_path, key))) => {

@@ -31,22 +31,22 @@ pub(crate) struct Untrusted {
 
 /// Verifies as `webpki` does, and says what was wrong with which certificate.
 #[derive(Debug)]
-pub(super) struct Verifier(Arc<WebPkiServerVerifier>);
-
-/// Accepts every certificate of whoever has its key.
-#[derive(Debug)]
-pub(super) struct AcceptAny(Arc<CryptoProvider>);
-
-impl Verifier {
-    pub(super) fn new(roots: Arc<RootCertStore>) -> Result<Self, TlsError> {
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
-        Ok(Self(verifier.map_err(|error| TlsError::Setup(error.to_string()))?))
-    }
+pub(super) struct Verifier {
+    /// None: every certificate of whoever has its key is accepted.
+    webpki: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
 }
 
-impl AcceptAny {
-    pub(super) fn new() -> Self {
-        Self(provider())
+impl Verifier {
+    /// Trusts these authorities; without any, whoever there is.
+    pub(super) fn new(roots: Option<Arc<RootCertStore>>) -> Result<Self, TlsError> {
+        let provider = provider();
+        let webpki = |roots| {
+            let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+            builder.build().map_err(|error| TlsError::Setup(error.to_string()))
+        };
+        let webpki = roots.map(webpki).transpose()?;
+        Ok(Self { webpki, provider })
     }
 }
 
@@ -59,8 +59,9 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(webpki) = &self.webpki else { return Ok(ServerCertVerified::assertion()) };
         let verified =
-            self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+            webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         verified.map_err(|error| match error {
             Error::InvalidCertificate(error) => {
                 let chain = std::iter::once(end_entity).chain(intermediates).take(MAX_CHAIN);
@@ -79,42 +80,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
     }
 
@@ -124,12 +90,12 @@ impl ServerCertVerifier for AcceptAny {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
