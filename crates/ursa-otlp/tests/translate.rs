@@ -10,6 +10,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
 
+use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use serde_json::Value;
@@ -261,4 +262,46 @@ fn joined_messages_are_one() {
         assert_eq!(joined.traces, sizes.iter().sum::<usize>());
         assert_eq!(datadog::check(&joined.pieces.concat()).unwrap().traces, joined.traces);
     }
+}
+
+#[test]
+fn pieces_are_small_and_lose_nothing() {
+    let spans: Vec<_> = (1..=50_u32)
+        .map(|id| serde_json::json!({"traceId": "1", "id": format!("{id:x}"), "name": "[{,\"}]".repeat(9)}))
+        .collect();
+    let list: Bytes = serde_json::to_string_pretty(&spans).unwrap().into();
+    let traces: Vec<_> = (1..=50_u32)
+        .map(|id| {
+            let span =
+                serde_json::json!({"trace_id": id, "span_id": 1, "resource": "x".repeat(80)});
+            vec![span; (id % 4) as usize]
+        })
+        .collect();
+    let message: Bytes = msgpack::of_json(&serde_json::json!(traces)).into();
+    for max in [0, 100, 700, 3000, usize::MAX] {
+        let pieces = zipkin::split(&list, max).unwrap();
+        for (piece, spans) in &pieces {
+            assert_eq!(zipkin::check(piece).unwrap(), *spans);
+            assert!(piece.len() <= max || *spans == 1, "{} of {max}", piece.len());
+        }
+        let joined = zipkin::join(pieces.iter().map(|(piece, _)| piece)).concat();
+        assert_eq!(
+            serde_json::from_slice::<Value>(&joined).unwrap(),
+            serde_json::json!(spans),
+            "{max}"
+        );
+
+        let pieces = datadog::split(&message, max).unwrap();
+        for (piece, spans) in &pieces {
+            let count = datadog::check(piece).unwrap();
+            assert_eq!(count.spans, *spans);
+            assert!(piece.len() <= max || count.traces == 1, "{} of {max}", piece.len());
+        }
+        let joined = datadog::join(pieces.iter().map(|(piece, _)| piece)).pieces.concat();
+        let otlp = datadog::to_otlp(&joined).unwrap();
+        assert!(otlp == datadog::to_otlp(&message).unwrap(), "{max}");
+    }
+    assert!(zipkin::split(b"[ ]", 0).unwrap().is_empty());
+    zipkin::split(b"[{}", 0).unwrap_err();
+    datadog::split(b"\x91", 0).unwrap_err();
 }

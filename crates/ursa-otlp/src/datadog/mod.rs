@@ -98,6 +98,9 @@ pub enum DatadogError {
     },
 }
 
+/// Bytes before what a list holds, at most.
+const LIST_HEAD: usize = 5;
+
 /// How much a message holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
@@ -134,7 +137,7 @@ impl<'a> Trace<'a> {
     }
 
     /// The spans, each with its bytes.
-    fn raw_spans(self) -> impl Iterator<Item = (Span<'a>, &'a [u8])> {
+    fn raw_spans(self) -> impl Iterator<Item = (Span<'a>, &'a [u8])> + Clone {
         let mut reader = self.reader;
         (0..self.count).map_while(move |_| {
             let start = reader;
@@ -186,4 +189,36 @@ pub fn join<'a>(messages: impl IntoIterator<Item = &'a Bytes>) -> Joined {
         *first = head.into();
     }
     Joined { traces: traces as usize, pieces }
+}
+
+/// Checked messages of at most `max_bytes` each that hold together the traces of a checked message, in
+/// order, and how many spans each has. A trace is never cut, since its first span speaks for all of
+/// them, so one that is larger makes a larger message by itself.
+///
+/// # Errors
+/// It is not such a message.
+pub fn split(message: &[u8], max_bytes: usize) -> Result<Vec<(Bytes, usize)>, DatadogError> {
+    let mut done = Vec::new();
+    let (mut body, mut traces, mut spans) = (Vec::new(), 0_u32, 0_usize);
+    let mut end = |body: &mut Vec<u8>, traces: &mut u32, spans: &mut usize| {
+        let mut whole = Vec::with_capacity(body.len().saturating_add(LIST_HEAD));
+        put_list(&mut whole, std::mem::take(traces));
+        whole.append(body);
+        done.push((whole.into(), std::mem::take(spans)));
+    };
+    for_each_trace(message, |trace| {
+        let raw = trace.raw_spans().map(|(_, raw)| raw);
+        let length = raw.clone().map(<[u8]>::len).fold(2 * LIST_HEAD, usize::saturating_add);
+        if traces > 0 && body.len().saturating_add(length) > max_bytes {
+            end(&mut body, &mut traces, &mut spans);
+        }
+        put_list(&mut body, trace.count);
+        raw.for_each(|raw| body.extend_from_slice(raw));
+        traces = traces.saturating_add(1);
+        spans = spans.saturating_add(trace.count as usize);
+    })?;
+    if traces > 0 {
+        end(&mut body, &mut traces, &mut spans);
+    }
+    Ok(done)
 }

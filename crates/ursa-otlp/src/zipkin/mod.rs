@@ -124,6 +124,30 @@ pub fn join<'a>(lists: impl IntoIterator<Item = &'a Bytes>) -> Vec<Bytes> {
     pieces
 }
 
+/// Checked lists of at most `max_bytes` each that hold together the spans of a checked list, in order,
+/// and how many each has. A span is never cut, so one that is larger makes a larger list by itself.
+///
+/// # Errors
+/// It is not a list.
+pub fn split(list: &[u8], max_bytes: usize) -> Result<Vec<(Bytes, usize)>, ZipkinError> {
+    let list = std::str::from_utf8(list).map_err(|_| ZipkinError::Utf8)?;
+    let (mut done, mut out, mut count) = (Vec::new(), Vec::new(), 0_usize);
+    for span in Elements::new(list) {
+        let span = span?;
+        // With what stands before it, and the end.
+        if count > 0 && out.len().saturating_add(span.len()).saturating_add(2) > max_bytes {
+            done.push((end(std::mem::take(&mut out)).into(), std::mem::take(&mut count)));
+        }
+        separate(&mut out);
+        out.extend_from_slice(span.as_bytes());
+        count = count.saturating_add(1);
+    }
+    if count > 0 {
+        done.push((end(out).into(), count));
+    }
+    Ok(done)
+}
+
 /// Writes what stands before a span of a list that is being written.
 fn separate(out: &mut Vec<u8>) {
     out.push(if out.is_empty() { b'[' } else { b',' });

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use ursa_otlp::wire;
 use ursa_queue::{Batch, Lane};
 
 use super::{Backend, Outlet};
@@ -28,8 +27,9 @@ pub(super) struct Parcel {
 }
 
 /// A request in pieces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Rest {
+    form: Form,
     pieces: VecDeque<(Bytes, usize)>,
     rejected: usize,
     message: String,
@@ -66,8 +66,8 @@ impl Parcel {
         if self.attempts > 0 {
             self.outlet.meters.retry();
         }
-        if self.rest.is_some() {
-            return self.send_rest(signal).await;
+        if let Some(rest) = self.rest.take() {
+            return self.send_rest(signal, rest).await;
         }
         let contents = match backend.account.queue().read(&mut self.batch).await {
             Ok(contents) => contents,
@@ -103,12 +103,11 @@ impl Parcel {
                 again: Again::Never,
                 message,
                 ..
-            }) if form == Form::Otlp => {
-                let mut rest = Rest::default();
+            }) => {
+                let mut rest = Rest::new(form);
                 let whole = payload.requests.into_iter().next().unwrap_or_default();
                 rest.halve(signal, &whole, items, message);
-                self.rest = Some(rest);
-                self.send_rest(signal).await
+                self.send_rest(signal, rest).await
             }
             Outcome::Delivered { rejected, message } => Report::Delivered { rejected, message },
             Outcome::Failed(failure) => Report::Failed(failure),
@@ -144,12 +143,11 @@ impl Parcel {
     }
 
     /// Sends the pieces that are left, one after the other, until one fails in a way that passes.
-    async fn send_rest(&mut self, signal: Signal) -> Report {
-        let mut rest = self.rest.take().unwrap_or_default();
+    async fn send_rest(&mut self, signal: Signal, mut rest: Rest) -> Report {
         while let Some((piece, items)) = rest.pieces.front().cloned() {
             let bytes = piece.len();
             let requests = vec![piece.clone()];
-            let payload = Payload { signal, form: Form::Otlp, requests, items, bytes };
+            let payload = Payload { signal, form: rest.form, requests, items, bytes };
             let stop = match self.attempt(&payload).await {
                 Outcome::Delivered { rejected, message } => {
                     rest.pieces.pop_front();
@@ -180,9 +178,13 @@ impl Parcel {
 }
 
 impl Rest {
+    fn new(form: Form) -> Self {
+        Self { form, pieces: VecDeque::new(), rejected: 0, message: String::new() }
+    }
+
     /// Puts the halves of a request that was too large first. What cannot be cut is rejected.
     fn halve(&mut self, signal: Signal, request: &Bytes, items: usize, message: String) {
-        let pieces = wire::split(signal, request, request.len() / 2).unwrap_or_default();
+        let pieces = translate::split(self.form, signal, request, request.len() / 2);
         if pieces.len() < 2 {
             self.rejected += items;
             self.message = message;

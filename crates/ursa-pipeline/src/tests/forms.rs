@@ -1,6 +1,7 @@
 //! Spans that come in a form of their own.
 
 use serde_json::Value;
+use ursa_otlp::datadog;
 
 use super::*;
 use crate::Form;
@@ -15,7 +16,7 @@ async fn every_form_goes_through_the_processors() {
     let config = json!({"traces": {
         "backends": [
             {"name": "file", "spec": {"file": {"path": file}}},
-            {"name": "zipkin", "spec": {"zipkin": {"url": "http://127.0.0.1:1/api/v2/spans"}}},
+            {"name": "zipkin", "spec": {"zipkin": {"url": "http://zipkin:1/api/v2/spans"}}},
         ],
         "resourceAttributes": {"team": "core"},
         "processors": [{"filter": {"name": "probes", "drop": [{"spanName": {"exact": "probe"}}]}}],
@@ -30,10 +31,7 @@ async fn every_form_goes_through_the_processors() {
     let received = Received { form: Form::Zipkin, request, ..received(Bytes::new(), 2) };
     rig.pipeline.sink().accept(received).await.unwrap();
 
-    let sent = |status: &PipelineStatus| {
-        status.backends.iter().any(|one| one.name == "file" && one.sent_items == 1)
-    };
-    rig.wait("the file is written", sent).await;
+    rig.settle().await;
     let written = std::fs::read_to_string(&file).unwrap();
     assert!(!written.contains("4711") && !written.contains("u:p"), "{written}");
     let written: Value = serde_json::from_str(written.trim()).unwrap();
@@ -43,9 +41,13 @@ async fn every_form_goes_through_the_processors() {
     let team = json!({"key": "team", "value": {"stringValue": "core"}});
     assert!(attributes.contains(&team), "{attributes:?}");
 
-    for (name, waiting) in [("file", 0), ("zipkin", 1)] {
+    let taken = rig.server.received("zipkin");
+    assert!(taken[0].names().eq(["buy"]) && taken[0].headers["content-type"] == "application/json");
+    assert!(!format!("{taken:?}").contains("4711"));
+
+    for name in ["file", "zipkin"] {
         let ledger = rig.status(name).await.ledger;
-        assert_eq!((ledger.received, ledger.waiting + ledger.in_flight), (2, waiting), "{name}");
+        assert_eq!((ledger.received, ledger.delivered), (2, 1), "{name}");
         assert_eq!(ledger.filtered, BTreeMap::from([("probes".to_owned(), 1)]), "{name}");
         assert_eq!(ledger.difference, 0, "{name}");
     }
@@ -54,4 +56,37 @@ async fn every_form_goes_through_the_processors() {
     let audit = rig.pipeline.audit(trace);
     assert_eq!(audit.spans.len(), 2, "{audit:#?}");
     rig.pipeline.shutdown(Duration::ZERO).await;
+}
+
+/// One request of 20 spans (Datadog: traces) that is larger than its backend takes.
+#[tokio::test(start_paused = true)]
+async fn lists_of_native_spans_become_as_small_as_the_backend_takes_them() {
+    let name = |number: u32| format!("{number:02}{}", "x".repeat(98));
+    let span = |id: u32| json!({"traceId": "1", "id": format!("{id:x}"), "name": name(id)});
+    let list = json!((1..=20).map(span).collect::<Vec<_>>()).to_string();
+    let span = |id: u32| json!([{"trace_id": id, "span_id": id, "name": name(id)}]);
+    let traces = json!((1..=20).map(span).collect::<Vec<_>>()).to_string();
+    let traces = datadog::from_json(traces.as_bytes()).unwrap();
+    let (list, traces) = (Bytes::from(list), Bytes::from(traces));
+    for (form, request) in [(Form::Zipkin, &list), (Form::Datadog, &traces)] {
+        for (limit, lost) in [(600, 0), (50, 20)] {
+            let rig = Rig::new();
+            rig.server.is_like("b", Duration::ZERO, limit);
+            let spec = match form {
+                Form::Datadog => json!({"datadog": {"url": "http://b:8126"}}),
+                _ => json!({"zipkin": {"url": "http://b:9411", "compression": "none"}}),
+            };
+            let config = json!({"traces": {"backends": [{"name": "b", "spec": spec}]}});
+            let config = serde_json::from_value(config).unwrap();
+            rig.pipeline.reconfigure(config, &BTreeMap::new()).await;
+            let received =
+                Received { form, request: request.clone(), ..received(Bytes::new(), 20) };
+            rig.pipeline.sink().accept(received).await.unwrap();
+            rig.settle().await;
+            let status = rig.status("b").await;
+            assert_eq!(status.dropped_items["rejected"], lost, "{form:?} {limit}");
+            let expected: Vec<_> = (1..=20 - u32::try_from(lost).unwrap()).map(name).collect();
+            assert_eq!(rig.server.taken("b"), expected, "{form:?} {limit}");
+        }
+    }
 }

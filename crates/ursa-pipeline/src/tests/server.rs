@@ -1,4 +1,4 @@
-//! An OTLP backend without sockets that answers as it is told.
+//! An OTLP, Zipkin or Datadog backend without sockets that answers as it is told.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -28,6 +28,7 @@ use crate::export::Dial;
 use crate::rpc::{Code, PREFIX_BYTES, Status};
 use crate::stream::Stream;
 use crate::tasks::Tasks;
+use crate::{Form, translate};
 
 /// What a backend does with a request.
 #[derive(Debug, Clone)]
@@ -123,6 +124,11 @@ impl Server {
         let (head, body) = request.into_parts();
         let mut body = body.collect().await.unwrap().to_bytes();
         let grpc = head.headers["content-type"] == "application/grpc";
+        let form = match head.headers["content-type"].as_bytes() {
+            b"application/json" => Form::Zipkin,
+            b"application/msgpack" => Form::Datadog,
+            _ => Form::Otlp,
+        };
         let mut gzipped = head.headers.get("content-encoding").is_some();
         if grpc {
             gzipped = body[0] == 1;
@@ -141,7 +147,8 @@ impl Server {
             at: Instant::now(),
             path: head.uri.path().to_owned(),
             headers: head.headers,
-            request: ExportTraceServiceRequest::decode(body).unwrap(),
+            request: ExportTraceServiceRequest::decode(translate::to_otlp(form, &body).unwrap())
+                .unwrap(),
             taken: !matches!(reply, Reply::Http(..) | Reply::Grpc(..) | Reply::Hang | Reply::Reset),
         });
         let rejected = match reply {
