@@ -14,6 +14,8 @@ pub(super) struct Editor<'a> {
     /// How many of `open` have a head in `out`.
     written: usize,
     changed: bool,
+    /// How much longer the copy may become.
+    growth: usize,
 }
 
 /// A message that is being walked.
@@ -31,8 +33,10 @@ struct Open {
 }
 
 impl<'a> Editor<'a> {
-    pub(super) fn new(input: &'a [u8]) -> Self {
-        Self { input, out: Vec::new(), copied: 0, open: Vec::new(), written: 0, changed: false }
+    /// Of a message whose copy will be longer by `growth` or less, as far as is known.
+    pub(super) fn new(input: &'a [u8], growth: usize) -> Self {
+        let (out, open) = (Vec::new(), Vec::new());
+        Self { input, out, copied: 0, open, written: 0, changed: false, growth }
     }
 
     /// Begins a message: field `number` at `field`, whose body is at `body`.
@@ -92,8 +96,7 @@ impl<'a> Editor<'a> {
     fn touch(&mut self) {
         if !self.changed {
             self.changed = true;
-            let length = self.input.len();
-            self.out.reserve(length.saturating_add(length / 8).saturating_add(256));
+            self.out.reserve(self.input.len().saturating_add(self.growth));
         }
         while let Some(open) = self.open.get(self.written).copied() {
             self.flush(open.field);
@@ -133,7 +136,7 @@ impl<'a> Editor<'a> {
 }
 
 /// Writes a varint of just that width.
-fn patch(place: &mut [u8], mut value: usize) {
+pub(super) fn patch(place: &mut [u8], mut value: usize) {
     let last = place.len().saturating_sub(1);
     for (index, byte) in place.iter_mut().enumerate() {
         let more = if index < last { 0x80 } else { 0 };

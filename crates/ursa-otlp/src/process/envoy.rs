@@ -8,12 +8,14 @@ use std::borrow::Cow;
 
 use ursa_model::pipeline::processor::{SemanticConventions, SpanKind};
 
-use super::list::{Attribute, List, State, Value};
+use super::list::{List, State, Value};
 
 /// Which conventions these are.
 pub(super) const SCHEMA_URL: &[u8] = b"https://opentelemetry.io/schemas/1.37.0";
 /// `STATUS_CODE_ERROR`.
-const ERROR: i32 = 2;
+pub(super) const ERROR: i32 = 2;
+/// Attributes of a span that are converted; those beyond stay.
+pub(super) const MOST_TAGS: usize = 48;
 /// Methods of RFC 9110 and RFC 5789; others are `_OTHER`.
 const METHODS: [&[u8]; 9] =
     [b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"CONNECT", b"TRACE"];
@@ -26,11 +28,12 @@ pub(super) struct Facts<'a> {
     pub(super) status: i32,
 }
 
-/// What becomes of Envoy's tag.
+/// What a key of a span's means here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tag {
+pub(super) enum Tag {
     Component,
     Error,
+    Flags,
     GrpcPath,
     GrpcStatus,
     Method,
@@ -48,9 +51,33 @@ enum Tag {
     Given(u64),
 }
 
-/// A name that is given here, and its bit among those that a span has.
+/// Room for the longest name and its head.
+pub(super) const NAME_BYTES: usize = 32;
+
+/// A name that is given here.
 #[derive(Debug, PartialEq, Eq)]
-struct Name(&'static [u8], u64);
+pub(super) struct Name {
+    pub(super) text: &'static [u8],
+    /// Its bit among those that a span has.
+    bit: u64,
+    /// The field `KeyValue.key` that says it, and zeroes.
+    pub(super) field: [u8; NAME_BYTES],
+}
+
+impl Name {
+    const fn new(text: &'static [u8], bit: u32) -> Self {
+        let mut field = [0; NAME_BYTES];
+        let (head, rest) = field.split_at_mut(2);
+        head.copy_from_slice(&[0x0a, text.len().to_le_bytes()[0]]);
+        rest.split_at_mut(text.len()).0.copy_from_slice(text);
+        Self { text, bit: 1 << bit, field }
+    }
+
+    /// Bytes of the field that says it.
+    pub(super) fn field_length(&self) -> usize {
+        self.text.len().saturating_add(2)
+    }
+}
 
 macro_rules! names {
     ($($constant:ident = $text:literal,)*) => {
@@ -59,7 +86,7 @@ macro_rules! names {
         const NAMES: &[&Name] = &[$(&$constant,)*];
     };
     (@ $bit:expr, $constant:ident = $text:literal, $($rest:tt)*) => {
-        static $constant: Name = Name($text, 1 << $bit);
+        static $constant: Name = Name::new($text, $bit);
         names!(@ $bit + 1, $($rest)*);
     };
     (@ $bit:expr,) => {};
@@ -109,7 +136,7 @@ names! {
 
 /// What a key means here.
 #[inline]
-fn tag(key: &[u8]) -> Option<Tag> {
+pub(super) fn tag(key: &[u8]) -> Option<Tag> {
     use Tag::{Number, Own};
     let tag = match key.len() {
         4 if key == b"zone" => Own(&OWN_ZONE),
@@ -146,7 +173,7 @@ fn tag(key: &[u8]) -> Option<Tag> {
             _ => return None,
         },
         14 => match key {
-            b"response_flags" => Own(&OWN_RESPONSE_FLAGS),
+            b"response_flags" => Tag::Flags,
             b"grpc.authority" => Own(&OWN_GRPC_AUTHORITY),
             _ => return given(key),
         },
@@ -174,8 +201,8 @@ fn given(key: &[u8]) -> Option<Tag> {
     if !matches!(key.first(), Some(b'e' | b'h' | b'n' | b'r' | b's' | b'u')) {
         return None;
     }
-    let name = NAMES.iter().find(|name| name.0.len() == key.len() && name.0 == key)?;
-    Some(Tag::Given(name.1))
+    let name = NAMES.iter().find(|name| name.text.len() == key.len() && name.text == key)?;
+    Some(Tag::Given(name.bit))
 }
 
 /// The processor `semanticConventions: {from: envoy}`.
@@ -184,55 +211,217 @@ pub(super) struct Conventions {
     span_names: bool,
 }
 
-/// Names given to one span.
-struct Given {
-    bits: u64,
+/// What becomes of an attribute.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Becomes<'t> {
+    /// It stays as it is.
+    Same,
+    /// It is taken off.
+    Gone,
+    /// It has another name, and the value that it had.
+    Named(&'static Name),
+    /// It has another name and another value.
+    Valued(&'static Name, New<'t>),
 }
 
-impl Given {
+/// A value that is given here.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum New<'t> {
+    Text(&'t [u8]),
+    Int(i64),
+}
+
+/// Attributes that one span can be given: a bit more than [`Tag`]s give.
+const MOST_ADDED: usize = 12;
+
+/// Names given to one span, and the attributes that are added to it.
+#[derive(Debug, Default)]
+pub(super) struct Given<'t> {
+    bits: u64,
+    added: [Option<(&'static Name, New<'t>)>; MOST_ADDED],
+    count: usize,
+}
+
+impl<'t> Given<'t> {
+    pub(super) fn added(&self) -> impl Iterator<Item = (&'static Name, New<'t>)> {
+        self.added.iter().take(self.count).copied().flatten()
+    }
+
     /// Whether the name is still free; from now on it is not.
     fn take(&mut self, name: &Name) -> bool {
-        let free = self.bits & name.1 == 0;
-        self.bits |= name.1;
+        let free = self.bits & name.bit == 0;
+        self.bits |= name.bit;
         free
     }
 
     /// Adds an attribute, unless it is there.
-    fn add<'a>(
-        &mut self,
-        list: &mut Vec<(&'a [u8], Value<'a>)>,
-        name: &'static Name,
-        value: Value<'a>,
-    ) {
-        if self.take(name) {
-            list.push((name.0, value));
+    fn add(&mut self, name: &'static Name, value: New<'t>) {
+        if self.take(name)
+            && let Some(place) = self.added.get_mut(self.count)
+        {
+            *place = Some((name, value));
+            self.count = self.count.saturating_add(1);
+        }
+    }
+
+    fn add_part(&mut self, name: &'static Name, part: &'t [u8]) {
+        if !part.is_empty() {
+            self.add(name, New::Text(part));
         }
     }
 
     /// Renames an attribute, unless the name is there; then it stays as it is.
-    fn rename(&mut self, attribute: &mut Attribute<'_>, name: &'static Name) -> bool {
+    fn rename(&mut self, name: &'static Name) -> Becomes<'t> {
+        if self.take(name) { Becomes::Named(name) } else { Becomes::Same }
+    }
+
+    /// Renames an attribute and gives it a value; false if the name is there.
+    fn replace(&mut self, name: &'static Name, value: New<'t>) -> (Becomes<'t>, bool) {
         let free = self.take(name);
-        if free {
-            attribute.rename(name.0);
-        }
-        free
+        (if free { Becomes::Valued(name, value) } else { Becomes::Same }, free)
     }
 
     /// Renames it and makes it a number; what is no number stays as it is.
-    fn number(&mut self, attribute: &mut Attribute<'_>, name: &'static Name, made: &[Vec<u8>]) {
-        match attribute.value.text(made) {
-            None => {
-                self.rename(attribute, name);
-            }
-            Some(text) => {
-                if let Some(number) = number(text)
-                    && self.rename(attribute, name)
-                {
-                    attribute.put(Value::Int(number));
-                }
-            }
+    fn number(&mut self, name: &'static Name, text: Option<&[u8]>) -> Becomes<'t> {
+        match text {
+            None => self.rename(name),
+            Some(text) => match number(text) {
+                Some(number) => self.replace(name, New::Int(number)).0,
+                None => Becomes::Same,
+            },
         }
     }
+}
+
+/// What the tags of a span say that is needed for others of them. Of a tag that is there twice the
+/// last one counts.
+#[derive(Debug, Default)]
+pub(super) struct Said<'t> {
+    method: &'t [u8],
+    route: &'t [u8],
+    rpc: &'t [u8],
+    status: &'t [u8],
+    grpc_status: &'t [u8],
+    flags: &'t [u8],
+    pub(super) failed: bool,
+}
+
+impl<'t> Said<'t> {
+    #[inline]
+    pub(super) fn hear(&mut self, tag: Tag, text: Option<&'t [u8]>) {
+        let text = text.unwrap_or_default();
+        match tag {
+            Tag::Method => self.method = text,
+            Tag::Route => self.route = text,
+            Tag::GrpcPath => self.rpc = text,
+            Tag::Status => self.status = text,
+            Tag::GrpcStatus => self.grpc_status = text,
+            Tag::Flags => self.flags = text,
+            Tag::Error => self.failed |= text == b"true",
+            _ => {}
+        }
+    }
+
+    fn knows_method(&self) -> bool {
+        METHODS.contains(&self.method)
+    }
+
+    /// `error.type`: a class of errors, few in number.
+    fn error_type(&self) -> &'t [u8] {
+        match (self.grpc_status, self.status, self.flags) {
+            ([_, ..], _, _) if self.grpc_status != b"0" => self.grpc_status,
+            (_, [b'4' | b'5', ..], _) => self.status,
+            (_, _, [] | [b'-']) => b"_OTHER",
+            _ => self.flags,
+        }
+    }
+}
+
+impl Tag {
+    /// Whether it decides on what [`Tag::Error`] becomes.
+    pub(super) fn tells_error(self) -> bool {
+        matches!(self, Self::Status | Self::GrpcStatus | Self::Flags)
+    }
+
+    /// What becomes of an attribute of a span of Envoy's. `text`: its value, if that is text;
+    /// `server`: the span is a server's.
+    #[inline]
+    pub(super) fn convert<'t>(
+        self,
+        text: Option<&'t [u8]>,
+        said: &Said<'t>,
+        server: bool,
+        given: &mut Given<'t>,
+    ) -> Becomes<'t> {
+        match self {
+            Self::Given(_) | Self::Route => Becomes::Same,
+            Self::Component => given.rename(&OWN_COMPONENT),
+            Self::Flags => given.rename(&OWN_RESPONSE_FLAGS),
+            Self::Own(name) => given.rename(name),
+            Self::Number(name) => given.number(name, text),
+            Self::Method if said.method.is_empty() || said.knows_method() => given.rename(&METHOD),
+            Self::Method => {
+                let becomes = given.rename(&METHOD_ORIGINAL);
+                if let Becomes::Named(_) = becomes {
+                    given.add(&METHOD, New::Text(b"_OTHER"));
+                }
+                becomes
+            }
+            // There was no response.
+            Self::Status if text == Some(b"0") => Becomes::Gone,
+            Self::Status => given.number(&STATUS_CODE, text),
+            Self::UserAgent if text == Some(b"-") => Becomes::Gone,
+            Self::UserAgent => given.rename(&USER_AGENT),
+            Self::Protocol => protocol(text, given),
+            Self::Peer => peer(text, given),
+            Self::GrpcStatus => {
+                let becomes = given.number(&GRPC_STATUS, text);
+                given.add(&RPC_SYSTEM, New::Text(b"grpc"));
+                becomes
+            }
+            Self::GrpcPath => grpc_path(text, given),
+            Self::Url => match text.and_then(Url::of) {
+                Some(url) => url.give(server, given),
+                None => given.rename(&URL_FULL),
+            },
+            Self::Error if text == Some(b"true") => {
+                given.replace(&ERROR_TYPE, New::Text(said.error_type())).0
+            }
+            Self::Error => Becomes::Same,
+        }
+    }
+}
+
+fn protocol<'t>(text: Option<&'t [u8]>, given: &mut Given<'t>) -> Becomes<'t> {
+    let Some([b'H', b'T', b'T', b'P', b'/', version @ ..]) = text else { return Becomes::Same };
+    let (becomes, renamed) = given.replace(&PROTOCOL_VERSION, New::Text(version));
+    if renamed {
+        given.add(&PROTOCOL_NAME, New::Text(b"http"));
+    }
+    becomes
+}
+
+fn peer<'t>(text: Option<&'t [u8]>, given: &mut Given<'t>) -> Becomes<'t> {
+    let Some((address, port)) = text.and_then(host_and_port) else {
+        return given.rename(&PEER_ADDRESS);
+    };
+    let (becomes, renamed) = given.replace(&PEER_ADDRESS, New::Text(address));
+    if renamed {
+        given.add(&PEER_PORT, New::Int(port));
+    }
+    becomes
+}
+
+fn grpc_path<'t>(text: Option<&'t [u8]>, given: &mut Given<'t>) -> Becomes<'t> {
+    let Some((service, method)) = text.and_then(service_and_method) else {
+        return given.rename(&OWN_GRPC_PATH);
+    };
+    let (becomes, renamed) = given.replace(&RPC_METHOD, New::Text(method));
+    if renamed {
+        given.add(&RPC_SERVICE, New::Text(service));
+    }
+    given.add(&RPC_SYSTEM, New::Text(b"grpc"));
+    becomes
 }
 
 impl Conventions {
@@ -242,178 +431,104 @@ impl Conventions {
 
     /// Renames what a span of Envoy's says. Gives whether it was one.
     pub(super) fn apply<'a>(&self, list: &mut List<'a>, facts: &mut Facts<'a>) -> bool {
-        let is_proxy = |attribute: &Attribute<'_>| {
+        let is_proxy = list.present().any(|attribute| {
             attribute.key == b"component" && list.text(attribute) == Some(b"proxy")
-        };
-        if !list.present().any(is_proxy) {
+        });
+        if !is_proxy {
             return false;
         }
-        let mut given = Given { bits: 0 };
-        let mut failed = false;
-        const NONE: Cow<'_, [u8]> = Cow::Borrowed(&[]);
-        let [mut method, mut route, mut rpc] = [NONE; 3];
-        let [mut status, mut grpc_status, mut flags] = [NONE; 3];
-        let mut tags = [None; 48];
-        // Attributes beyond these stay as they are; Envoy writes some twenty.
-        for (attribute, place) in list.all.iter().zip(&mut tags) {
-            if attribute.state == State::Removed {
-                continue;
-            }
-            *place = tag(attribute.key);
-            let text = || attribute.value.kept_text(&list.made).unwrap_or_default();
-            match place {
-                Some(Tag::Given(bit)) => given.bits |= *bit,
-                Some(Tag::Method) => method = text(),
-                Some(Tag::Route) => route = text(),
-                Some(Tag::GrpcPath) => rpc = text(),
-                Some(Tag::Status) => status = text(),
-                Some(Tag::GrpcStatus) => grpc_status = text(),
-                Some(Tag::Own(name)) if **name == OWN_RESPONSE_FLAGS => flags = text(),
-                Some(Tag::Error) => failed |= *text() == *b"true",
-                _ => {}
-            }
-        }
-        for attribute in list.all.iter().skip(tags.len()) {
-            if let Some(Tag::Given(bit)) = tag(attribute.key) {
-                given.bits |= bit;
-            }
-        }
-        let mut added = std::mem::take(&mut list.pending);
-        for (attribute, tag) in list.all.iter_mut().zip(tags) {
-            let Some(tag) = tag else { continue };
-            match tag {
-                Tag::Given(_) | Tag::Route => {}
-                Tag::Component => {
-                    given.rename(attribute, &OWN_COMPONENT);
-                }
-                Tag::Own(name) => {
-                    given.rename(attribute, name);
-                }
-                Tag::Number(name) => given.number(attribute, name, &list.made),
-                Tag::Method => {
-                    if !METHODS.contains(&&*method) && !method.is_empty() {
-                        if given.rename(attribute, &METHOD_ORIGINAL) {
-                            given.add(&mut added, &METHOD, Value::Text(b"_OTHER"));
-                        }
-                    } else {
-                        given.rename(attribute, &METHOD);
-                    }
-                }
-                Tag::Status => match attribute.value.text(&list.made) {
-                    // There was no response.
-                    Some(b"0") => attribute.remove(),
-                    _ => given.number(attribute, &STATUS_CODE, &list.made),
-                },
-                Tag::UserAgent => match attribute.value.text(&list.made) {
-                    Some(b"-") => attribute.remove(),
-                    _ => {
-                        given.rename(attribute, &USER_AGENT);
-                    }
-                },
-                Tag::Protocol => {
-                    if let Some([b'H', b'T', b'T', b'P', b'/', version @ ..]) =
-                        attribute.value.lasting_text()
-                        && given.rename(attribute, &PROTOCOL_VERSION)
-                    {
-                        attribute.put(Value::Text(version));
-                        given.add(&mut added, &PROTOCOL_NAME, Value::Text(b"http"));
-                    }
-                }
-                Tag::Peer => {
-                    if given.rename(attribute, &PEER_ADDRESS) {
-                        let found = match attribute.value.kept_text(&list.made) {
-                            Some(Cow::Borrowed(text)) => host_and_port(text)
-                                .map(|(address, port)| (Cow::Borrowed(address), port)),
-                            Some(Cow::Owned(text)) => host_and_port(&text)
-                                .map(|(address, port)| (Cow::Owned(address.to_owned()), port)),
-                            None => None,
-                        };
-                        if let Some((address, port)) = found {
-                            attribute.put(Value::of(address, &mut list.made));
-                            given.add(&mut added, &PEER_PORT, Value::Int(port));
-                        }
-                    }
-                }
-                Tag::GrpcStatus => {
-                    given.number(attribute, &GRPC_STATUS, &list.made);
-                    given.add(&mut added, &RPC_SYSTEM, Value::Text(b"grpc"));
-                }
-                Tag::GrpcPath => match service_and_method(attribute.value.lasting_text()) {
-                    Some((service, method)) => {
-                        if given.rename(attribute, &RPC_METHOD) {
-                            attribute.put(Value::Text(method));
-                            given.add(&mut added, &RPC_SERVICE, Value::Text(service));
-                        }
-                        given.add(&mut added, &RPC_SYSTEM, Value::Text(b"grpc"));
-                    }
-                    None => {
-                        given.rename(attribute, &OWN_GRPC_PATH);
-                    }
-                },
-                Tag::Url => {
-                    let server = facts.kind == SpanKind::Server.number();
-                    let parts = match attribute.value.kept_text(&list.made) {
-                        Some(Cow::Borrowed(text)) => Url::of(text).map(|url| url.map(Value::Text)),
-                        Some(Cow::Owned(text)) => Url::of(&text).map(|url| {
-                            url.map(|part| Value::of(part.to_vec().into(), &mut list.made))
-                        }),
-                        None => None,
-                    };
-                    match parts {
-                        Some(parts) => parts.give(attribute, server, &mut given, &mut added),
-                        None => {
-                            given.rename(attribute, &URL_FULL);
-                        }
-                    }
-                }
-                Tag::Error => {
-                    if attribute.value.text(&list.made) == Some(b"true")
-                        && given.rename(attribute, &ERROR_TYPE)
-                    {
-                        let error = error_type(&grpc_status, &status, &flags).clone();
-                        attribute.put(Value::of(error, &mut list.made));
-                    }
-                }
-            }
-        }
-        for (key, value) in added.drain(..) {
-            list.add(key, value);
-        }
-        list.pending = added;
-        list.changed = true;
-        if failed && facts.status == 0 {
-            facts.status = ERROR;
-        }
-        if self.span_names && is_default_name(&facts.name) {
-            if service_and_method(Some(&rpc)).is_some() {
-                facts.name = match rpc {
-                    Cow::Borrowed(rpc) => Cow::Borrowed(rpc.get(1..).unwrap_or_default()),
-                    Cow::Owned(mut rpc) => Cow::Owned(rpc.split_off(1)),
-                };
-            } else if !method.is_empty() {
-                let known = METHODS.contains(&&*method);
-                let method = if known { method } else { Cow::Borrowed(&b"HTTP"[..]) };
-                facts.name = if route.is_empty() {
-                    method
-                } else {
-                    [&*method, b" ", &*route].concat().into()
-                };
-            }
+        if list.made.is_empty() {
+            self.rename(list, &[], facts, |text, _| Value::Text(text));
+        } else {
+            let made = list.made.clone();
+            self.rename(list, &made, facts, |text, made| Value::made(text.to_vec(), made));
         }
         true
     }
+
+    /// `keep` makes a text that stands in the request or in `made`, a copy of what was made, a value.
+    fn rename<'a: 't, 't>(
+        &self,
+        list: &mut List<'a>,
+        made: &'t [Vec<u8>],
+        facts: &mut Facts<'a>,
+        keep: impl Fn(&'t [u8], &mut Vec<Vec<u8>>) -> Value<'a>,
+    ) {
+        let server = facts.kind == SpanKind::Server.number();
+        let (mut given, mut said) = (Given::default(), Said::default());
+        let mut tags = [None; MOST_TAGS];
+        // Attributes beyond these stay as they are; Envoy writes some twenty.
+        for (index, attribute) in list.all.iter().enumerate() {
+            if attribute.state == State::Removed {
+                continue;
+            }
+            let tag = tag(attribute.key);
+            if let Some(Tag::Given(bit)) = tag {
+                given.bits |= bit;
+            }
+            if let (Some(place), Some(tag)) = (tags.get_mut(index), tag) {
+                said.hear(tag, attribute.value.text(made));
+                *place = Some(tag);
+            }
+        }
+        for (attribute, tag) in list.all.iter_mut().zip(tags) {
+            let Some(tag) = tag else { continue };
+            match tag.convert(attribute.value.text(made), &said, server, &mut given) {
+                Becomes::Same => {}
+                Becomes::Gone => attribute.remove(),
+                Becomes::Named(name) => attribute.rename(name.text),
+                Becomes::Valued(name, value) => {
+                    attribute.rename(name.text);
+                    attribute.put(match value {
+                        New::Int(number) => Value::Int(number),
+                        New::Text(text) => keep(text, &mut list.made),
+                    });
+                }
+            }
+        }
+        for (name, value) in given.added() {
+            let value = match value {
+                New::Int(number) => Value::Int(number),
+                New::Text(text) => keep(text, &mut list.made),
+            };
+            list.add(name.text, value);
+        }
+        list.changed = true;
+        if said.failed && facts.status == 0 {
+            facts.status = ERROR;
+        }
+        if let Some(name) = self.name(&facts.name, &said) {
+            facts.name = Cow::Owned(name.concat());
+        }
+    }
+
+    /// The span's new name, in pieces; none if it keeps the one that it has.
+    pub(super) fn name<'t>(&self, now: &[u8], said: &Said<'t>) -> Option<[&'t [u8]; 3]> {
+        if !self.span_names || !is_default_name(now) {
+            return None;
+        }
+        if service_and_method(said.rpc).is_some() {
+            return Some([said.rpc.get(1..)?, b"", b""]);
+        }
+        if said.method.is_empty() {
+            return None;
+        }
+        let method = if said.knows_method() { said.method } else { b"HTTP" };
+        let space: &[u8] = if said.route.is_empty() { b"" } else { b" " };
+        Some([method, space, said.route])
+    }
 }
 
-/// A URL, taken apart.
-struct Url<T> {
-    scheme: Option<T>,
-    path: T,
-    query: Option<T>,
-    host: Option<T>,
+/// A URL, taken apart. A part that is empty is not there, but for the path.
+struct Url<'t> {
+    scheme: &'t [u8],
+    path: &'t [u8],
+    query: &'t [u8],
+    host: &'t [u8],
     port: Option<i64>,
 }
 
-impl<'t> Url<&'t [u8]> {
+impl<'t> Url<'t> {
     /// Who is named before the host is left out.
     fn of(text: &'t [u8]) -> Option<Self> {
         let (scheme, rest) = split_at(text, b"://")?;
@@ -427,62 +542,26 @@ impl<'t> Url<&'t [u8]> {
             Some((host, port)) => (host, Some(port)),
             None => (host, None),
         };
-        let some = |part: &'t [u8]| Some(part).filter(|part| !part.is_empty());
-        let query = query.get(1..).and_then(some);
-        Some(Self { scheme: some(scheme), path, query, host: some(host), port })
+        Some(Self { scheme, path, query: query.get(1..).unwrap_or_default(), host, port })
     }
 
-    fn map<T>(self, mut value: impl FnMut(&'t [u8]) -> T) -> Url<T> {
-        Url {
-            scheme: self.scheme.map(&mut value),
-            path: value(self.path),
-            query: self.query.map(&mut value),
-            host: self.host.map(&mut value),
-            port: self.port,
-        }
-    }
-}
-
-impl<'a> Url<Value<'a>> {
     /// `http.url`: for a server its parts, for others the whole; for both whom it names.
-    fn give(
-        self,
-        attribute: &mut Attribute<'a>,
-        server: bool,
-        given: &mut Given,
-        added: &mut Vec<(&'a [u8], Value<'a>)>,
-    ) {
-        if !server {
-            given.rename(attribute, &URL_FULL);
-        } else if given.rename(attribute, &URL_PATH) {
-            attribute.put(self.path);
-            for (name, part) in [(&URL_QUERY, self.query), (&URL_SCHEME, self.scheme)] {
-                if let Some(part) = part {
-                    given.add(added, name, part);
-                }
+    fn give(self, server: bool, given: &mut Given<'t>) -> Becomes<'t> {
+        let becomes = if server {
+            let (becomes, renamed) = given.replace(&URL_PATH, New::Text(self.path));
+            if renamed {
+                given.add_part(&URL_QUERY, self.query);
+                given.add_part(&URL_SCHEME, self.scheme);
             }
-        }
-        if let Some(host) = self.host {
-            given.add(added, &SERVER_ADDRESS, host);
-        }
+            becomes
+        } else {
+            given.rename(&URL_FULL)
+        };
+        given.add_part(&SERVER_ADDRESS, self.host);
         if let Some(port) = self.port {
-            given.add(added, &SERVER_PORT, Value::Int(port));
+            given.add(&SERVER_PORT, New::Int(port));
         }
-    }
-}
-
-/// `error.type`: a class of errors, few in number.
-fn error_type<'t, 'a>(
-    grpc_status: &'t Cow<'a, [u8]>,
-    status: &'t Cow<'a, [u8]>,
-    flags: &'t Cow<'a, [u8]>,
-) -> &'t Cow<'a, [u8]> {
-    const OTHER: &Cow<'static, [u8]> = &Cow::Borrowed(b"_OTHER");
-    match (&**grpc_status, &**status, &**flags) {
-        ([_, ..], _, _) if **grpc_status != *b"0" => grpc_status,
-        (_, [b'4' | b'5', ..], _) => status,
-        (_, _, [] | [b'-']) => OTHER,
-        _ => flags,
+        becomes
     }
 }
 
@@ -492,8 +571,8 @@ fn is_default_name(name: &[u8]) -> bool {
 }
 
 /// `/package.Service/Method`.
-fn service_and_method(path: Option<&[u8]>) -> Option<(&[u8], &[u8])> {
-    let [b'/', path @ ..] = path? else { return None };
+fn service_and_method(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [b'/', path @ ..] = path else { return None };
     let (service, method) = split_at(path, b"/")?;
     let whole = !service.is_empty() && !method.is_empty();
     (whole && !method.iter().any(|byte| matches!(byte, b'/' | b'?'))).then_some((service, method))
@@ -520,8 +599,10 @@ fn split_at<'a>(text: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 
 /// A number of digits only.
 fn number(text: &[u8]) -> Option<i64> {
-    if !text.first()?.is_ascii_digit() {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let digits = Some(text).filter(|text| !text.is_empty())?;
+    digits.iter().try_fold(0_i64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        let digit = Some(digit).filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(i64::from(digit))
+    })
 }

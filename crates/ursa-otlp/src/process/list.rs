@@ -16,8 +16,6 @@ pub(super) struct List<'a> {
     pub(super) all: Vec<Attribute<'a>>,
     /// Fields of `KeyValue` that are neither key nor value, in the order of the attributes' numbers.
     extras: Vec<(usize, Vec<u8>)>,
-    /// Room for attributes that are to be added.
-    pub(super) pending: Vec<(&'a [u8], Value<'a>)>,
     /// Texts that processors made.
     pub(super) made: Vec<Vec<u8>>,
     pub(super) changed: bool,
@@ -262,32 +260,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The text, if it is one and stands in the request or in the rules.
-    #[inline]
-    pub(super) fn lasting_text(&self) -> Option<&'a [u8]> {
-        match self {
-            Self::Raw(any) => text(any),
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The text, if it is one; copied if it does not last.
-    #[inline]
-    pub(super) fn kept_text(&self, made: &[Vec<u8>]) -> Option<Cow<'a, [u8]>> {
-        let copied = || self.text(made).map(|text| Cow::Owned(text.to_owned()));
-        self.lasting_text().map(Cow::Borrowed).or_else(copied)
-    }
-
-    /// A text as a value.
-    pub(super) fn of(text: Cow<'a, [u8]>, made: &mut Vec<Vec<u8>>) -> Self {
-        match text {
-            Cow::Borrowed(text) => Self::Text(text),
-            Cow::Owned(text) => {
-                made.push(text);
-                Self::Made(made.len().saturating_sub(1))
-            }
-        }
+    /// A text that a processor made as a value.
+    pub(super) fn made(text: Vec<u8>, made: &mut Vec<Vec<u8>>) -> Self {
+        made.push(text);
+        Self::Made(made.len().saturating_sub(1))
     }
 
     /// A scalar as text.
@@ -371,7 +347,7 @@ fn byte(length: usize) -> Option<u8> {
 
 /// Key and value of a `KeyValue` that has just these, in order, with lengths of one byte.
 #[inline]
-fn plain(body: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn plain(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let [0x0a, key @ 0..0x80, rest @ ..] = body else { return None };
     let (key, rest) = rest.split_at_checked(usize::from(*key))?;
     let [0x12, rest @ ..] = rest else { return None };

@@ -15,6 +15,7 @@ mod keys;
 mod list;
 mod native;
 mod pass;
+mod quick;
 mod resource;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use filter::Filter;
 use keys::Keys;
 use list::List;
 use pass::{Dropped, Pass};
+use quick::Quick;
 use resource::Resource;
 use urls::Urls;
 
@@ -65,6 +67,8 @@ struct Plan {
     within: bool,
     /// Nothing acts on items but redaction of URLs under keys that all know.
     only_urls: bool,
+    /// Nothing acts on items but what is done in one go.
+    quick: Option<Quick>,
 }
 
 impl Default for Plan {
@@ -79,6 +83,7 @@ impl Default for Plan {
             items: false,
             within: false,
             only_urls: false,
+            quick: None,
         }
     }
 }
@@ -248,7 +253,7 @@ impl Rules {
     ) -> Result<Processed, WireError> {
         let (plan, name) = self.plan(signal);
         let items = plan.items && !(plan.only_urls && found.plain_urls);
-        let outcome = Pass::new(plan, name, items, request).run(request)?;
+        let outcome = Pass::new(plan, name, items, found.plain_urls, request).run(request)?;
         let filters = plan.steps.iter().filter_map(|step| match step {
             Step::Filter { filter, .. } => Some(filter),
             _ => None,
@@ -313,15 +318,27 @@ impl Plan {
                 }
             }
         }
+        self.quick = Quick::new(self.steps.iter().filter(|step| step.acts_on(self.place)));
     }
 }
 
 impl Step {
-    /// Acts on attributes of `place`, if it does.
-    fn apply_within(&self, list: &mut List<'_>, of: AttributePlace) {
+    /// Whether it acts on items whose attributes are there.
+    fn acts_on(&self, place: AttributePlace) -> bool {
+        match self {
+            Self::Resource(_) => false,
+            Self::Keys(keys) => keys.places.contains(&place),
+            Self::Envoy(_) | Self::Urls(_) | Self::Filter { .. } => true,
+        }
+    }
+
+    /// Acts on attributes of `place`, if it does. `plain_urls`: what the check found.
+    fn apply_within(&self, list: &mut List<'_>, of: AttributePlace, plain_urls: bool) {
         match self {
             Self::Keys(keys) if keys.places.contains(&of) => keys.apply(list),
-            Self::Urls(urls) if AttributePlace::ITEMS.contains(&of) => urls.apply(list),
+            Self::Urls(urls) if AttributePlace::ITEMS.contains(&of) => {
+                urls.apply(list, plain_urls);
+            }
             _ => {}
         }
     }

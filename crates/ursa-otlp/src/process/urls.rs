@@ -51,9 +51,12 @@ impl Urls {
         !self.also.is_empty()
     }
 
-    pub(super) fn apply(&self, list: &mut List<'_>) {
+    /// `plain`: no value that came with the request is one with something to redact.
+    pub(super) fn apply(&self, list: &mut List<'_>, plain: bool) {
+        let plain = plain && !self.has_own_keys();
         for attribute in &mut list.all {
-            if attribute.state == State::Removed {
+            let is_plain = plain && matches!(attribute.value, Value::Raw(_));
+            if attribute.state == State::Removed || is_plain {
                 continue;
             }
             let at = list.made.len();

@@ -106,31 +106,41 @@ impl<'a> Walk<'a> {
 /// The commonest field of all: a `KeyValue` that has a key and a text, and lengths of one byte.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TextAttribute<'a> {
+    pub(crate) field: &'a [u8],
     pub(crate) key: &'a [u8],
+    /// The field `KeyValue.value` and all that comes after it.
+    pub(crate) value: &'a [u8],
     pub(crate) text: &'a [u8],
-    /// The text and all that comes after it.
-    pub(crate) ahead: &'a [u8],
     /// What comes after the field.
     pub(crate) rest: &'a [u8],
 }
 
 impl<'a> TextAttribute<'a> {
     /// The one with which `bytes` begin, if its tag is that.
+    ///
+    /// Each of its two heads is compared as one number, since this is done for every attribute.
     #[expect(clippy::inline_always, reason = "a call costs as much as reading a field")]
     #[inline(always)]
     pub(crate) fn first(bytes: &'a [u8], tag: u8) -> Option<Self> {
-        let [first, whole @ 0..0x80, after @ ..] = bytes else { return None };
-        let message = after;
-        let (body, rest) = after.split_at_checked(usize::from(*whole))?;
-        let [0x0a, length, after @ ..] = body else { return None };
-        let (key, after) = after.split_at_checked(usize::from(*length))?;
-        let [0x12, value, 0x0a, length, text @ ..] = after else { return None };
-        // The body has less than 0x80 bytes, so no length that fits takes more than one.
-        let fits = usize::from(*length) == text.len()
-            && usize::from(*value) == text.len().saturating_add(2)
-            && *first == tag;
-        let ahead = message.get(body.len().saturating_sub(text.len())..)?;
-        fits.then_some(Self { key, text, ahead, rest })
+        let head = u32::from_le_bytes(*bytes.first_chunk()?);
+        let [_, whole, _, key_length] = head.to_le_bytes().map(usize::from);
+        if head & 0x00ff_80ff != 0x000a_0000 | u32::from(tag) {
+            return None;
+        }
+        let (field, rest) = bytes.split_at_checked(whole.wrapping_add(2))?;
+        let (key, value) = field.get(4..)?.split_at_checked(key_length)?;
+        let (value_head, text) = value.split_first_chunk::<4>()?;
+        // The text has less than 0x80 bytes, so its lengths take one byte each.
+        let length = u32::try_from(text.len()).ok()?;
+        let expected = 0x000a_0212_u32.wrapping_add(length.wrapping_mul(0x0100_0100));
+        let value = bytes.get(key_length.wrapping_add(4)..)?;
+        (u32::from_le_bytes(*value_head) == expected).then_some(Self {
+            field,
+            key,
+            value,
+            text,
+            rest,
+        })
     }
 }
 

@@ -38,13 +38,21 @@ pub(crate) fn is_telling(text: &[u8]) -> bool {
     text.iter().fold(false, |any, byte| any | matches!(byte, b'?' | b'#' | b'@'))
 }
 
-/// Whether an attribute may have to be redacted. Most are told by their key's length and by the
+/// Whether an attribute may have to be redacted.
+#[inline]
+pub(crate) fn may_tell(key: &[u8], text: &[u8]) -> bool {
+    is_telling(text) || holds_tail(key)
+}
+
+/// The same for many. Most are told by their key's length and by the
 /// bytes where a scheme would end, which may be those of the next attribute.
 #[expect(clippy::inline_always, reason = "it is asked for every attribute")]
 #[inline(always)]
 pub(crate) fn is_telling_text(field: &TextAttribute<'_>) -> bool {
     let known = LENGTHS >> (field.key.len() & 31) & 1 == 1;
-    (known || has_colon(field.ahead)) && is_telling_url(field.key, field.text)
+    // After tags and lengths of `KeyValue.value` and `AnyValue.string_value`.
+    let ahead = field.value.get(4..).unwrap_or_default();
+    (known || has_colon(ahead)) && is_telling_url(field.key, field.text)
 }
 
 /// Whether one of the first [`SCHEME_BYTES`] may be a colon, or there are not so many.

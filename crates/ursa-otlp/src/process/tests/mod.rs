@@ -9,6 +9,7 @@
 
 mod cases;
 mod conventions;
+mod quick;
 mod reference;
 
 use std::collections::BTreeMap;
@@ -190,6 +191,9 @@ fn compare(bytes: &Bytes, processors: &[Processor]) {
     let found = wire::inspect(Signal::Traces, bytes).unwrap();
     let checked = compile(processors).apply_checked(Signal::Traces, bytes, found).unwrap();
     assert_eq!(checked, processed);
+    let mut long = compile(processors);
+    long.plans.iter_mut().for_each(|plan| plan.quick = None);
+    assert_eq!(long.apply(Signal::Traces, bytes).unwrap(), processed, "both ways lead to the same");
     let mut expected = decode(bytes);
     let mut processors = processors.to_vec();
     if !processors.iter().any(|one| matches!(one, Processor::RedactUrls(_))) {
