@@ -6,6 +6,8 @@
 
 use std::process::Command;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use super::*;
 
 const DIRECTORY: &str = "URSA_QUEUE_FULL_DIRECTORY";
@@ -70,26 +72,79 @@ async fn fill(directory: &Path) {
     queue.flush().await.unwrap();
 }
 
+/// Runs a test as a process that is told of a full disk by an error, and not by a signal.
+fn run_again(test: &str, directory: &Path, first: &str) {
+    let victim = Command::new("sh")
+        .args(["-c", &format!("trap '' XFSZ; {first} exec \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("tests::full::{test}"), "--nocapture"])
+        .env(DIRECTORY, directory)
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&victim.stderr);
+    assert!(victim.status.success(), "{words}");
+}
+
 #[test]
 fn a_full_disk_is_survived() {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         return runtime().block_on(fill(directory.as_ref()));
     }
     let directory = tempfile::tempdir().unwrap();
-    let script = format!("trap '' XFSZ; ulimit -f {LIMIT_BLOCKS}; exec \"$0\" \"$@\"");
-    let victim = Command::new("sh")
-        .args(["-c", &script])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "tests::full::a_full_disk_is_survived", "--nocapture"])
-        .env(DIRECTORY, directory.path())
-        .output()
-        .unwrap();
-    let words = String::from_utf8_lossy(&victim.stderr);
-    assert!(victim.status.success(), "{words}");
+    run_again("a_full_disk_is_survived", directory.path(), &format!("ulimit -f {LIMIT_BLOCKS};"));
     // And by whoever has no limit.
     runtime().block_on(async {
         let (queue, _) = open(directory.path(), OPTIONS);
         queue.push(record(1, 500_000)).await.unwrap();
         assert_eq!(numbers(&drain(&queue).await), [1]);
+    });
+}
+
+/// Lets every write to a file fail, or none.
+fn may_write(may: bool) {
+    let mut limit = getrlimit(Resource::Fsize);
+    limit.current = if may { limit.maximum } else { Some(0) };
+    setrlimit(Resource::Fsize, limit).unwrap();
+}
+
+async fn nothing_for_a_while(directory: &Path) {
+    let options = Options { cursor_lag: 2_000, ..OPTIONS };
+    let (queue, _) = open(directory, options);
+    for number in 0..20 {
+        queue.push(record(number, 1_000)).await.unwrap();
+    }
+    let one = Want { max_bytes: 0, ..ALL };
+    for round in 0..3 {
+        may_write(false);
+        for number in 100..105 {
+            let refused = queue.push(record(number, 1_000)).await.unwrap_err();
+            assert!(matches!(refused, PushError::Storage(_)), "{refused}");
+        }
+        // What is there is handed out, though nobody can write down what is settled.
+        for number in 4 * round..4 * round + 4 {
+            let mut batch = queue.next(Lane::Live, &one).await.unwrap();
+            assert_eq!(numbers(&queue.read(&mut batch).await.unwrap().records), [number]);
+            queue.settle(batch);
+        }
+        may_write(true);
+        queue.push(record(20 + round, 1_000)).await.unwrap();
+    }
+    assert_eq!(queue.counts().waiting_records, 11);
+    queue.flush().await.unwrap();
+}
+
+/// And takes everything again, over and over, while the queue is used.
+#[test]
+fn a_disk_that_takes_nothing_for_a_while() {
+    let test = "a_disk_that_takes_nothing_for_a_while";
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return runtime().block_on(nothing_for_a_while(directory.as_ref()));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    run_again(test, directory.path(), "");
+    runtime().block_on(async {
+        let (queue, recovered) = open(directory.path(), OPTIONS);
+        assert_eq!((recovered.damaged_records, recovered.damaged_bytes), (0, 0));
+        assert_eq!(numbers(&drain(&queue).await), (12..23).collect::<Vec<_>>());
     });
 }

@@ -19,11 +19,15 @@ const ONE: Want = Want { max_bytes: 0, ..ALL };
 /// More than a pipe holds.
 const LONG: usize = 300_000;
 
-/// Has what is pushed from now on go into a pipe.
+/// Has what is pushed from now on go there, as long as the segment is trusted.
+fn redirect(queue: &Queue, file: File) {
+    let worker = queue.inner.worker.as_ref().unwrap();
+    worker.writer.lock().unwrap().redirect(file);
+}
+
 fn into_pipe(queue: &Queue) -> PipeReader {
     let (reader, writer) = pipe().unwrap();
-    let worker = queue.inner.worker.as_ref().unwrap();
-    worker.writer.lock().unwrap().redirect(File::from(OwnedFd::from(writer)));
+    redirect(queue, File::from(OwnedFd::from(writer)));
     reader
 }
 
@@ -88,6 +92,24 @@ async fn a_write_that_hangs_and_a_sync_that_fails() {
     assert_eq!(stored(directory.path()).await, [101, 102]);
     assert_eq!(numbers(&drain(&queue).await), [101, 102]);
     assert!(queue.is_empty());
+}
+
+/// Nothing can be written, nor cut off: the segment is finished, and the next one is used at once.
+#[test]
+fn a_file_that_takes_nothing() {
+    let directory = directory();
+    runtime().block_on(async {
+        let (queue, _) = open(directory.path(), Options::default());
+        for number in 0..4 {
+            queue.push(record(number, 1_000)).await.unwrap();
+            redirect(&queue, File::options().write(true).open("/dev/full").unwrap());
+            let words = queue.push(record(100, 1_000)).await.unwrap_err().to_string();
+            assert!(words.contains("No space left on device"), "{words}");
+        }
+        assert_eq!(segments(directory.path()).len(), 4);
+        assert_eq!(stored(directory.path()).await, [0, 1, 2, 3]);
+        assert_eq!(numbers(&drain(&queue).await), [0, 1, 2, 3]);
+    });
 }
 
 /// A sync in time, and not before it is acknowledged, can fail, too: the segment is finished.
