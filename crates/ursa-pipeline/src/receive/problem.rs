@@ -9,7 +9,7 @@ use super::memory::NoRoom;
 use crate::Refusal;
 use crate::rpc::{Code, Status};
 
-/// What a sender is told to wait when the receiver itself has no room.
+/// What a sender is told to wait when the receiver itself has no room, or the way to it no speed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a request was not taken.
@@ -62,7 +62,8 @@ impl Problem {
         Self::Malformed(text)
     }
 
-    /// The gRPC code. RESOURCE_EXHAUSTED is final without `RetryInfo`.
+    /// The gRPC code. RESOURCE_EXHAUSTED is final without `RetryInfo`; UNAVAILABLE and
+    /// DEADLINE_EXCEEDED may be repeated.
     pub(super) fn code(&self) -> Code {
         match self {
             Self::Refused(Refusal::Full { .. } | Refusal::TooLarge { .. })
@@ -87,7 +88,10 @@ impl Problem {
     pub(super) fn http(&self) -> StatusCode {
         match self {
             Self::Refused(Refusal::Full { .. }) | Self::Busy => StatusCode::TOO_MANY_REQUESTS,
-            Self::Refused(Refusal::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            // Not 408, which says that the sender may try again, but not in OTLP.
+            Self::Refused(Refusal::Unavailable { .. }) | Self::Slow => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Refused(Refusal::Unsupported { .. }) | Self::Path(_) | Self::Service(_) => {
                 StatusCode::NOT_FOUND
             }
@@ -96,7 +100,6 @@ impl Problem {
             Self::Refused(Refusal::TooLarge { .. }) | Self::TooLarge { .. } | Self::TooMany => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Encoding(_) | Self::ContentType(..) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         }
@@ -108,7 +111,7 @@ impl Problem {
             Self::Refused(Refusal::Full { retry_after } | Refusal::Unavailable { retry_after }) => {
                 Some(*retry_after)
             }
-            Self::Busy => Some(RETRY_AFTER),
+            Self::Busy | Self::Slow => Some(RETRY_AFTER),
             _ => None,
         }
     }

@@ -22,8 +22,10 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures::{StreamExt, stream};
 use http::{HeaderMap, Request};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -369,7 +371,8 @@ async fn slow_idle_and_greedy_senders_are_cut_off() {
     let start = Instant::now();
     let trickle = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 10\r\n\r\n\x0a";
     let response = raw(address, trickle).await;
-    assert!(response.starts_with("HTTP/1.1 408 Request Timeout"), "{response}");
+    assert!(response.starts_with("HTTP/1.1 503 Service Unavailable"), "{response}");
+    assert!(response.contains("retry-after: 1\r\n"), "{response}");
     assert_eq!(raw(address, b"").await, "");
     raw(address, b"POST /v1/traces HTTP/1.1\r\nhos").await;
     let large =
@@ -382,6 +385,30 @@ async fn slow_idle_and_greedy_senders_are_cut_off() {
     let (receiver, address) = grpc(&shelf, limits, &registry).await;
     raw(address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     raw(address, b"GET / HTTP/1.1\r\n\r\n").await;
+    receiver.shutdown(SECOND).await;
+}
+
+/// A request that did not arrive in time was not taken, and may be sent again.
+#[tokio::test]
+async fn a_call_that_does_not_arrive_in_time_may_be_repeated() {
+    let (shelf, registry) = (Arc::new(Shelf::default()), Registry::new(&[]));
+    let limits = Limits { read: Duration::from_millis(200), ..Limits::default() };
+    let (receiver, address) = grpc(&shelf, limits, &registry).await;
+    let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let tasks = TaskTracker::new();
+    tasks.spawn(connection);
+    let start = Frame::data(Bytes::from(frame(0, &request(&["one"]))).slice(..9));
+    let start = stream::iter([Ok::<_, std::convert::Infallible>(start)]);
+    let body = StreamBody::new(start.chain(stream::pending()));
+    let request =
+        Request::post(format!("http://x{TRACES}")).header("content-type", "application/grpc");
+    let answered = sender.send_request(request.body(body).unwrap());
+    let response = timeout(10 * SECOND, answered).await.unwrap().unwrap();
+    // DEADLINE_EXCEEDED, with `RetryInfo`.
+    assert_eq!(response.headers()["grpc-status"], "4");
+    assert!(response.headers().contains_key("grpc-status-details-bin"));
+    assert_eq!(shelf.names(), [""; 0]);
     receiver.shutdown(SECOND).await;
 }
 
