@@ -25,11 +25,11 @@ pub const ENQUEUED_ITEMS: Metric = Metric::counter(
     &["signal", "backend"],
     "Items put into a backend's queue.",
 );
-/// Found on disk at the start: taken by an earlier process.
+/// Found on disk: taken by an earlier process.
 pub const RECOVERED_ITEMS: Metric = Metric::counter(
     "ursa_pipeline_recovered_items_total",
     &["signal", "backend"],
-    "Items found in the backend's queue on disk at the start.",
+    "Items found in the backend's queue on disk that an earlier process took.",
 );
 /// What the processors took out, per backend. `rule` is the filter's name.
 pub const FILTERED_ITEMS: Metric = Metric::counter(

@@ -35,6 +35,8 @@ pub(crate) struct Control {
     active: Vec<Active>,
     /// Backends that are no longer wanted and for which something waits; the latest last.
     removed: Vec<Removed>,
+    /// Items that wait in [`orphaned`](Self::orphaned) queues and that this process has counted.
+    left: BTreeMap<(Signal, String), u64>,
     pub(crate) warnings: Vec<String>,
     pub(crate) orphaned: Vec<OrphanedQueue>,
 }
@@ -168,7 +170,11 @@ impl Control {
                 running.backend.replace(exporter, options.capacity, options.max_age);
                 running
             }
-            None => start(inner, signal, name, exporter, options, on_disk, warnings).await,
+            None => {
+                let left = self.left.get(&(signal, name.clone())).copied().unwrap_or_default();
+                let keeping = Keeping { options, on_disk, left };
+                start(inner, signal, name, exporter, keeping, warnings).await
+            }
         };
         Active { running, spec: spec.clone(), secrets }
     }
@@ -188,8 +194,11 @@ impl Control {
                 continue;
             }
             *many -= 1;
-            if let Some(running) = running.end(inner).await {
-                self.removed.push(Removed { running, until });
+            let key = (backend.signal(), backend.name().to_string());
+            match running.end(inner).await {
+                Ended::Left(items) => drop(self.left.insert(key, items)),
+                Ended::Gone => {}
+                Ended::Used(running) => self.removed.push(Removed { running, until }),
             }
         }
     }
@@ -202,6 +211,10 @@ impl Control {
         let known = known.map(|backend| (backend.signal(), backend.name().to_string())).collect();
         let found = inner.tasks.spawn_blocking(move || storage.orphaned(&known)).await;
         self.orphaned = found.unwrap_or_default();
+        // What people deleted is theirs.
+        let orphaned = self.orphaned.iter();
+        let kept: BTreeSet<_> = orphaned.map(|one| (one.signal, one.backend.clone())).collect();
+        self.left.retain(|queue, _| kept.contains(queue));
     }
 
     /// Every backend, and whether it is removed.
@@ -215,35 +228,50 @@ impl Control {
     }
 }
 
+/// What is left of a backend that was to end.
+#[derive(Debug)]
+enum Ended {
+    Gone,
+    /// A queue on disk with so many items.
+    Left(u64),
+    /// Somebody still uses it.
+    Used(Running),
+}
+
 impl Running {
     /// Ends a backend. What waits in memory is given up; what waits on disk stays there, and an
-    /// empty directory is removed. Gives it back if somebody still uses it.
-    async fn end(self, inner: &Inner) -> Option<Self> {
+    /// empty directory is removed.
+    async fn end(self, inner: &Inner) -> Ended {
         let Self { backend, mut task } = self;
         backend.cut();
         if tokio::time::timeout(END, &mut task).await.is_err() {
-            return Some(Self { backend, task });
+            return Ended::Used(Self { backend, task });
         }
-        let empty = backend.is_empty();
+        let left = backend.waiting();
         let (name, signal) = (Arc::clone(backend.name()), backend.signal());
         let on_disk = backend.is_on_disk();
         let backend = match Arc::try_unwrap(backend) {
             Ok(backend) => backend,
-            Err(backend) => return Some(Self { backend, task: inner.tasks.spawn(async {}) }),
+            Err(backend) => {
+                return Ended::Used(Self { backend, task: inner.tasks.spawn(async {}) });
+            }
         };
         backend.forget();
         drop(backend);
         if signal == Signal::Traces {
             inner.trail.forget(&name);
         }
-        if let Some(storage) = inner.storage.clone().filter(|_| on_disk && empty) {
+        if on_disk && left > 0 {
+            return Ended::Left(left);
+        }
+        if let Some(storage) = inner.storage.clone().filter(|_| on_disk) {
             let of = Arc::clone(&name);
             let removed = inner.tasks.spawn_blocking(move || storage.remove(signal, &of)).await;
             if let Ok(Err(error)) = removed {
                 warn!(backend = %name, %signal, %error, "remove the directory of an empty queue");
             }
         }
-        None
+        Ended::Gone
     }
 }
 
@@ -260,17 +288,27 @@ fn options(delivery: &DeliveryOptions) -> Options {
     }
 }
 
+/// How what waits for a new backend is kept.
+#[derive(Debug)]
+struct Keeping {
+    options: Options,
+    on_disk: bool,
+    /// Items that lie there already and that this process has counted.
+    left: u64,
+}
+
 /// Starts a new backend, with what lies on disk for it.
 async fn start(
     inner: &Arc<Inner>,
     signal: Signal,
     name: &str,
     exporter: Exporter,
-    options: Options,
-    on_disk: bool,
+    keeping: Keeping,
     warnings: &mut Vec<String>,
 ) -> Running {
+    let Keeping { options, on_disk, left } = keeping;
     let mut directory = None;
+    let mut counted = 0;
     let mut queue = None;
     if let Some(storage) = inner.storage.clone().filter(|_| on_disk) {
         let path = storage.directory(signal, name);
@@ -281,6 +319,7 @@ async fn start(
                 if found.items > 0 || found.damaged_records > 0 {
                     info!(backend = %name, %signal, items = found.items, bytes = found.bytes, damaged_records = found.damaged_records, cut_tail_bytes = found.cut_tail_bytes, "found telemetry on disk");
                 }
+                counted = left.min(found.items);
                 (queue, directory) = (Some(opened), Some(path));
             }
             Ok(Err(error)) => warnings.push(format!(
@@ -295,7 +334,7 @@ async fn start(
     }
     let name: Arc<str> = name.into();
     let backend = Arc::new(Backend::new(Parts {
-        meters: Meters::new(&inner.families, signal, &name),
+        meters: Meters::new(&inner.families, signal, &name, counted),
         name,
         signal,
         queue: queue.unwrap_or_else(|| Queue::memory(options)),

@@ -106,8 +106,14 @@ pub(crate) struct ProtocolMeters {
 }
 
 impl Meters {
-    /// With gauges at their start and `up` at 1: nothing has failed yet.
-    pub(crate) fn new(families: &Families, signal: Signal, backend: &Arc<str>) -> Self {
+    /// With gauges at their start and `up` at 1: nothing has failed yet. Of what is found on disk so
+    /// many items were counted before, by this process.
+    pub(crate) fn new(
+        families: &Families,
+        signal: Signal,
+        backend: &Arc<str>,
+        counted: u64,
+    ) -> Self {
         let labels = [signal.name(), backend];
         let gauges = families.gauges.each_ref().map(|family| family.with(&labels));
         let [
@@ -133,7 +139,7 @@ impl Meters {
             unaccounted,
             up,
             circuit_open,
-            shown: Mutex::default(),
+            shown: Mutex::new(Shown { recovered: counted, ..Shown::default() }),
             families: families.clone(),
             signal: signal.name(),
             backend: Arc::clone(backend),

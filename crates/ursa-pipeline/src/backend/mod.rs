@@ -195,6 +195,12 @@ impl Backend {
         self.account.queue().is_empty()
     }
 
+    /// Items in its queue.
+    pub(crate) fn waiting(&self) -> u64 {
+        let counts = self.account.queue().counts();
+        counts.waiting_items + counts.in_flight_items
+    }
+
     /// Gives up what has waited too long, and shows how all stands.
     pub(crate) fn tick(&self) {
         self.expire();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Ledger {
     /// Items acknowledged to their sender, and those of `recovered`.
     pub received: u64,
-    /// Items found on disk at the start: received by an earlier process.
+    /// Items found on disk when the backend was made: received before, mostly by an earlier process.
     pub recovered: u64,
     /// Items that the backend acknowledged.
     pub delivered: u64,

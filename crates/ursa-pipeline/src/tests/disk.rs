@@ -81,9 +81,14 @@ async fn directories_of_removed_backends_go_when_they_are_empty_and_wait_otherwi
     assert_eq!((orphaned.len(), &*orphaned[0].backend), (1, "d"));
     assert_eq!(rig.metric("dropped_items_total", "d"), 0);
     rig.configure(&[("d", spec("alive"))]).await;
-    // Its metrics go on from before, its ledger begins anew.
+    // Its metrics go on from before, its ledger begins anew: what this process has counted as received
+    // is not counted again.
     rig.wait("it is sent", |status| status.backends[0].sent_items == 1).await;
-    assert_eq!(rig.status("d").await.ledger.difference, 0);
+    let ledger = rig.status("d").await.ledger;
+    assert_eq!((ledger.recovered, ledger.difference), (1, 0));
+    let metric = |name| rig.metric(name, "d");
+    let counted = ["enqueued_items_total", "recovered_items_total", "sent_items_total"].map(metric);
+    assert_eq!((counted, metric("queue_items")), ([1, 0, 1], 0));
     assert_eq!(rig.server.taken("alive"), ["one", "one"]);
     assert!(rig.pipeline.status().await.orphaned.is_empty());
 }
