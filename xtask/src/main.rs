@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod generate;
+mod kill;
 mod licences;
 mod peers;
 mod project;
@@ -30,7 +31,7 @@ enum Task {
     Check,
     /// Fetches the peers that are missing, builds everything, and runs the tests
     Test {
-        /// Also what takes minutes: a mesh under load
+        /// Also what takes minutes: hundreds of kills, a gateway and a mesh under load
         #[arg(long)]
         all: bool,
     },
@@ -55,6 +56,12 @@ enum Task {
         #[arg(long, value_name = "PATH")]
         ursa: Option<PathBuf>,
     },
+    /// Kills a queue and a pipeline at any moment, over and over: nothing acknowledged is lost
+    Kill {
+        /// How often, each
+        #[arg(long, default_value_t = kill::MANY)]
+        rounds: u64,
+    },
     /// Writes what is generated and checked in
     Generate {
         /// Only says what is stale
@@ -70,6 +77,7 @@ fn main() -> ExitCode {
         Task::Peers { names } => peers::provide(if names.is_empty() { Peer::ALL } else { &names }),
         Task::Bench { bench } => bench::run(bench),
         Task::Soak { minutes, ursa } => soak::run(Duration::from_secs(60 * minutes), ursa),
+        Task::Kill { rounds } => kill::run(rounds),
         Task::Generate { check } => generate::run(check),
     };
     match done {

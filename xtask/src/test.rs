@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 
 use crate::peers::{self, Peer};
 use crate::project::{self, cargo, say};
-use crate::soak;
+use crate::{kill, soak};
 
 pub(crate) fn run(all: bool) -> anyhow::Result<()> {
     let (fetched, built) = thread::scope(|scope| {
@@ -22,6 +22,7 @@ pub(crate) fn run(all: bool) -> anyhow::Result<()> {
     project::run(&mut cargo(&["test", "--workspace", "--no-fail-fast"]))?;
     soak::run(if all { Duration::from_mins(30) } else { soak::SHORT }, None)?;
     if all {
+        kill::run(kill::MANY)?;
         say("test: soaking a mesh");
         project::run(&mut cargo(&["test", "--package", "ursa", "--test", "soak"]))?;
     }

@@ -212,11 +212,13 @@ async fn every_acknowledged_span_arrives_whenever_the_process_is_killed() {
     assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), acknowledged.len());
     let most = taken.again.iter().max_by_key(|(_, bytes)| **bytes);
     let (again, bytes): (usize, usize) = (taken.again.values().sum(), taken.bytes.values().sum());
-    println!(
+    writeln!(
+        std::io::stdout(),
         "{rounds} kills: {} spans acknowledged, none lost; {again} of {bytes} bytes came again, \
          at most {most:?} after one",
         acknowledged.len()
-    );
+    )
+    .unwrap();
     assert!(most.is_none_or(|(_, bytes)| *bytes <= MOST_AGAIN), "life and bytes: {most:?}");
 }
 
