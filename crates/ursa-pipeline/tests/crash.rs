@@ -50,7 +50,7 @@ const MOST_AGAIN: usize = (4 << 20) + 4 * (2 << 20);
 fn request(number: u64) -> Vec<u8> {
     let id = |length: usize| [&number.to_be_bytes()[..], &[1; 8]].concat()[..length].to_vec();
     let small = usize::try_from(number * 31 % 3000).unwrap();
-    let length = if number / OF_A_LIFE % HEAVY == 0 { LARGE } else { small };
+    let length = if (number / OF_A_LIFE).is_multiple_of(HEAVY) { LARGE } else { small };
     let name = format!("{number} {}", "x".repeat(length));
     let span = Span { name, trace_id: id(16), span_id: id(8), ..Span::default() };
     let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use ursa_queue::{Dropped, PushError, Queue, Record};
@@ -31,6 +31,9 @@ use health::Health;
 
 /// So much may wait before senders are slowed down: a few batches. A queue on disk has it in memory, too.
 const CROWD_BYTES: u64 = 4 << 20;
+
+/// How long the disk may take at the end.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// One backend of one signal.
 #[derive(Debug)]
@@ -281,7 +284,11 @@ impl Backend {
         // Nothing may be taken that nobody sends.
         self.account.queue().close();
         let lost = if self.is_on_disk() { Dropped::default() } else { self.account.clear() };
-        if let Err(error) = self.account.queue().flush().await {
+        let error = match timeout(FLUSH, self.account.queue().flush()).await {
+            Ok(flushed) => flushed.err().map(|error| error.to_string()),
+            Err(_) => Some(format!("the disk did not answer within {FLUSH:?}")),
+        };
+        if let Some(error) = error {
             warn!(backend = %self.name, signal = %self.signal, %error, "what was sent last may be sent again after a restart");
         }
         self.gave_up(&lost, Loss::Expired, "telemetry lost: gave up what waited");

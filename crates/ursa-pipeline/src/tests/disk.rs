@@ -127,3 +127,45 @@ async fn where_it_waits_can_be_changed() {
     rig.wait("all is sent", |status| status.backends.iter().all(|b| b.waiting_items == 0)).await;
     assert_eq!(rig.server.taken("b").len(), 3);
 }
+
+/// The wall clock was wrong when what waits was stored, in either direction, and is right now.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumped_loses_nothing() {
+    let year = 365 * 24 * 3600 * 1_000_000_u64;
+    for wall in [0, 30 * year, 300 * year, u64::MAX] {
+        let storage = tempfile::tempdir().unwrap();
+        let rig = Rig::stored(Some(storage.path()));
+        rig.server.script("b", down());
+        let mut spec = spec("b");
+        spec["queue"] = json!({"maxAge": "1h"});
+        rig.configure(&[("b", spec.clone())]).await;
+        for number in 0..10 {
+            rig.push(&format!("{number}")).await.unwrap();
+            sleep(Duration::from_mins(2)).await;
+        }
+        let queue = rig.status("b").await.storage_path.unwrap();
+        rig.pipeline.shutdown(Duration::ZERO).await;
+        for file in std::fs::read_dir(Path::new(&queue).join("queue")).unwrap() {
+            set_wall(&file.unwrap().path(), wall);
+        }
+        let rig = rig_on(storage.path()).await;
+        rig.configure(&[("b", spec)]).await;
+        assert_eq!(rig.status("b").await.ledger.recovered, 10);
+        // It was 20 minutes old, and counts for no more than half an hour older.
+        sleep(Duration::from_secs(5)).await;
+        rig.settle().await;
+        assert_eq!(rig.server.taken("b").len(), 10, "{wall}");
+        assert_eq!(rig.status("b").await.dropped_items["expired"], 0);
+    }
+}
+
+/// Changes when a segment says that it was begun.
+fn set_wall(path: &Path, wall: u64) {
+    if path.extension().is_some_and(|ending| ending == "segment") {
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[32..40].copy_from_slice(&wall.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes[..44]);
+        bytes[44..48].copy_from_slice(&checksum.to_le_bytes());
+        std::fs::write(path, bytes).unwrap();
+    }
+}

@@ -6,6 +6,7 @@ mod faults;
 mod forms;
 mod isolation;
 mod server;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::path::Path;

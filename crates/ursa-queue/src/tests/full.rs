@@ -83,6 +83,8 @@ fn run_again(test: &str, directory: &Path, first: &str) {
         .unwrap();
     let words = String::from_utf8_lossy(&victim.stderr);
     assert!(victim.status.success(), "{words}");
+    let words = String::from_utf8_lossy(&victim.stdout);
+    assert!(words.contains(" 1 passed"), "{words}");
 }
 
 #[test]
