@@ -226,9 +226,9 @@ impl Worker {
             sleep(RECORD_WITHIN).await;
             let Some(inner) = inner.upgrade() else { return };
             let Some(worker) = &inner.worker else { return };
-            let late = inner.lock().unrecorded().any;
             let mut jobs = worker.lock();
             jobs.reminder = None;
+            let late = inner.lock().unrecorded().any;
             if late && !jobs.recording {
                 worker.begin_to_record(&inner, jobs);
             }
