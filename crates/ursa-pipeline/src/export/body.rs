@@ -95,14 +95,14 @@ mod tests {
         )) {
             let pieces = lengths.into_iter().enumerate();
             let pieces: Vec<Bytes> =
-                pieces.map(|(number, length)| vec![number as u8; length].into()).collect();
+                pieces.map(|(number, length)| vec![u8::try_from(number).unwrap(); length].into()).collect();
             let mut body = Pieces::new(pieces.clone());
             let mut sent = Vec::new();
             while !body.is_end_stream() {
                 prop_assert_eq!(body.size_hint().exact(), Some((pieces.concat().len() - sent.len()) as u64));
                 let frame = body.frame().now_or_never().flatten();
                 let data = frame.unwrap().unwrap().into_data().unwrap();
-                prop_assert!(body.is_end_stream() || data.len() % FRAME == 0, "{}", data.len());
+                prop_assert!(body.is_end_stream() || data.len().is_multiple_of(FRAME), "{}", data.len());
                 sent.extend_from_slice(&data);
             }
             prop_assert_eq!(sent, pieces.concat());
