@@ -1,41 +1,27 @@
-//! OTLP/JSON: requests in it, which are rare, are decoded and written anew as protobuf; files in it
-//! are written straight from protobuf.
+//! OTLP/JSON, straight to protobuf and back, by the [table of messages](crate::wire).
 //!
 //! Not canonical protobuf JSON: ids are hex, enumerations are integers (OTLP 1.10, "JSON Protobuf
-//! Encoding").
+//! Encoding"). As protobuf's JSON has it, `null` says nothing, numbers may be texts, and names that are
+//! not known are passed over.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-mod cost;
+mod read;
 #[cfg(test)]
 mod tests;
 mod write;
 
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message;
-
 use crate::Signal;
 use crate::wire::{WireError, schema};
 
-pub use cost::cost;
+pub use read::cost;
 
 /// The request in protobuf.
 ///
 /// # Errors
 /// The text is not JSON, or not a request of that signal.
 pub fn to_protobuf(signal: Signal, text: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
-    fn through<M: Message + serde::de::DeserializeOwned>(
-        text: &[u8],
-    ) -> Result<Vec<u8>, serde_json::Error> {
-        Ok(serde_json::from_slice::<M>(text)?.encode_to_vec())
-    }
-    match signal {
-        Signal::Traces => through::<ExportTraceServiceRequest>(text),
-        Signal::Metrics => through::<ExportMetricsServiceRequest>(text),
-        Signal::Logs => through::<ExportLogsServiceRequest>(text),
-    }
+    read::request(text, schema::request(signal))
 }
 
 /// A request that passed [`wire::check`](crate::wire::check()) in JSON, on one line without its end.

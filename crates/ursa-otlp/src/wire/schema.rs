@@ -19,7 +19,7 @@ const NUMBERS: usize = 17;
 #[derive(Debug)]
 pub(crate) struct Message {
     /// For errors.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     pub(crate) fields: &'static [Field],
     /// Of the fields, by their numbers.
     kinds: [Kind; NUMBERS],
@@ -121,6 +121,24 @@ impl Type {
             Attribute => Some(&KEY_VALUE),
             M(message) | Item(message) => Some(message),
             _ => None,
+        }
+    }
+
+    /// Whether a list of it is one field.
+    pub(crate) fn is_packed(self) -> bool {
+        matches!(self, Doubles | Fixed64s | UInt64s)
+    }
+
+    /// What it is in JSON.
+    pub(crate) fn in_json(self) -> &'static str {
+        match self {
+            Text => "text",
+            TraceId | SpanId | Hex => "hex digits",
+            Base64 => "base64",
+            Bool => "true or false",
+            Double | Doubles => "a number",
+            Attribute | M(_) | Item(_) => "an object",
+            _ => "an integer in range",
         }
     }
 

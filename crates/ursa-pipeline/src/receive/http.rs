@@ -74,7 +74,7 @@ impl Http {
         let message = body::read(body, limits.message, limits, &mut held).await?;
         let mut message = encoding.decode(message, limits, &mut held)?;
         if format == Format::Json {
-            let cost = json::cost(signal, &message);
+            let cost = json::cost(&message);
             if cost > limits.memory {
                 return Err(Problem::TooMany);
             }
