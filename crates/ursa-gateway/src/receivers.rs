@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use ursa_metrics::Registry;
 use ursa_model::SecretText;
 use ursa_model::gateway::{Listen, ListenOptions, Receiver as Wanted, ReceiverKind};
 use ursa_model::substitution::{Part, Substitution, Unfilled};
 use ursa_pipeline::Sink;
-use ursa_pipeline::receive::{Bind, BindError, Protocol, Receiver, ServerFiles, Settings};
+use ursa_pipeline::receive::{Bind, BindError, Protocol, Receiver, ServerFiles, Settings, Token};
+
+use crate::watch::FileWatch;
 
 /// How long a request that has begun may take to end when its receiver is closed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -54,7 +57,7 @@ pub struct Listening {
 pub(crate) struct Receivers {
     sink: Arc<dyn Sink>,
     registry: Registry,
-    environment: BTreeMap<String, String>,
+    environment: Arc<BTreeMap<String, String>>,
     open: Vec<Open>,
 }
 
@@ -64,6 +67,9 @@ struct Open {
     wanted: Wanted,
     settings: Settings,
     receiver: Receiver,
+    #[expect(dead_code, reason = "it ends with the receiver")]
+    /// What looks after the files of its token.
+    watches: JoinSet<()>,
 }
 
 impl Receivers {
@@ -73,7 +79,7 @@ impl Receivers {
         registry: Registry,
         environment: BTreeMap<String, String>,
     ) -> Self {
-        Self { sink, registry, environment, open: Vec::new() }
+        Self { sink, registry, environment: Arc::new(environment), open: Vec::new() }
     }
 
     /// Listens as `wanted` says. One that did not change keeps its socket and its connections.
@@ -87,20 +93,14 @@ impl Receivers {
         for wanted in wanted {
             new.extend(self.settings(wanted)?.map(|settings| (wanted.clone(), settings)));
         }
-        // The same words may mean another token than before.
-        let stays = |open: &Open| {
-            let same = |(wanted, settings): &(Wanted, Settings)| {
-                *wanted == open.wanted && settings.token == open.settings.token
-            };
-            new.iter().any(same)
-        };
+        let stays = |open: &Open| new.iter().any(|(wanted, _)| *wanted == open.wanted);
         let (kept, old): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.open).into_iter().partition(stays);
         new.retain(|(wanted, _)| kept.iter().all(|open| open.wanted != *wanted));
         let is_in_the_way = |open: &Open| new.iter().any(|(new, _)| collide(new, open));
         let (in_the_way, mut old): (Vec<_>, Vec<_>) = old.into_iter().partition(is_in_the_way);
         let mut freed = Vec::new();
-        for Open { wanted, settings, receiver } in in_the_way {
+        for Open { wanted, settings, receiver, .. } in in_the_way {
             receiver.shutdown(GRACE).await;
             freed.push((wanted, settings));
         }
@@ -117,6 +117,12 @@ impl Receivers {
                     self.reopen(freed).await;
                     return Err(error);
                 }
+            }
+        }
+        // The same words may mean another token than before.
+        for Open { wanted, settings, .. } in &kept {
+            if let Some((token, written)) = settings.token.as_ref().zip(wanted.token()) {
+                refill(wanted.name(), token, written, &self.environment);
             }
         }
         self.open = kept;
@@ -141,7 +147,8 @@ impl Receivers {
         let started = settings.clone().start(Arc::clone(&self.sink), &self.registry).await;
         let name = || wanted.name().to_owned();
         let receiver = started.map_err(|source| OpenError::Bind { receiver: name(), source })?;
-        let open = Open { wanted, settings, receiver };
+        let watches = self.watches(&wanted, &settings);
+        let open = Open { wanted, settings, receiver, watches };
         if let Some(listen) = open.listen() {
             info!(receiver = open.wanted.name(), %listen, "receiving");
         }
@@ -150,24 +157,35 @@ impl Receivers {
 
     /// What a receiver is made of; none for what validation refuses.
     fn settings(&self, wanted: &Wanted) -> Result<Option<Settings>, OpenError> {
-        let auth = wanted.settings().and_then(|(_, options)| options.auth.as_ref());
-        let token = auth.map(|auth| self.fill(&auth.bearer_token)).transpose();
+        let token = wanted.token().map(|token| fill(token, &self.environment)).transpose();
         let unfilled = |source| OpenError::Token { receiver: wanted.name().to_owned(), source };
-        let token = token.map_err(unfilled)?;
+        let token = token.map_err(unfilled)?.map(Token::new);
         Ok(settings(wanted).map(|settings| Settings { token, ..settings }))
     }
 
-    fn fill(&self, value: &Substitution) -> Result<SecretText, Unfilled> {
-        value.fill(|part| match part {
-            Part::Env(name) => {
-                self.environment.get(name).filter(|value| !value.is_empty()).cloned()
-            }
-            Part::File(path) => {
-                let text = fs::read_to_string(path).ok()?;
-                Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-            }
-            Part::Secret(_) | Part::Text(_) => None,
-        })
+    /// Tasks that read a receiver's token again when a file with it changed.
+    fn watches(&self, wanted: &Wanted, settings: &Settings) -> JoinSet<()> {
+        let mut watches = JoinSet::new();
+        let (Some(written), Some(token)) = (wanted.token(), &settings.token) else {
+            return watches;
+        };
+        let files = written.parts().into_iter().flatten().filter_map(|part| match part {
+            Part::File(path) => Some(path),
+            Part::Env(_) | Part::Secret(_) | Part::Text(_) => None,
+        });
+        for path in files {
+            let (receiver, written, token) =
+                (wanted.name().to_owned(), written.clone(), token.clone());
+            let environment = Arc::clone(&self.environment);
+            watches.spawn(async move {
+                let mut watch = FileWatch::new(Path::new(&path));
+                loop {
+                    refill(&receiver, &token, &written, &environment);
+                    watch.changed().await;
+                }
+            });
+        }
+        watches
     }
 
     /// The names, in the order of the file.
@@ -205,6 +223,38 @@ impl Open {
 impl fmt::Debug for Receivers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receivers").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+/// The token that senders must show.
+fn fill(
+    written: &Substitution,
+    environment: &BTreeMap<String, String>,
+) -> Result<SecretText, Unfilled> {
+    written.fill(|part| match part {
+        Part::Env(name) => environment.get(name).filter(|value| !value.is_empty()).cloned(),
+        Part::File(path) => {
+            let text = fs::read_to_string(path).ok()?;
+            Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+        }
+        Part::Secret(_) | Part::Text(_) => None,
+    })
+}
+
+/// Puts the token in force that is meant now.
+fn refill(
+    receiver: &str,
+    token: &Token,
+    written: &Substitution,
+    environment: &BTreeMap<String, String>,
+) {
+    match fill(written, environment) {
+        Ok(new) => {
+            if token.set(new) {
+                info!(receiver, "the token changed");
+            }
+        }
+        Err(error) => warn!(receiver, %error, "the token before stays in force"),
     }
 }
 

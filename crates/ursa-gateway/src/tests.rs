@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
 use ursa_model::gateway::{GatewayFile, Listen, parse};
 
 use super::{Config, FileWatch, Gateway, StartError};
@@ -78,6 +79,42 @@ async fn a_receiver_that_cannot_listen_leaves_all_as_it_was() {
 
     let error = start(file(&otlp("otlpGrpc", taken.0))).await.unwrap_err();
     assert!(matches!(error, StartError::Receiver(_)), "{error}");
+}
+
+/// It stays reachable, and a file that holds none leaves the old one in force.
+#[tokio::test]
+async fn a_token_in_a_file_counts_once_the_file_changed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "first\n").unwrap();
+    let auth = format!("auth: {{bearerToken: \"${{file:{}}}\"}}", path.display());
+    let receiver = format!("{{otlpHttp: {{listen: \"127.0.0.1:0\", {auth}}}}}");
+    let gateway = start(file(&receiver)).await.unwrap();
+    let url = format!("http://{}/v1/traces", addresses(&gateway).await[0].1);
+    let client = reqwest::Client::new();
+    let status = async |token: &str| {
+        let request = client.post(&url).header("content-type", "application/json").body("{}");
+        request.bearer_auth(token).send().await.unwrap().status().as_u16()
+    };
+    let until = async |token: &str| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while status(token).await != 200 {
+            assert!(Instant::now() < deadline, "{token} is not let in");
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert_eq!((status("first").await, status("second").await), (200, 401));
+    std::fs::write(&path, "second\n").unwrap();
+    until("second").await;
+    assert_eq!(status("first").await, 401);
+    // Without waiting for the next look.
+    std::fs::write(&path, "third").unwrap();
+    gateway.reload(file(&receiver)).await.unwrap();
+    assert_eq!((status("second").await, status("third").await), (401, 200));
+    std::fs::write(&path, "").unwrap();
+    gateway.reload(file(&receiver)).await.unwrap_err();
+    assert_eq!(status("third").await, 200);
+    gateway.shutdown(Duration::ZERO).await;
 }
 
 #[tokio::test]

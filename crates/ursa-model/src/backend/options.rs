@@ -184,7 +184,8 @@ pub struct RetryPolicy {
     /// The first pause; each further one is twice as long. Default 1 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_backoff: Option<Duration>,
-    /// The longest pause. Default 30 s.
+    /// The longest pause. Default 30 s. It is never longer than the circuit breaker's `openFor`, unless `initialBackoff`
+    /// is: what is set beyond that has no effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_backoff: Option<Duration>,
 }

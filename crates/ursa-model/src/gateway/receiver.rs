@@ -44,7 +44,7 @@ pub struct ListenOptions {
     /// Origins, such as `https://shop.example.com`, or `*` for all, from which pages may send by HTTP. Default: none. `otlpHttp` only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<String>,
-    /// How large one request may be once it is decompressed. Default 4 Mi.
+    /// How large one request may be once it is decompressed. Default 4 Mi; `datadog` 25 Mi, as Datadog's agent has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_request: Option<ByteSize>,
 }
@@ -66,7 +66,8 @@ pub struct ListenTls {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Admission {
-    /// The token of `Authorization: Bearer …`; `${NAME}` and `${file:/path}` are filled in.
+    /// The token of `Authorization: Bearer …`; `${NAME}` and `${file:/path}` are filled in. A file is read again when it changes; a token that cannot be
+    /// read leaves the one before in force.
     pub bearer_token: Substitution,
 }
 
@@ -119,6 +120,12 @@ impl Receiver {
         let fields = [&self.otlp_grpc, &self.otlp_http, &self.zipkin, &self.datadog];
         let kinds = ReceiverKind::ALL.into_iter().zip(fields);
         kinds.filter_map(|(kind, field)| Some((kind, field.as_ref()?)))
+    }
+
+    /// The token that senders must show, as it is written.
+    pub fn token(&self) -> Option<&Substitution> {
+        let (_, options) = self.settings()?;
+        options.auth.as_ref().map(|auth| &auth.bearer_token)
     }
 
     /// What it is called.

@@ -146,8 +146,13 @@ impl Datadog {
         mut held: Held,
     ) -> Result<(), Problem> {
         let before = message.len();
-        let limit = self.intake.limits().message.saturating_mul(MAX_GROWTH);
-        let (request, items) = version.read(json, message, limit).map_err(|error| match error {
+        let limits = self.intake.limits();
+        let limit = limits.message.saturating_mul(MAX_GROWTH).min(limits.memory);
+        let room = held.room().saturating_add(before);
+        let read = version.read(json, message, limit.min(room));
+        let (request, items) = read.map_err(|error| match error {
+            // Alone it may have room.
+            DatadogError::TooLarge { .. } if room < limit => Problem::Busy,
             DatadogError::TooLarge { limit } => Problem::TooLarge { limit },
             error => Problem::malformed(&error),
         })?;

@@ -10,12 +10,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tokio_util::task::TaskTracker;
 use ursa_metrics::{Counter, Registry, pipeline};
-use ursa_model::SecretText;
 use ursa_otlp::wire::{self, Checked, WireError};
 
 use super::memory::{Held, Memory};
 use super::problem::Problem;
-use super::{Limits, token};
+use super::{Limits, Token};
 use crate::{Received, Refusal, Signal, Sink};
 
 /// The way from a receiver into its sink. Clones are the same.
@@ -26,7 +25,7 @@ pub(super) struct Intake(Arc<Inner>);
 struct Inner {
     sink: Arc<dyn Sink>,
     source: Arc<str>,
-    token: Option<SecretText>,
+    token: Option<Token>,
     limits: Limits,
     memory: Memory,
     /// Of each signal, in the order of [`Signal::ALL`].
@@ -54,7 +53,7 @@ impl Intake {
         sink: Arc<dyn Sink>,
         registry: &Registry,
         source: Arc<str>,
-        token: Option<SecretText>,
+        token: Option<Token>,
         limits: Limits,
         tasks: TaskTracker,
     ) -> Self {
@@ -75,7 +74,7 @@ impl Intake {
 
     /// Refuses requests that do not carry the receiver's token, if it has one.
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        token::check(self.0.token.as_ref(), headers)
+        self.0.token.as_ref().map_or(Ok(()), |token| token.check(headers))
     }
 
     /// Memory for one request.

@@ -34,6 +34,11 @@ impl Memory {
 }
 
 impl Held {
+    /// How many bytes more there is room for now.
+    pub(super) fn room(&self) -> usize {
+        self.memory.limit.saturating_sub(self.memory.used.load(Ordering::Relaxed))
+    }
+
     /// Holds `bytes` more.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let limit = self.memory.limit;
@@ -62,6 +67,7 @@ mod tests {
         one.grow(6).unwrap();
         let mut two = memory.hold();
         two.grow(5).unwrap_err();
+        assert_eq!(two.room(), 4);
         two.grow(4).unwrap();
         two.grow(usize::MAX).unwrap_err();
         drop(one);

@@ -46,12 +46,12 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio_util::task::TaskTracker;
 use ursa_metrics::Registry;
-use ursa_model::SecretText;
 
 use crate::Sink;
 
 pub use crate::tls::ServerFiles;
 pub use server::Receiver;
+pub use token::Token;
 
 /// Where a receiver listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub struct Settings {
     pub tls: Option<ServerFiles>,
     /// What senders must carry as `authorization: Bearer …`. Default: nothing. Health checks need
     /// none.
-    pub token: Option<SecretText>,
+    pub token: Option<Token>,
     /// Origins (`https://shop.example.com`, or `*` for every one) from which browsers may send by
     /// HTTP. Default: none.
     pub origins: Vec<String>,
@@ -125,10 +125,11 @@ pub struct Settings {
 /// What one receiver admits. Beyond it, senders are told or, if they are slow, cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one request, after decompression. Default 4 MiB, as other servers have it.
+    /// Bytes of one request, after decompression. Default 4 MiB, as other servers have it; for
+    /// Datadog 25 MiB, as its agent has it and its tracers expect.
     pub message: usize,
-    /// Bytes of all requests that are being read or handled. Default 32 MiB; beyond it, requests
-    /// are pushed back.
+    /// Bytes of all requests that are being read or handled. Default 32 MiB, for Datadog 64 MiB;
+    /// beyond it, requests are pushed back.
     pub memory: usize,
     /// Connections. Default 1024; more wait to be accepted.
     pub connections: usize,
@@ -157,6 +158,16 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The defaults for a protocol.
+    pub fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Datadog => Self { message: 25 << 20, memory: 64 << 20, ..Self::default() },
+            Protocol::OtlpGrpc | Protocol::OtlpHttp | Protocol::Zipkin => Self::default(),
+        }
+    }
+}
+
 /// A receiver could not listen.
 #[derive(Debug, Error)]
 #[error("listen on {at}")]
@@ -178,7 +189,7 @@ impl Settings {
             tls: None,
             token: None,
             origins: Vec::new(),
-            limits: Limits::default(),
+            limits: Limits::of(protocol),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Bearer tokens of senders (RFC 6750).
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -9,18 +11,38 @@ use super::problem::Problem;
 
 const SCHEME: &[u8] = b"bearer";
 
-/// Refuses requests that do not carry the token, if there is one.
-pub(super) fn check(token: Option<&SecretText>, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(token) = token else { return Ok(()) };
-    let Some(value) = headers.get(AUTHORIZATION) else { return Err(Problem::NoToken) };
-    let said = value.as_bytes().split_at_checked(SCHEME.len());
-    let said = said.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
-    let said = said.and_then(|(_, said)| said.strip_prefix(b" ")).ok_or(Problem::NoToken)?;
-    // Takes as long for every wrong token of that length. A token of no length is nobody's.
-    let (said, token) = (said.trim_ascii(), token.expose().as_bytes());
-    match verify_slices_are_equal(said, token) {
-        Ok(()) if !token.is_empty() => Ok(()),
-        _ => Err(Problem::WrongToken),
+/// What senders must show. Clones are the same: a token that is put in place of another counts from the
+/// next request on.
+#[derive(Debug, Clone)]
+pub struct Token(Arc<RwLock<SecretText>>);
+
+impl Token {
+    /// A token; one of no length is nobody's.
+    pub fn new(token: SecretText) -> Self {
+        Self(Arc::new(RwLock::new(token)))
+    }
+
+    /// Puts another in its place. Whether it is another.
+    pub fn set(&self, token: SecretText) -> bool {
+        let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let differs = *now != token;
+        *now = token;
+        differs
+    }
+
+    /// Refuses requests that do not carry it.
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(value) = headers.get(AUTHORIZATION) else { return Err(Problem::NoToken) };
+        let said = value.as_bytes().split_at_checked(SCHEME.len());
+        let said = said.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
+        let said = said.and_then(|(_, said)| said.strip_prefix(b" ")).ok_or(Problem::NoToken)?;
+        let token = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        // Takes as long for every wrong token of that length.
+        let (said, token) = (said.trim_ascii(), token.expose().as_bytes());
+        match verify_slices_are_equal(said, token) {
+            Ok(()) if !token.is_empty() => Ok(()),
+            _ => Err(Problem::WrongToken),
+        }
     }
 }
 
@@ -30,7 +52,7 @@ mod tests {
 
     #[test]
     fn only_the_token_is_let_in() {
-        let token = SecretText::new("t0ken");
+        let token = Token::new(SecretText::new("t0ken"));
         for (value, says) in [
             (None, "no bearer token"),
             (Some("Basic dTpw"), "no bearer token"),
@@ -44,11 +66,12 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.extend(value.map(|value| (AUTHORIZATION, value.parse().unwrap())));
-            let said =
-                check(Some(&token), &headers).map_or_else(|p| p.to_string(), |()| String::new());
+            let said = token.check(&headers).map_or_else(|p| p.to_string(), |()| String::new());
             assert!(said.contains(says) && says.is_empty() == said.is_empty(), "{value:?}: {said}");
-            check(None, &headers).unwrap();
-            check(Some(&SecretText::new("")), &headers).unwrap_err();
+            Token::new(SecretText::new("")).check(&headers).unwrap_err();
         }
+        assert!(token.clone().set(SecretText::new("an0ther")));
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, "bearer an0ther".parse().unwrap())]);
+        token.check(&headers).unwrap();
     }
 }

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 use ursa_model::SecretText;
-use ursa_pipeline::receive::ServerFiles;
+use ursa_pipeline::receive::{ServerFiles, Token};
 
 use super::certificates::Authority;
 use super::*;
@@ -36,10 +36,9 @@ async fn call_with(address: SocketAddr, request: Builder, body: Vec<u8>) -> (u32
 #[tokio::test]
 async fn a_token_is_asked_for_when_set() {
     let shelf = Arc::new(Shelf::default());
-    let settings = |protocol| Settings {
-        token: Some(SecretText::new("t0ken")),
-        ..Settings::new(protocol, local())
-    };
+    let token = Token::new(SecretText::new("t0ken"));
+    let settings =
+        |protocol| Settings { token: Some(token.clone()), ..Settings::new(protocol, local()) };
     let (receiver, address) = open(settings(Protocol::OtlpHttp), &shelf).await;
     for (header, status) in
         [("x: y", 401), ("authorization: Bearer t0kem", 401), ("authorization: bearer t0ken", 200)]
@@ -256,5 +255,60 @@ async fn what_can_never_be_stored_is_refused_for_good() {
     let stream = TcpStream::connect(address).await.unwrap();
     let (status, _, headers) = call(stream, TRACES, None, frame(0, &request(&["one"]))).await;
     assert_eq!((status, headers.contains_key("grpc-status-details-bin")), (8, false));
+    receiver.shutdown(SECOND).await;
+}
+
+/// Bodies of as many bytes as the limit says, nothing but what applications send. All is smaller by
+/// the same factor than by default, since tests beside this one look at the memory of the process.
+#[tokio::test]
+async fn what_the_limit_admits_is_taken() {
+    let shelf = Arc::new(Shelf::default());
+    let scaled = |protocol| {
+        let Limits { message, memory, .. } = Limits::of(protocol);
+        let limits = Limits { message: message / 16, memory: memory / 16, ..Limits::default() };
+        Settings { limits, ..Settings::new(protocol, local()) }
+    };
+    let whole = |limit: usize, list: &str, element: serde_json::Value| {
+        let (before, after) = list.split_once('*').unwrap();
+        let element = element.to_string();
+        let count = (limit - list.len()) / (element.len() + 1);
+        let body = format!("{before}{}{after}", vec![element; count].join(","));
+        format!("{body}{}", " ".repeat(limit - body.len()))
+    };
+    let attributes: Vec<_> = ["service", "host"]
+        .map(|key| json!({"key": key, "value": {"stringValue": "cart"}}))
+        .to_vec();
+    let ids = json!({"traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174"});
+    let with = |mut one: serde_json::Value| {
+        one["attributes"] = json!(attributes);
+        one
+    };
+    let mut span = with(json!({"name": "GET", "startTimeUnixNano": "1544712660000000000"}));
+    span.as_object_mut().unwrap().extend(ids.as_object().unwrap().clone());
+    let point = with(json!({"timeUnixNano": "1544712660000000000", "count": "9", "sum": 9.0,
+        "bucketCounts": ["1", "2", "6"], "explicitBounds": [1, 10]}));
+    let metric = json!({"name": "m", "histogram": {"dataPoints": [point]}});
+    let log = with(json!({"body": {"stringValue": "hello"}, "severityNumber": 9}));
+    let (receiver, address) = open(scaled(Protocol::OtlpHttp), &shelf).await;
+    for (path, list, element) in [
+        ("/v1/traces", r#"{"resourceSpans":[{"scopeSpans":[{"spans":[*]}]}]}"#, span),
+        ("/v1/metrics", r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[*]}]}]}"#, metric),
+        ("/v1/logs", r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[*]}]}]}"#, log),
+    ] {
+        let body = whole((4 << 20) / 16, list, element);
+        let headers = "content-type: application/json";
+        let answer = post(address, &format!("POST {path}"), headers, body.as_bytes()).await;
+        // The shelf takes traces only.
+        let expected = if path == "/v1/traces" { "200" } else { "404" };
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{path}: {answer}");
+    }
+    receiver.shutdown(SECOND).await;
+
+    let (receiver, address) = open(scaled(Protocol::Datadog), &shelf).await;
+    let span = json!([{"trace_id": 1, "span_id": 1, "name": "n".repeat(1000)}]);
+    let body = whole((25 << 20) / 16, "[*]", span);
+    let headers = "content-type: application/json";
+    let answer = post(address, "POST /v0.4/traces", headers, body.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     receiver.shutdown(SECOND).await;
 }
