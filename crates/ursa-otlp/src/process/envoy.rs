@@ -16,10 +16,6 @@ pub(super) const SCHEMA_URL: &[u8] = b"https://opentelemetry.io/schemas/1.37.0";
 pub(super) const ERROR: i32 = 2;
 /// Attributes of a span that are converted; those beyond stay.
 pub(super) const MOST_TAGS: usize = 48;
-/// Methods of RFC 9110 and RFC 5789; others are `_OTHER`.
-const METHODS: [&[u8]; 9] =
-    [b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"CONNECT", b"TRACE"];
-
 /// What a span says besides its attributes.
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
@@ -75,7 +71,7 @@ impl Name {
 
     /// Bytes of the field that says it.
     pub(super) fn field_length(&self) -> usize {
-        self.text.len().saturating_add(2)
+        self.text.len().wrapping_add(2)
     }
 }
 
@@ -248,7 +244,7 @@ impl<'t> Given<'t> {
     }
 
     /// Whether the name is still free; from now on it is not.
-    fn take(&mut self, name: &Name) -> bool {
+    pub(super) fn take(&mut self, name: &Name) -> bool {
         let free = self.bits & name.bit == 0;
         self.bits |= name.bit;
         free
@@ -322,8 +318,20 @@ impl<'t> Said<'t> {
         }
     }
 
+    /// Whether it is one of RFC 9110 or RFC 5789; others are `_OTHER`.
     fn knows_method(&self) -> bool {
-        METHODS.contains(&self.method)
+        matches!(
+            self.method,
+            b"GET"
+                | b"POST"
+                | b"PUT"
+                | b"HEAD"
+                | b"DELETE"
+                | b"PATCH"
+                | b"OPTIONS"
+                | b"CONNECT"
+                | b"TRACE"
+        )
     }
 
     /// `error.type`: a class of errors, few in number.
@@ -345,7 +353,8 @@ impl Tag {
 
     /// What becomes of an attribute of a span of Envoy's. `text`: its value, if that is text;
     /// `server`: the span is a server's.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "most of it is one of a few lines")]
+    #[inline(always)]
     pub(super) fn convert<'t>(
         self,
         text: Option<&'t [u8]>,
@@ -380,10 +389,7 @@ impl Tag {
                 becomes
             }
             Self::GrpcPath => grpc_path(text, given),
-            Self::Url => match text.and_then(Url::of) {
-                Some(url) => url.give(server, given),
-                None => given.rename(&URL_FULL),
-            },
+            Self::Url => url(text, server, given),
             Self::Error if text == Some(b"true") => {
                 given.replace(&ERROR_TYPE, New::Text(said.error_type())).0
             }
@@ -392,6 +398,7 @@ impl Tag {
     }
 }
 
+#[inline(never)]
 fn protocol<'t>(text: Option<&'t [u8]>, given: &mut Given<'t>) -> Becomes<'t> {
     let Some([b'H', b'T', b'T', b'P', b'/', version @ ..]) = text else { return Becomes::Same };
     let (becomes, renamed) = given.replace(&PROTOCOL_VERSION, New::Text(version));
@@ -401,6 +408,7 @@ fn protocol<'t>(text: Option<&'t [u8]>, given: &mut Given<'t>) -> Becomes<'t> {
     becomes
 }
 
+#[inline(never)]
 fn peer<'t>(text: Option<&'t [u8]>, given: &mut Given<'t>) -> Becomes<'t> {
     let Some((address, port)) = text.and_then(host_and_port) else {
         return given.rename(&PEER_ADDRESS);
@@ -412,6 +420,7 @@ fn peer<'t>(text: Option<&'t [u8]>, given: &mut Given<'t>) -> Becomes<'t> {
     becomes
 }
 
+#[inline(never)]
 fn grpc_path<'t>(text: Option<&'t [u8]>, given: &mut Given<'t>) -> Becomes<'t> {
     let Some((service, method)) = text.and_then(service_and_method) else {
         return given.rename(&OWN_GRPC_PATH);
@@ -422,6 +431,14 @@ fn grpc_path<'t>(text: Option<&'t [u8]>, given: &mut Given<'t>) -> Becomes<'t> {
     }
     given.add(&RPC_SYSTEM, New::Text(b"grpc"));
     becomes
+}
+
+#[inline(never)]
+fn url<'t>(text: Option<&'t [u8]>, server: bool, given: &mut Given<'t>) -> Becomes<'t> {
+    match text.and_then(Url::of) {
+        Some(url) => url.give(server, given),
+        None => given.rename(&URL_FULL),
+    }
 }
 
 impl Conventions {
@@ -531,11 +548,23 @@ struct Url<'t> {
 impl<'t> Url<'t> {
     /// Who is named before the host is left out.
     fn of(text: &'t [u8]) -> Option<Self> {
-        let (scheme, rest) = split_at(text, b"://")?;
-        let path = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
-        let (authority, path) = rest.split_at(path.unwrap_or(rest.len()));
-        let user = authority.iter().rposition(|byte| *byte == b'@');
-        let host = user.and_then(|at| authority.get(at.saturating_add(1)..)).unwrap_or(authority);
+        let (scheme, rest) = match text {
+            [b'h', b't', b't', b'p', b':', b'/', b'/', rest @ ..] => (&b"http"[..], rest),
+            _ => split_at(text, b"://")?,
+        };
+        let (mut user, mut end) = (0_usize, rest.len());
+        for (at, byte) in rest.iter().enumerate() {
+            match byte {
+                b'/' | b'?' | b'#' => {
+                    end = at;
+                    break;
+                }
+                b'@' => user = at.wrapping_add(1),
+                _ => {}
+            }
+        }
+        let (authority, path) = rest.split_at_checked(end)?;
+        let host = authority.get(user..)?;
         let query = path.iter().position(|byte| *byte == b'?');
         let (path, query) = path.split_at(query.unwrap_or(path.len()));
         let (host, port) = match host_and_port(host) {

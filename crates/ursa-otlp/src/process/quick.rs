@@ -9,9 +9,7 @@ use ursa_model::pipeline::processor::SpanKind;
 
 use super::Step;
 use super::editor::patch;
-use super::envoy::{
-    Becomes, Conventions, ERROR, Given, MOST_TAGS, NAME_BYTES, Name, New, Said, Tag, tag,
-};
+use super::envoy::{Becomes, Conventions, ERROR, Given, MOST_TAGS, Name, New, Said, Tag, tag};
 use super::list;
 use super::pass::{KIND, NAME, NO_NAME, SPAN, STATUS, enumeration, may_redact, status_code};
 use super::urls::Urls;
@@ -166,7 +164,7 @@ impl<'a> Span<'a, '_> {
         let cut = if new.is_some() { name } else { Named::default() };
         let had = page.length;
         for (name, value) in self.given.added() {
-            self.put(name, value, page)?;
+            self.put(name, value, self.tells, page)?;
         }
         Some(Outcome::Renamed(Renamed {
             before: body.get(..cut.start)?,
@@ -183,22 +181,13 @@ impl<'a> Span<'a, '_> {
         for _ in 0..MOST_TAGS {
             if let Some(one) = TextAttribute::first(rest, ATTRIBUTE) {
                 let tells = !self.plain && telling::is_telling_text(&one);
-                let value = one.value.get(..one.text.len().wrapping_add(4))?;
-                let one = Attribute {
-                    field: one.field,
-                    key: one.key,
-                    value,
-                    ahead: one.value,
-                    text: Some(one.text),
-                    rest: one.rest,
-                };
-                self.attribute(&one, tells, page)?;
+                let TextAttribute { field, key, value: ahead, text, .. } = one;
+                let value = ahead.get(..text.len().wrapping_add(4))?;
+                let attribute = Attribute { field, key, value, ahead, text: Some(text) };
+                self.attribute(&attribute, tells, page)?;
                 rest = one.rest;
             } else if rest.first() == Some(&ATTRIBUTE) {
-                let one = Attribute::first(rest)?;
-                let tells = !self.plain && telling::is_telling_attribute(one.field);
-                self.attribute(&one, tells, page)?;
-                rest = one.rest;
+                rest = self.other_attribute(rest, page)?;
             } else {
                 return Some(rest);
             }
@@ -206,18 +195,41 @@ impl<'a> Span<'a, '_> {
         (rest.first() != Some(&ATTRIBUTE)).then_some(rest)
     }
 
+    /// One that is longer than most, or no text. Gives what comes after it.
+    #[inline(never)]
+    fn other_attribute(&mut self, rest: &'a [u8], page: &mut Page) -> Option<&'a [u8]> {
+        let mut field = Walk::new(rest, 0);
+        if !field.next().ok()? {
+            return None;
+        }
+        let (key, any) = list::plain(field.body)?;
+        let value = field.body.get(key.len().wrapping_add(2)..)?;
+        let text = list::text(any);
+        let one = Attribute { field: rest.get(..field.stop)?, key, value, ahead: value, text };
+        let tells = !self.plain && telling::is_telling_attribute(field.body);
+        self.attribute(&one, tells, page)?;
+        Some(field.rest())
+    }
+
     /// `tells`: there may be something to redact.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "it is done for every attribute")]
+    #[inline(always)]
     fn attribute(&mut self, one: &Attribute<'a>, tells: bool, page: &mut Page) -> Option<()> {
         self.tells |= tells;
         match tag(one.key) {
             None if tells => None,
             None => page.copy(one.field),
+            // Most are these.
+            Some(Tag::Own(name)) if !tells && self.given.take(name) => {
+                page.rename(name, one.value, one.ahead)
+            }
             Some(tag) => self.tag(tag, one, tells, page),
         }
     }
 
+    #[inline(never)]
     fn tag(&mut self, tag: Tag, one: &Attribute<'a>, tells: bool, page: &mut Page) -> Option<()> {
+        let mut tells = tells;
         match tag {
             Tag::Given(_) => self.clashes = true,
             // The last one decides on the first.
@@ -225,8 +237,11 @@ impl<'a> Span<'a, '_> {
             // What failed was said already.
             _ if self.said.failed && tag.tells_error() => return None,
             Tag::Component => self.proxy |= one.text == Some(b"proxy"),
+            // Its end may be a URL although it is none.
+            Tag::Protocol => tells |= one.text.is_some_and(telling::is_telling),
             _ => {}
         }
+        self.tells |= tells;
         self.said.hear(tag, one.text);
         match tag.convert(one.text, &self.said, self.server, &mut self.given) {
             Becomes::Gone => Some(()),
@@ -234,23 +249,22 @@ impl<'a> Span<'a, '_> {
             Becomes::Same => page.copy(one.field),
             Becomes::Named(name) => match (tells, one.text) {
                 (false, _) => page.rename(name, one.value, one.ahead),
-                (true, Some(text)) => self.put(name, New::Text(text), page),
+                (true, Some(text)) => self.put(name, New::Text(text), tells, page),
                 (true, None) => None,
             },
-            Becomes::Valued(name, value) => self.put(name, value, page),
+            Becomes::Valued(name, value) => self.put(name, value, tells, page),
         }
     }
 
     /// Writes an attribute whose value is not the one that it had, or may have to be redacted.
-    fn put(&self, name: &'static Name, value: New<'_>, page: &mut Page) -> Option<()> {
-        match value {
-            New::Int(number) => page.number(name, number),
-            New::Text(text) => {
-                let urls = self.quick.urls.as_ref();
-                let urls = urls.filter(|_| telling::may_tell(name.text, text));
-                let redacted = urls.and_then(|urls| urls.attribute(name.text, text));
+    fn put(&self, name: &Name, value: New<'_>, tells: bool, page: &mut Page) -> Option<()> {
+        match (value, &self.quick.urls) {
+            (New::Int(number), _) => page.number(name, number),
+            (New::Text(text), Some(urls)) if tells => {
+                let redacted = urls.attribute(name.text, text);
                 page.text(name, redacted.as_deref().unwrap_or(text))
             }
+            (New::Text(text), _) => page.text(name, text),
         }
     }
 }
@@ -263,22 +277,6 @@ struct Attribute<'a> {
     value: &'a [u8],
     ahead: &'a [u8],
     text: Option<&'a [u8]>,
-    /// What comes after the attribute.
-    rest: &'a [u8],
-}
-
-impl<'a> Attribute<'a> {
-    /// The one with which `bytes` begin, be it longer than most or no text.
-    fn first(bytes: &'a [u8]) -> Option<Self> {
-        let mut field = Walk::new(bytes, 0);
-        if !field.next().ok()? {
-            return None;
-        }
-        let (key, any) = list::plain(field.body)?;
-        let value = field.body.get(key.len().saturating_add(2)..)?;
-        let (rest, text) = (field.rest(), list::text(any));
-        Some(Self { field: bytes.get(..field.stop)?, key, value, ahead: value, text, rest })
-    }
 }
 
 impl Renamed<'_> {
@@ -309,6 +307,24 @@ impl Renamed<'_> {
     }
 }
 
+/// Copies a text, most often without a call: its beginning and its end, which may overlap, as blocks.
+#[inline]
+fn copy_short(from: &[u8], to: &mut [u8]) {
+    if from.len() <= 16
+        && let (Some(first), Some(last)) = (from.first_chunk::<8>(), from.last_chunk::<8>())
+    {
+        to.first_chunk_mut().into_iter().for_each(|place| *place = *first);
+        to.last_chunk_mut().into_iter().for_each(|place| *place = *last);
+    } else if from.len() < 8
+        && let (Some(first), Some(last)) = (from.first_chunk::<4>(), from.last_chunk::<4>())
+    {
+        to.first_chunk_mut().into_iter().for_each(|place| *place = *first);
+        to.last_chunk_mut().into_iter().for_each(|place| *place = *last);
+    } else {
+        to.copy_from_slice(from);
+    }
+}
+
 /// `Span.status` with the code [`ERROR`]. Merged by decoders with one that is there.
 const STATUS_ERROR: [u8; 4] = [15 << 3 | 2, 2, 0x18, ERROR.to_le_bytes()[0]];
 
@@ -326,7 +342,7 @@ impl Page {
     }
 
     fn copy(&mut self, field: &[u8]) -> Option<()> {
-        let stop = self.length.saturating_add(field.len());
+        let stop = self.length.wrapping_add(field.len());
         self.bytes.get_mut(self.length..stop)?.copy_from_slice(field);
         self.length = stop;
         Some(())
@@ -336,20 +352,22 @@ impl Page {
     #[inline]
     fn begin(&mut self, name: &Name, value: usize) -> Option<&mut [u8]> {
         let key = name.field_length();
-        let whole = key.saturating_add(value);
-        let room = self.bytes.get_mut(self.length..)?;
+        let whole = key.wrapping_add(value);
         let [low, high, ..] = whole.to_le_bytes();
-        let head = if whole < 0x80 { 2 } else { 3 };
-        let (place, room) = room.split_at_mut_checked(head)?;
-        match place {
-            [tag, length] => (*tag, *length) = (ATTRIBUTE, low),
-            [tag, first, second] if whole < 0x4000 => {
-                (*tag, *first, *second) = (ATTRIBUTE, low | 0x80, high << 1 | low >> 7);
-            }
-            _ => return None,
-        }
-        *room.first_chunk_mut::<NAME_BYTES>()? = name.field;
-        self.length = self.length.saturating_add(whole).saturating_add(head);
+        let room = self.bytes.get_mut(self.length..)?;
+        let (head, room) = if whole < 0x80 {
+            let (head, room) = room.split_first_chunk_mut()?;
+            *head = [ATTRIBUTE, low];
+            (2, room)
+        } else if whole < 0x4000 {
+            let (head, room) = room.split_first_chunk_mut()?;
+            *head = [ATTRIBUTE, low | 0x80, high << 1 | low >> 7];
+            (3, room)
+        } else {
+            return None;
+        };
+        *room.first_chunk_mut()? = name.field;
+        self.length = self.length.wrapping_add(whole).wrapping_add(head);
         room.get_mut(key..)
     }
 
@@ -365,16 +383,15 @@ impl Page {
         Some(())
     }
 
-    #[inline]
     fn text(&mut self, name: &Name, text: &[u8]) -> Option<()> {
         if text.len() >= 0x7e {
             return self.long_text(name, text);
         }
         let [length, ..] = text.len().to_le_bytes();
-        let room = self.begin(name, text.len().saturating_add(4))?;
+        let room = self.begin(name, text.len().wrapping_add(4))?;
         let (head, room) = room.split_first_chunk_mut()?;
         *head = [0x12, length.wrapping_add(2), 0x0a, length];
-        room.get_mut(..text.len())?.copy_from_slice(text);
+        copy_short(text, room.get_mut(..text.len())?);
         Some(())
     }
 
@@ -387,13 +404,14 @@ impl Page {
         self.rename(name, &value, &[])
     }
 
+    /// Numbers that Envoy writes are not negative.
     fn number(&mut self, name: &Name, number: i64) -> Option<()> {
         let number = usize::try_from(number).ok()?;
         let width = varint_length(number as u64);
-        let mut value =
-            [0x12, width.to_le_bytes()[0].wrapping_add(1), 0x18, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        let value = value.get_mut(..width.saturating_add(3))?;
-        patch(value.get_mut(3..)?, number);
-        self.rename(name, value, &[])
+        let room = self.begin(name, width.wrapping_add(3))?;
+        let (head, room) = room.split_first_chunk_mut()?;
+        *head = [0x12, width.to_le_bytes()[0].wrapping_add(1), 0x18];
+        patch(room.get_mut(..width)?, number);
+        Some(())
     }
 }

@@ -38,13 +38,7 @@ pub(crate) fn is_telling(text: &[u8]) -> bool {
     text.iter().fold(false, |any, byte| any | matches!(byte, b'?' | b'#' | b'@'))
 }
 
-/// Whether an attribute may have to be redacted.
-#[inline]
-pub(crate) fn may_tell(key: &[u8], text: &[u8]) -> bool {
-    is_telling(text) || holds_tail(key)
-}
-
-/// The same for many. Most are told by their key's length and by the
+/// Whether an attribute may have to be redacted. Most are told by their key's length and by the
 /// bytes where a scheme would end, which may be those of the next attribute.
 #[expect(clippy::inline_always, reason = "it is asked for every attribute")]
 #[inline(always)]

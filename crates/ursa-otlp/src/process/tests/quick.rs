@@ -24,6 +24,7 @@ fn attribute() -> impl Strategy<Value = KeyValue> {
         ("grpc.status_code", &["0", "14", "x"]),
         ("tenant", &["one", "http://h/?q", "jdbc:mysql://u:p@h/d"]),
         ("url.path", &["/p"]),
+        ("url.query", &["token=x"]),
         ("component", &["proxy", "other"]),
     ];
     let long = prop_oneof![9 => Just(0_usize), 1 => 80..300_usize];
@@ -40,8 +41,8 @@ fn span() -> impl Strategy<Value = Span> {
     let parts = (name, vec(attribute(), 0..24), 1..4_i32, 0..3_i32);
     (parts, any::<u8>()).prop_map(|((name, mut attributes, kind, code), choice)| {
         // Most are Envoy's, and most say a thing once.
-        if choice % 16 != 0 {
-            attributes.retain(|one| one.key != "url.path");
+        if choice % 16 > 1 {
+            attributes.retain(|one| !one.key.starts_with("url."));
             attributes.push(reference::pair("component", reference::text("proxy")));
         }
         if choice % 8 != 1 {
@@ -88,6 +89,19 @@ proptest! {
         let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
         compare(&ExportTraceServiceRequest { resource_spans }.encode_to_vec().into(), &processors);
     }
+}
+
+/// Its length takes two bytes, and nothing in it looks like a URL.
+#[test]
+fn a_long_query_is_redacted_in_any_span() {
+    let query = format!("token={}", "s".repeat(200));
+    let attributes = vec![reference::pair("url.query", reference::text(&query))];
+    let spans = vec![Span { attributes, ..Span::default() }];
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    let bytes = ExportTraceServiceRequest { resource_spans }.encode_to_vec().into();
+    let processors = serde_json::from_value::<Vec<Processor>>(json!([{"semanticConventions": {}}]));
+    compare(&bytes, &processors.unwrap());
 }
 
 #[test]
