@@ -130,8 +130,8 @@ names! {
     OWN_ZONE = b"envoy.zone",
 }
 
-/// What a key means here.
-#[inline]
+/// What a key means here. It is asked for every attribute.
+#[inline(always)]
 pub(super) fn tag(key: &[u8]) -> Option<Tag> {
     use Tag::{Number, Own};
     let tag = match key.len() {

@@ -410,3 +410,35 @@ fn pieces_are_small_and_lose_nothing() {
         );
     }
 }
+
+/// The check passes over most keys by their length and two letters.
+#[test]
+fn every_key_of_a_url_is_looked_at() {
+    let keys = [
+        "http.fragment.string",
+        "http.path",
+        "http.query.string",
+        "http.target",
+        "http.url",
+        "peer.address",
+        "url.fragment",
+        "url.full",
+        "url.original",
+        "url.path",
+        "url.query",
+    ];
+    for key in keys {
+        assert!(urls::holds_url(key.as_bytes()), "{key}");
+        // Far from where a scheme would end, which tells as well.
+        let text = format!("{}?a", "/p".repeat(20));
+        let mut body = Vec::new();
+        fields::put_bytes(&mut body, 1, key.as_bytes());
+        let mut any = Vec::new();
+        fields::put_bytes(&mut any, 1, text.as_bytes());
+        fields::put_bytes(&mut body, 2, &any);
+        let mut field = Vec::new();
+        fields::put_bytes(&mut field, 9, &body);
+        let one = fields::TextAttribute::first(&field, field[0]).unwrap();
+        assert!(urls::is_telling_text(&one), "{key}");
+    }
+}

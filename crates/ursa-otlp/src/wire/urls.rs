@@ -9,8 +9,27 @@ use super::{Fields, Value};
 /// No scheme with `://` is longer, `jdbc:` and its kin included.
 pub(crate) const SCHEME_BYTES: usize = 24;
 
-/// A bit for the length of each key that [`holds_url`] knows.
+/// A bit for the length of each key that [`holds_url`] knows, for its first and its last letter.
 const LENGTHS: u32 = 1 << 8 | 1 << 9 | 1 << 11 | 1 << 12 | 1 << 17 | 1 << 20;
+const FIRST: u32 = letters(b"hpu");
+const LAST: u32 = letters(b"ghlsty");
+
+const fn letters(mut letters: &[u8]) -> u32 {
+    let mut bits = 0;
+    while let [letter, rest @ ..] = letters {
+        bits |= 1 << (*letter & 31);
+        letters = rest;
+    }
+    bits
+}
+
+/// Whether [`holds_url`] may say so: most keys differ in one of these from all that it knows.
+#[inline]
+fn may_hold_url(key: &[u8]) -> bool {
+    let ([first, ..], [.., last]) = (key, key) else { return false };
+    let bits = (LENGTHS >> (key.len() & 31)) & (FIRST >> (first & 31)) & (LAST >> (last & 31));
+    bits & 1 == 1
+}
 
 /// Whether an attribute of that key holds a URL, or a part of one, whatever it begins with: keys of
 /// the semantic conventions, old and new, and of Envoy.
@@ -43,10 +62,9 @@ pub(crate) fn is_telling(text: &[u8]) -> bool {
 #[expect(clippy::inline_always, reason = "it is asked for every attribute")]
 #[inline(always)]
 pub(crate) fn is_telling_text(field: &TextAttribute<'_>) -> bool {
-    let known = LENGTHS >> (field.key.len() & 31) & 1 == 1;
     // After tags and lengths of `KeyValue.value` and `AnyValue.string_value`.
     let ahead = field.value.get(4..).unwrap_or_default();
-    (known || has_colon(ahead)) && is_telling_url(field.key, field.text)
+    (may_hold_url(field.key) || has_colon(ahead)) && is_telling_url(field.key, field.text)
 }
 
 /// Whether one of the first [`SCHEME_BYTES`] may be a colon, or there are not so many.
