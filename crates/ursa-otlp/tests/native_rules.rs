@@ -35,7 +35,7 @@ fn zipkin_spans_are_filtered_and_their_tags_changed() {
     let untouched = r#"{ "traceId":"a","id":"3","name":"get","more":1 }"#;
     let list = format!(
         r#"[{{"traceId":"a","id":"1","name":"health"}},
-            {{"traceId":"a","id":"2","name":"get /p?token=1","tags":{{"user":"bob","secret":"s","http.url":"http://u:p@h/p?token=1","k":"v"}},"shared":true}},
+            {{"traceId":"a","id":"2","name":"get /p?token=1","tags":{{"user":"bob","secret":"s","http.url":"http://u:p@h/p?token=1","k":"v"}},"annotations":[{{"timestamp":1,"value":"sent to http://u:p@h/p?token=1"}}],"shared":true}},
             {untouched}]"#
     );
     let processed = zipkin::apply(&all(), &list.into()).unwrap();
@@ -45,6 +45,8 @@ fn zipkin_spans_are_filtered_and_their_tags_changed() {
     assert!(text.ends_with(&format!(",{untouched}]")), "{text}");
     let spans: Value = serde_json::from_str(text).unwrap();
     assert_eq!(spans[0]["shared"], true);
+    let annotation = &spans[0]["annotations"][0]["value"];
+    assert_eq!(annotation, "sent to http://REDACTED:REDACTED@h/p?REDACTED");
     let tags = &spans[0]["tags"];
     assert_eq!((&tags["k"], &tags["secret"]), (&json!("v"), &Value::Null));
     assert!(!text.contains("bob") && !text.contains("token=1") && !text.contains("u:p@"), "{text}");
@@ -54,7 +56,9 @@ fn zipkin_spans_are_filtered_and_their_tags_changed() {
 fn datadog_spans_are_filtered_and_what_their_trace_is_told_moves_on() {
     let message = msgpack::of_json(&json!([
         [{"trace_id": 1, "span_id": 1, "resource": "health", "meta": {"_dd.p.tid": "00000000000000ff"}, "metrics": {"_sampling_priority_v1": 2.0}},
-         {"trace_id": 1, "span_id": 2, "name": "get", "resource": "get /p?token=1", "meta": {"user": "bob", "http.url": "http://h/p?token=1"}, "metrics": {"secret": 1.5, "n": 1.5}, "more": [1]},
+         {"trace_id": 1, "span_id": 2, "name": "get", "resource": "get /p?token=1", "meta": {"user": "bob", "http.url": "http://h/p?token=1"}, "metrics": {"secret": 1.5, "n": 1.5}, "more": [1],
+          "span_links": [{"trace_id": 9, "span_id": 9, "attributes": {"to": "http://h/?token=1"}}],
+          "span_events": [{"time_unix_nano": 5, "name": "e", "attributes": {"to": {"type": 0, "string_value": "at http://h/?token=1"}}}]},
          {"trace_id": 1, "span_id": 3, "resource": "get"}],
         [{"trace_id": 2, "span_id": 4, "resource": "health"}],
     ]));
@@ -68,6 +72,10 @@ fn datadog_spans_are_filtered_and_what_their_trace_is_told_moves_on() {
     assert_eq!(span["metrics"], json!({"n": 1.5, "_sampling_priority_v1": 2.0}));
     assert_eq!((&span["name"], &span["resource"]), (&json!("get"), &json!("get /p?REDACTED")));
     assert_eq!(span["more"], json!([1]));
+    let link = json!({"trace_id": 9, "span_id": 9, "attributes": {"to": "http://h/?REDACTED"}});
+    assert_eq!(span["span_links"], json!([link]));
+    let said = &span["span_events"][0]["attributes"]["to"];
+    assert_eq!(said, &json!({"type": 0, "string_value": "at http://h/?REDACTED"}));
     assert_eq!(traces[0][1], json!({"trace_id": 1, "span_id": 3, "resource": "get"}));
     let text = traces.to_string();
     assert!(!text.contains("bob") && !text.contains("token=1"), "{text}");

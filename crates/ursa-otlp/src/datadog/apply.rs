@@ -1,5 +1,7 @@
-//! Processors on Datadog's spans: filters, and what they do to `meta`, `metrics`, `name` and
-//! `resource`.
+//! Processors on Datadog's spans: filters, and what they do to `meta`, `metrics`, `name`, `resource`,
+//! `span_links` and `span_events`.
+//!
+//! Not here: `meta_struct`, whose values are bytes of other formats.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ursa_model::pipeline::processor::{SpanKind, SpanStatus};
 
-use super::msgpack::{Reader, put_float, put_list, put_map, put_text};
+use super::msgpack::{Reader, Token, put_float, put_list, put_map, put_text};
 use super::span::{Span, lossy};
 use super::to_otlp::{ENVIRONMENT, HIGH_ID, KIND, PRIORITY, VERSION, high_id, kind_of};
 use super::{DatadogError, Trace, for_each_trace};
@@ -67,7 +69,7 @@ impl<'r> All<'r> {
             }
             kept = kept.saturating_add(1);
             let missing = std::mem::take(&mut orphaned).less(Said::by(span));
-            match Edit::of(self.rules, span, missing) {
+            match Edit::of(self.rules, span, raw, missing) {
                 Some(edit) => {
                     self.changed = true;
                     edit.write(raw, &mut body);
@@ -113,22 +115,28 @@ impl<'a> Said<'a> {
     }
 }
 
-/// A span whose `meta` and `metrics` are written anew, and its names where they change.
+/// A span whose `meta` and `metrics` are written anew, and what else changes.
 struct Edit<'a> {
     name: Option<String>,
     resource: Option<String>,
+    /// Encoded.
+    links: Option<Vec<u8>>,
+    events: Option<Vec<u8>>,
     meta: Vec<(&'a [u8], Cow<'a, [u8]>)>,
     metrics: Vec<(&'a [u8], f64)>,
 }
 
 impl<'a> Edit<'a> {
     /// None if nothing changes.
-    fn of(rules: &Rules, span: Span<'a>, missing: Said<'a>) -> Option<Self> {
+    fn of(rules: &Rules, span: Span<'a>, raw: &[u8], missing: Said<'a>) -> Option<Self> {
         let name = rules.span_name(&lossy(span.name));
         let resource = rules.span_name(&lossy(span.resource));
-        let renamed = name.is_some() || resource.is_some();
-        let mut changed = renamed || missing.high.is_some() || missing.priority.is_some();
-        let mut edit = Self { name, resource, meta: Vec::new(), metrics: Vec::new() };
+        let links = span.has_links().then(|| redacted(rules, raw, b"span_links")).flatten();
+        let events = span.has_events().then(|| redacted(rules, raw, b"span_events")).flatten();
+        let mut changed = name.is_some() || resource.is_some() || links.is_some();
+        changed |= events.is_some() || missing.high.is_some() || missing.priority.is_some();
+        let (meta, metrics) = (Vec::new(), Vec::new());
+        let mut edit = Self { name, resource, links, events, meta, metrics };
         for (key, value) in span.meta() {
             let value = match rules.attribute(&lossy(key), &lossy(value)) {
                 Verdict::Keep => Cow::Borrowed(value),
@@ -170,23 +178,26 @@ impl<'a> Edit<'a> {
         for _ in 0..count {
             let start = reader;
             let Ok(name) = reader.text("a field's name") else { break };
+            let value = reader;
             if reader.skip().is_err() {
                 break;
             }
-            let renamed = match name {
+            let text = |text: &String| {
+                let mut value = Vec::with_capacity(text.len().saturating_add(5));
+                put_text(&mut value, text.as_bytes());
+                value
+            };
+            let new = match name {
                 b"meta" | b"metrics" => continue,
-                b"name" => self.name.as_ref(),
-                b"resource" => self.resource.as_ref(),
+                b"name" => self.name.as_ref().map(text),
+                b"resource" => self.resource.as_ref().map(text),
+                b"span_links" => self.links.clone(),
+                b"span_events" => self.events.clone(),
                 _ => None,
             };
             fields = fields.saturating_add(1);
-            match renamed {
-                Some(renamed) => {
-                    put_text(&mut body, name);
-                    put_text(&mut body, renamed.as_bytes());
-                }
-                None => body.extend_from_slice(start.until(reader)),
-            }
+            body.extend_from_slice(start.until(value));
+            body.extend_from_slice(new.as_deref().unwrap_or(value.until(reader)));
         }
         put_map(out, fields);
         out.extend_from_slice(&body);
@@ -203,6 +214,38 @@ impl<'a> Edit<'a> {
             put_float(out, *value);
         }
     }
+}
+
+/// A field of the span `raw` with its texts redacted, if it is there and differs.
+fn redacted(rules: &Rules, raw: &[u8], wanted: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = Reader::new(raw);
+    let (mut out, mut changed) = (Vec::new(), false);
+    for _ in 0..reader.map("a span").ok()? {
+        let name = reader.text("a field's name").ok()?;
+        let value = reader;
+        reader.skip().ok()?;
+        if name != wanted {
+            continue;
+        }
+        // The last one counts. Heads of lists and maps stay, so what is in them can be written as it comes.
+        (out, changed) = (Vec::new(), false);
+        let mut rest = Reader::new(value.until(reader));
+        while !rest.rest().is_empty() {
+            let start = rest;
+            let new = match rest.token().ok()? {
+                Token::Text(text) => rules.text(&lossy(text)),
+                _ => None,
+            };
+            match new {
+                Some(new) => {
+                    changed = true;
+                    put_text(&mut out, new.as_bytes());
+                }
+                None => out.extend_from_slice(start.until(rest)),
+            }
+        }
+    }
+    changed.then_some(out)
 }
 
 impl SpanFacts for Span<'_> {

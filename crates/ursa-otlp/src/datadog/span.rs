@@ -190,6 +190,14 @@ impl<'a> Span<'a> {
         }
     }
 
+    pub(super) fn has_links(self) -> bool {
+        self.links.count > 0
+    }
+
+    pub(super) fn has_events(self) -> bool {
+        self.events.count > 0
+    }
+
     pub(super) fn links(self) -> impl Iterator<Item = Link<'a>> {
         self.links.iter(Link::read)
     }

@@ -284,6 +284,12 @@ impl Rules {
         native::name(&self.plan(Signal::Traces).0.steps, name)
     }
 
+    /// What they make of another text of a span in a form other than OTLP, such as what an annotation
+    /// says: redaction of URLs. None if it stays.
+    pub fn text(&self, text: &str) -> Option<String> {
+        native::text(&self.plan(Signal::Traces).0.steps, text)
+    }
+
     /// Whether filters keep a span in a form other than OTLP. They see it as it came.
     ///
     /// # Errors

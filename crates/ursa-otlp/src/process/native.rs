@@ -9,7 +9,7 @@ use ursa_model::pipeline::processor::{AttributePlace, SignalName, SpanKind, Span
 use super::Step;
 use super::filter::{Item, Seen};
 use super::keys::{Fate, hash};
-use super::urls::REDACTED;
+use super::urls::{REDACTED, Urls};
 
 /// What becomes of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,14 +64,26 @@ pub(super) fn attribute(steps: &[Step], key: &str, value: &str) -> Verdict {
     }
 }
 
+pub(super) fn text(steps: &[Step], text: &str) -> Option<String> {
+    redacted(steps, text, |urls, text| urls.attribute(&[], text))
+}
+
 pub(super) fn name(steps: &[Step], name: &str) -> Option<String> {
+    redacted(steps, name, Urls::name)
+}
+
+fn redacted(
+    steps: &[Step],
+    text: &str,
+    redact: impl Fn(&Urls, &[u8]) -> Option<Vec<u8>>,
+) -> Option<String> {
     let mut now: Option<Vec<u8>> = None;
     for step in steps {
         if let Step::Urls(urls) = step {
-            now = urls.name(now.as_deref().unwrap_or(name.as_bytes())).or(now);
+            now = redact(urls, now.as_deref().unwrap_or(text.as_bytes())).or(now);
         }
     }
-    now.map(|name| String::from_utf8_lossy(&name).into_owned())
+    now.map(|text| String::from_utf8_lossy(&text).into_owned())
 }
 
 pub(super) fn keeps(steps: &[Step], span: &dyn SpanFacts) -> Result<(), Arc<str>> {

@@ -36,8 +36,9 @@ const END: u32 = 8;
 pub(super) const STATUS: u32 = 15;
 /// `Status.code`.
 const CODE: u32 = 3;
-/// `LogRecord.severity_number`.
+/// `LogRecord.severity_number`, `LogRecord.body`.
 const SEVERITY: u32 = 2;
+const BODY: u32 = 5;
 /// `Gauge.data_points` and its kin.
 const POINTS: u32 = 1;
 /// `Metric.name`.
@@ -92,13 +93,14 @@ enum Edit<'a> {
     Name { start: usize, stop: usize },
     Attribute { start: usize, stop: usize, index: usize },
     Within { place: Place<'a>, attributes: u32 },
+    Body(Place<'a>),
 }
 
 impl Edit<'_> {
     fn start(&self) -> usize {
         match self {
             Self::Name { start, .. } | Self::Attribute { start, .. } => *start,
-            Self::Within { place, .. } => place.start,
+            Self::Within { place, .. } | Self::Body(place) => place.start,
         }
     }
 }
@@ -355,7 +357,12 @@ impl<'a> Pass<'a> {
             return Ok(fate);
         }
         let traces = self.signal == SignalName::Traces;
-        let item_name = if traces { NAME } else { NO_NAME };
+        let logs = self.signal == SignalName::Logs;
+        let item_name = match self.signal {
+            SignalName::Traces => NAME,
+            SignalName::Logs => BODY,
+            SignalName::Metrics => NO_NAME,
+        };
         let untouched = !self.looks
             || self.plan.only_urls
                 && !may_redact(place.body, item_name, shape.attributes, shape.within)?;
@@ -383,6 +390,9 @@ impl<'a> Pass<'a> {
                         facts.status = code;
                     }
                 }
+                (BODY, 2) if logs && self.plan.within => {
+                    self.edits.push(Edit::Body(Place::of(&field)));
+                }
                 (number, 2) if self.plan.within => {
                     let inner = shape.within.iter().find(|(within, _)| *within == number);
                     if let Some((_, attributes)) = inner {
@@ -393,7 +403,7 @@ impl<'a> Pass<'a> {
                 (KIND, 0) if traces => facts.kind = enumeration(field.scalar),
                 (START, 1) if traces => begin = field.scalar,
                 (END, 1) if traces => end = field.scalar,
-                (SEVERITY, 0) if self.signal == SignalName::Logs => {
+                (SEVERITY, 0) if logs => {
                     severity = enumeration(field.scalar);
                 }
                 _ => {}
@@ -522,6 +532,7 @@ impl<'a> Pass<'a> {
                 Some(Edit::Within { place, attributes }) => {
                     self.within(place, attributes, self.plan.place)?;
                 }
+                Some(Edit::Body(place)) => self.body(place),
                 None => {}
             }
         }
@@ -539,6 +550,21 @@ impl<'a> Pass<'a> {
         }
         self.editor.leave(end);
         Ok(())
+    }
+
+    /// The body of a log.
+    fn body(&mut self, place: Place<'a>) {
+        let mut now = Cow::Borrowed(place.body);
+        for step in &self.plan.steps {
+            if let Step::Urls(urls) = step
+                && let Some(redacted) = urls.body(&now)
+            {
+                now = Cow::Owned(redacted);
+            }
+        }
+        if let Cow::Owned(now) = now {
+            put_bytes(self.editor.replace(place.start, place.stop), BODY, &now);
+        }
     }
 
     /// A message with attributes inside an item, or the scope.
@@ -577,8 +603,8 @@ enum Fate {
     Dropped,
 }
 
-/// Whether there may be a URL with something to redact in a message with attributes, in its name, if
-/// it has one, or in messages within it.
+/// Whether there may be a URL with something to redact in a message with attributes, in its name or
+/// body, if it has one, or in messages within it.
 pub(super) fn may_redact(
     message: &[u8],
     name: u32,

@@ -1,10 +1,13 @@
-//! Credentials and query strings in URLs: in attributes that are known to hold one, in every other
-//! text or list of texts that begins with `scheme://`, and in names of spans.
+//! Credentials and query strings in URLs: in attributes that are known to hold one, and wherever
+//! `scheme://` is in another text, in a list of texts, in a span's name or in a log's body.
 //!
 //! Semantic conventions, `url.full`: credentials are redacted as `REDACTED:REDACTED@`, values of
 //! sensitive query parameters as `REDACTED`.
 //!
-//! Not here: URLs within a longer text, such as a log's body.
+//! A URL within a longer text ends before a blank, a quote (`"`, `` ` ``) or an angle bracket. A text
+//! that begins with one is taken for nothing else.
+//!
+//! Not here: what is said in a log's body without a URL, such as `GET /p?a=1`; maps.
 
 use ursa_model::pipeline::processor::{QueryRedaction, RedactUrls};
 
@@ -79,7 +82,54 @@ impl Urls {
     /// An attribute's redacted text, if it differs.
     #[inline]
     pub(super) fn attribute(&self, key: &[u8], text: &[u8]) -> Option<Vec<u8>> {
-        (begins_with_scheme(text) || self.holds_url(key)).then(|| self.redact(key, text)).flatten()
+        if begins_with_scheme(text) || self.holds_url(key) {
+            return self.redact(key, text);
+        }
+        self.within(text)
+    }
+
+    /// A text with the URLs in it redacted, if it differs.
+    #[inline]
+    fn within(&self, text: &[u8]) -> Option<Vec<u8>> {
+        urls::scheme_end(text).and_then(|end| self.within_from(text, end))
+    }
+
+    /// The same, of which the first scheme ends there.
+    #[cold]
+    fn within_from(&self, text: &[u8], first: usize) -> Option<Vec<u8>> {
+        let (mut out, mut copied, mut from) = (Vec::new(), 0_usize, 0_usize);
+        let mut scheme_end = Some(first);
+        while let Some(at) = scheme_end {
+            let before = text.get(from..at).unwrap_or_default();
+            let scheme = before.iter().rev().take_while(|byte| is_of_scheme(**byte)).count();
+            let start = at.saturating_sub(scheme);
+            let rest = text.get(start..).unwrap_or_default();
+            let length = rest.iter().position(|byte| ends_url(*byte)).unwrap_or(rest.len());
+            let url = rest.get(..length).unwrap_or_default();
+            from = if scheme > 0 { start.saturating_add(length) } else { at.saturating_add(3) };
+            if scheme > 0
+                && let Some(redacted) = self.redact(&[], url)
+            {
+                out.extend_from_slice(text.get(copied..start).unwrap_or_default());
+                out.extend_from_slice(&redacted);
+                copied = from;
+            }
+            let rest = text.get(from..).unwrap_or_default();
+            scheme_end = urls::scheme_end(rest).map(|end| from.saturating_add(end));
+        }
+        if copied == 0 {
+            return None;
+        }
+        out.extend_from_slice(text.get(copied..).unwrap_or_default());
+        Some(out)
+    }
+
+    /// An `AnyValue` that is a text with the URLs in it redacted, if it differs.
+    pub(super) fn body(&self, any: &[u8]) -> Option<Vec<u8>> {
+        let redacted = self.attribute(&[], list::text(any)?)?;
+        let mut any = Vec::with_capacity(redacted.len().saturating_add(8));
+        put_bytes(&mut any, STRING_VALUE, &redacted);
+        Some(any)
     }
 
     /// An `AnyValue` with this `ArrayValue`, its texts redacted, if any differs.
@@ -106,7 +156,7 @@ impl Urls {
         changed.then_some(any)
     }
 
-    /// A span's name with its words redacted that are URLs or paths, if it differs.
+    /// A span's name with its words redacted that hold URLs or are paths, if it differs.
     pub(super) fn name(&self, name: &[u8]) -> Option<Vec<u8>> {
         let suspect = |text: &[u8]| text.iter().any(|byte| matches!(byte, b'?' | b'@'));
         if !suspect(name) {
@@ -117,8 +167,12 @@ impl Urls {
             if index > 0 {
                 out.push(b' ');
             }
-            let is_url = word.first() == Some(&b'/') || begins_with_scheme(word);
-            match (is_url && suspect(word)).then(|| self.redact(&[], word)).flatten() {
+            let redacted = match word {
+                _ if !suspect(word) => None,
+                [b'/', ..] => self.redact(&[], word),
+                _ => self.attribute(&[], word),
+            };
+            match redacted {
                 Some(redacted) => {
                     out.extend_from_slice(&redacted);
                     changed = true;
@@ -227,6 +281,17 @@ fn authority(text: &[u8]) -> &[u8] {
     }
 }
 
+/// What a scheme, or several as in `jdbc:mysql`, is written with.
+#[inline]
+fn is_of_scheme(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b':')
+}
+
+/// What no URL has, and what commonly stands around one.
+fn ends_url(byte: u8) -> bool {
+    byte <= b' ' || matches!(byte, b'"' | b'`' | b'<' | b'>' | 0x7f)
+}
+
 /// Whether it begins with `scheme://`, or with several schemes as in `jdbc:mysql://`.
 #[inline]
 fn begins_with_scheme(text: &[u8]) -> bool {
@@ -238,7 +303,5 @@ fn begins_with_scheme(text: &[u8]) -> bool {
     let end = head.windows(3).position(|window| window == b"://");
     let scheme = end.and_then(|end| head.get(..end)).unwrap_or_default();
     scheme.first().is_some_and(u8::is_ascii_alphabetic)
-        && scheme
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b':'))
+        && scheme.iter().all(|byte| is_of_scheme(*byte))
 }

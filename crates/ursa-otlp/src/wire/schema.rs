@@ -458,7 +458,7 @@ pub(super) static KEY_VALUE: Message = message(
     "KeyValue",
     &[one(1, "key", Text), one(2, "value", M(&ANY_VALUE)), one(3, "keyStrindex", Int32)],
 );
-static ANY_VALUE: Message = message(
+pub(super) static ANY_VALUE: Message = message(
     "AnyValue",
     &[
         choice(1, "stringValue", Text),

@@ -57,23 +57,66 @@ pub(crate) fn is_telling(text: &[u8]) -> bool {
     text.iter().fold(false, |any, byte| any | matches!(byte, b'?' | b'#' | b'@'))
 }
 
-/// Whether an attribute may have to be redacted. Most are told by their key's length and by the
-/// bytes where a scheme would end, which may be those of the next attribute.
+/// Where the first `://` is.
+pub(crate) fn scheme_end(text: &[u8]) -> Option<usize> {
+    let mut start = 0_usize;
+    for block in text.chunks(32) {
+        // Without a branch for each byte: few blocks have a colon.
+        if block.iter().fold(0, |colons, byte| colons | u8::from(*byte == b':')) != 0 {
+            let colons = block.iter().enumerate().filter(|(_, byte)| **byte == b':');
+            let mut ends = colons.map(|(at, _)| start.saturating_add(at));
+            let is_end = |at: &usize| text.get(*at..).is_some_and(|rest| rest.starts_with(b"://"));
+            if let Some(end) = ends.find(is_end) {
+                return Some(end);
+            }
+        }
+        start = start.saturating_add(block.len());
+    }
+    None
+}
+
+/// Whether a text that is no attribute, such as a log's body, may hold a URL to redact.
+pub(crate) fn is_telling_body(text: &[u8]) -> bool {
+    is_telling(text) && scheme_end(text).is_some()
+}
+
+/// Whether an attribute may have to be redacted. Most are told by their key's length and by the bytes
+/// where a scheme would end, which may be those of the next attribute; only a long text is looked through.
 #[expect(clippy::inline_always, reason = "it is asked for every attribute")]
 #[inline(always)]
 pub(crate) fn is_telling_text(field: &TextAttribute<'_>) -> bool {
     // After tags and lengths of `KeyValue.value` and `AnyValue.string_value`.
     let ahead = field.value.get(4..).unwrap_or_default();
-    (may_hold_url(field.key) || has_colon(ahead)) && is_telling_url(field.key, field.text)
+    (may_hold_url(field.key) || has_colon(ahead) || has_late_colon(field.text))
+        && is_telling_url(field.key, field.text)
 }
 
 /// Whether one of the first [`SCHEME_BYTES`] may be a colon, or there are not so many.
 #[inline]
 fn has_colon(bytes: &[u8]) -> bool {
+    let Some(head) = bytes.first_chunk::<SCHEME_BYTES>() else { return true };
+    any_colon(head.as_chunks().0)
+}
+
+/// Whether one of those after the first [`SCHEME_BYTES`] may be a colon.
+#[inline]
+fn has_late_colon(text: &[u8]) -> bool {
+    const END: usize = 16;
+    // Most texts are shorter, and of the others most are an id, which ends within that.
+    let Some((_, late)) = text.split_at_checked(SCHEME_BYTES) else { return false };
+    text.last_chunk::<END>().is_some_and(|end| any_colon(end.as_chunks().0))
+        || late.len() > END && any_colon_of(late)
+}
+
+#[inline(never)]
+fn any_colon_of(text: &[u8]) -> bool {
+    text.iter().fold(0, |colons, byte| colons | u8::from(*byte == b':')) != 0
+}
+
+#[inline]
+fn any_colon(words: &[[u8; 8]]) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const COLONS: u64 = 0x3a3a_3a3a_3a3a_3a3a;
-    let Some(head) = bytes.first_chunk::<SCHEME_BYTES>() else { return true };
-    let (words, _) = head.as_chunks::<8>();
     let found = words.iter().fold(0, |found, word| {
         // The lowest colon becomes a zero byte, and that the highest bit of its byte.
         let differs = u64::from_le_bytes(*word) ^ COLONS;
@@ -84,8 +127,7 @@ fn has_colon(bytes: &[u8]) -> bool {
 
 #[inline(never)]
 fn is_telling_url(key: &[u8], text: &[u8]) -> bool {
-    is_telling(text) && (holds_url(key) || text.iter().take(SCHEME_BYTES).any(|byte| *byte == b':'))
-        || holds_tail(key)
+    is_telling(text) && (holds_url(key) || scheme_end(text).is_some()) || holds_tail(key)
 }
 
 /// The same for any `KeyValue`.

@@ -1,4 +1,4 @@
-//! Processors on Zipkin's spans: filters, and what they do to tags and names.
+//! Processors on Zipkin's spans: filters, and what they do to tags, annotations and names.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -42,11 +42,17 @@ pub fn apply(rules: &Rules, list: &Bytes) -> Result<Processed, ZipkinError> {
     Ok(Processed { request, items, filtered: dropped.into_filtered() })
 }
 
-/// Whether a tag or the name was changed.
+/// Whether a tag, an annotation or the name was changed.
 fn change(rules: &Rules, span: &mut Span<'_>) -> bool {
     let name = span.name.as_ref().and_then(|name| rules.span_name(&name.0));
     let mut changed = name.is_some();
     span.name = name.map(Text::from).or(span.name.take());
+    for annotation in span.annotations.iter_mut().flatten() {
+        if let Some(new) = rules.text(&annotation.value.0) {
+            changed = true;
+            annotation.value = Text::from(new);
+        }
+    }
     let Some(tags) = &mut span.tags else { return changed };
     tags.0.retain_mut(|(key, value)| match rules.attribute(&key.0, &value.0) {
         Verdict::Keep => true,

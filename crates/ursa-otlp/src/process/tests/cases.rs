@@ -213,7 +213,10 @@ fn no_secret_of_a_url_is_left() {
         ("peer.address", "mysql://u:p@h:3306", "mysql://REDACTED:REDACTED@h:3306"),
         ("db.connection_string", "jdbc:pg://u@h/d?password=p", "jdbc:pg://REDACTED@h/d?REDACTED"),
         ("http.response.header.location", "https://h/?code=1", "https://h/?REDACTED"),
-        ("note", "see https://h/?code=1", "see https://h/?code=1"),
+        ("note", "see https://h/?code=1.", "see https://h/?REDACTED"),
+        ("note", "{\"a\":\"http://u:p@h/\"}", "{\"a\":\"http://REDACTED:REDACTED@h/\"}"),
+        ("note", "<ftp://u@h> or http://h/#f `x`", "<ftp://REDACTED@h> or http://h/#REDACTED `x`"),
+        ("note", "why? ://x GET /p?code=1", "why? ://x GET /p?code=1"),
         ("http.route", "/x/{y?}", "/x/{y?}"),
     ] {
         let stays = before == after;
@@ -324,6 +327,40 @@ fn no_secret_is_left_in_what_was_checked() {
     }
     let named = json!({"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "GET /?secret"}]}]}]});
     assert!(redacted(Signal::Traces, named));
+}
+
+#[test]
+fn no_secret_of_a_url_is_left_in_a_logs_body() {
+    let rules = compile(&[]);
+    for (body, expected) in [
+        (
+            json!({"stringValue": "GET http://u:p@h/?a=1 took 3 ms"}),
+            "GET http://REDACTED:REDACTED@h/?REDACTED took 3 ms",
+        ),
+        (json!({"stringValue": format!("{} http://h/#f", "x".repeat(300))}), "http://h/#REDACTED"),
+        (json!({"stringValue": "http://h/ took 3 ms?"}), ""),
+        (json!({"stringValue": "who? me@home: 3://"}), ""),
+        (
+            json!({"kvlistValue": {"values": [{"key": "a", "value": {"stringValue": "http://h/?a=1"}}]}}),
+            "",
+        ),
+    ] {
+        let attributes = json!([{"key": "k", "value": {"stringValue": "v"}}]);
+        let log = json!({"body": body, "severityNumber": 9, "attributes": attributes});
+        let request = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [log]}]}]}).to_string();
+        let request: Bytes =
+            crate::json::to_protobuf(Signal::Logs, request.as_bytes()).unwrap().into();
+        let found = wire::inspect(Signal::Logs, &request).unwrap();
+        let processed = rules.apply_checked(Signal::Logs, &request, found).unwrap();
+        assert_eq!(processed, rules.apply(Signal::Logs, &request).unwrap());
+        if expected.is_empty() {
+            assert_eq!(processed.request, request, "{body}");
+            continue;
+        }
+        let text = crate::json::from_protobuf(Signal::Logs, &processed.request).unwrap();
+        assert!(text.contains(expected) && !text.contains("u:p"), "{text}");
+        assert!(text.contains(r#""severityNumber":9"#) && text.contains(r#""key":"k""#), "{text}");
+    }
 }
 
 /// What is put on every resource in the next two tests.

@@ -97,6 +97,9 @@ fn attribute() -> impl Strategy<Value = KeyValue> {
         "a=b#c",
         "u:p@h/p",
         "jdbc:mysql://u:p@h/d?a=1",
+        "to http://u@h/?a=1 and <https://h/#f>, \"ä://?b=2\"",
+        "(see https://example.org/a/long/way/to/go?a=1)",
+        "x ://h?q http://h?q",
     ]);
     let item = || {
         text.clone().prop_map(|text| AnyValue { value: Some(Any::StringValue(text.to_owned())) })
@@ -124,6 +127,7 @@ fn span() -> impl Strategy<Value = Span> {
         "",
         "GET /p?a=1 b",
         "http://u:p@h/p#f",
+        "to(http://u:p@h/p) ://?x /@?",
     ]);
     let parts = (vec(attribute(), 0..8), vec(attribute(), 0..3), 0..4_i32, 0..3_i32);
     (name, parts, 0..3_u64, any::<bool>()).prop_map(|(name, parts, time, whole)| {

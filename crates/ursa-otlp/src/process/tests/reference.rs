@@ -83,10 +83,10 @@ fn of_scope(processor: &Processor, resource: &[KeyValue], scope: &mut ScopeSpans
         Processor::RedactUrls(spec) => {
             scope.spans.iter_mut().flat_map(lists).for_each(|list| urls(spec, list));
             for span in &mut scope.spans {
-                let word = |word: &str| {
-                    let is_url = word.starts_with('/') || begins_with_scheme(word);
-                    let redacts = is_url && word.contains(['?', '@']);
-                    if redacts { redacted(spec, word) } else { word.to_owned() }
+                let word = |word: &str| match word {
+                    _ if !word.contains(['?', '@']) => word.to_owned(),
+                    _ if word.starts_with('/') => redacted(spec, word),
+                    _ => of_text(spec, word),
                 };
                 span.name = span.name.split(' ').map(word).collect::<Vec<_>>().join(" ");
             }
@@ -187,24 +187,30 @@ fn urls(spec: &RedactUrls, list: &mut [KeyValue]) {
         match value.as_mut().and_then(|any| any.value.as_mut()) {
             Some(Any::StringValue(text)) if key == "url.query" => *text = query(spec, text),
             Some(Any::StringValue(text))
-                if begins_with_scheme(text)
-                    || KEYS.contains(&key.as_str())
-                    || spec.also.contains(key) =>
+                if KEYS.contains(&key.as_str()) || spec.also.contains(key) =>
             {
                 *text = redacted(spec, text);
             }
+            Some(Any::StringValue(text)) => *text = of_text(spec, text),
             Some(Any::ArrayValue(list)) => {
                 for item in &mut list.values {
-                    if let Some(Any::StringValue(text)) = &mut item.value
-                        && begins_with_scheme(text)
-                    {
-                        *text = redacted(spec, text);
+                    if let Some(Any::StringValue(text)) = &mut item.value {
+                        *text = of_text(spec, text);
                     }
                 }
             }
             _ => {}
         }
     }
+}
+
+/// A text that is, or holds, URLs.
+fn of_text(spec: &RedactUrls, text: &str) -> String {
+    if begins_with_scheme(text) {
+        return redacted(spec, text);
+    }
+    let url = Regex::new(r#"[A-Za-z0-9+.:-]+://[^\x00-\x20\x7f"`<>]*"#).unwrap();
+    url.replace_all(text, |url: &regex::Captures<'_>| redacted(spec, &url[0])).into_owned()
 }
 
 fn begins_with_scheme(text: &str) -> bool {
