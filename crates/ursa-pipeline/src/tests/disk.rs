@@ -55,9 +55,18 @@ async fn what_was_acknowledged_is_delivered_after_a_restart() {
     }
 }
 
-/// Once the one before has let the directory go.
+/// Once the one before has let its directories go.
 async fn rig_on(storage: &Path) -> Rig {
-    sleep(Duration::from_secs(1)).await;
+    let queues = || std::fs::read_dir(storage.join("traces")).into_iter().flatten();
+    let is_free = |queue: std::io::Result<std::fs::DirEntry>| {
+        let lock = std::fs::File::open(queue.unwrap().path().join("queue/lock"));
+        lock.is_ok_and(|lock| lock.try_lock().is_ok())
+    };
+    let deadline = Instant::now() + Duration::from_hours(1);
+    while !queues().all(is_free) {
+        assert!(Instant::now() < deadline, "a directory is still locked");
+        sleep(Duration::from_millis(10)).await;
+    }
     Rig::stored(Some(storage))
 }
 
