@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::project::{cargo, root, run_quietly};
 
 /// Bottom to top: each may use only those before it, in tests too.
-const ROOMS: [&str; 12] = [
+const ROOMS: [&str; 13] = [
     "ursa-model",
     "ursa-metrics",
     "ursa-otlp",
@@ -21,6 +21,7 @@ const ROOMS: [&str; 12] = [
     "ursa-store",
     "ursa-control",
     "ursa-agent",
+    "ursa-cli",
     "ursa",
 ];
 

@@ -1,7 +1,7 @@
 //! The smallest program around an agent: `agent WORK_DIR CONTROL_PLANE TOKEN_FILE MESH NAME ENVOY`.
 //! Like `ursa` itself, it is its own shim (`agent exec-tied …`). Tests run it as a process.
 
-#[path = "../../ursa/src/exec_tied.rs"]
+#[path = "../../ursa-cli/src/exec_tied.rs"]
 mod exec_tied;
 
 use std::error::Error;

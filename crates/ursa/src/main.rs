@@ -1,37 +1,10 @@
 //! `ursa`: observability for Envoy meshes, in one binary.
 //!
-//! This crate turns what a person types into calls on the rooms below and shows the answers. It knows
-//! nothing of how they work: `up` starts the very commands that one could type by hand.
-
-mod client;
-mod command;
-mod demo;
-mod directories;
-mod documents;
-mod environment;
-mod exec_tied;
-mod failure;
-mod logging;
-mod output;
-mod paint;
-mod telemetry;
-mod traces;
-mod up;
+//! The program itself, and the journeys that use it as people do. All that it does is in `ursa-cli`, so
+//! that what need not be fast is made small, while this is linked for speed.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::command::Cli;
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let output = output::Output::from_terminal(cli.global.color);
-    match command::run(cli, output) {
-        Ok(code) => code,
-        Err(failure) => {
-            output.failure(&failure);
-            failure.code()
-        }
-    }
+    ursa_cli::run()
 }
