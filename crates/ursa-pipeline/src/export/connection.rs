@@ -19,6 +19,7 @@ use tracing::debug;
 
 use super::body::Pieces;
 use super::dial::Dial;
+use super::gathered::Gathered;
 use super::proxy::{Proxy, ProxyError};
 use super::sniff::{First, Sniffed};
 use super::target::Target;
@@ -150,7 +151,6 @@ impl Connector {
         http2: bool,
         spoken: &SpokenOn,
     ) -> Result<Sender, Trouble> {
-        let io = TokioIo::new(stream);
         let failed = |error: hyper::Error| {
             self.target.http_trouble(self.tls.as_ref(), &error, spoken, "open an HTTP connection")
         };
@@ -165,7 +165,7 @@ impl Connector {
                 .keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PING_TIMEOUT)
                 .max_header_list_size(MAX_HEADERS)
-                .handshake(io)
+                .handshake(TokioIo::new(Gathered::new(stream)))
                 .await
                 .map_err(failed)?;
             self.tasks.spawn(async move { ended(connection.await) });
@@ -173,7 +173,7 @@ impl Connector {
         } else {
             let (sender, connection) = http1::Builder::new()
                 .max_buf_size(MAX_HEADERS as usize)
-                .handshake(io)
+                .handshake(TokioIo::new(stream))
                 .await
                 .map_err(failed)?;
             self.tasks.spawn(async move { ended(connection.await) });

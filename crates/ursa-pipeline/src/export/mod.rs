@@ -19,6 +19,7 @@ mod datadog;
 mod dial;
 mod environment;
 mod file;
+mod gathered;
 mod grpc;
 mod http;
 mod lines;
