@@ -39,6 +39,8 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// HTTP/2 flow-control windows: what a peer may send ahead of being read.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of a frame that a peer may send: most requests are one, and need not be put together.
+const FRAME: u32 = 64 << 10;
 /// By ALPN.
 const HTTP2: &str = "h2";
 const HTTP1: &str = "http/1.1";
@@ -252,7 +254,8 @@ impl<A: Answer> Server<A> {
             .max_concurrent_streams(self.limits.streams)
             .max_header_list_size(self.limits.headers)
             .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME);
         builder
     }
 }
