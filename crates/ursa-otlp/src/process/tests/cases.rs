@@ -100,6 +100,26 @@ fn envoys_span_speaks_the_conventions() {
     assert_eq!(again.request, processed.request, "what speaks them already stays");
 }
 
+/// A scope says which conventions its spans follow: those that are left, not those that a filter took.
+#[test]
+fn the_schema_is_that_of_the_spans_that_remain() {
+    let mut work = envoy();
+    work.attributes.retain(|one| one.key != "component");
+    let bytes = request(vec![envoy(), work]);
+    for (proxies, expected) in [(true, ""), (false, "https://opentelemetry.io/schemas/1.37.0")] {
+        let dropped = json!([{"attributes": {"envoy.component": {"present": proxies}}}]);
+        let processors = processors(json!([
+            {"semanticConventions": {}},
+            {"filter": {"name": "one of two", "drop": dropped}},
+        ]));
+        compare(&bytes, &processors);
+        let processed = compile(&processors).apply(Signal::Traces, &bytes).unwrap();
+        assert_eq!(processed.items, 1);
+        let scope = &decode(&processed.request).resource_spans[0].scope_spans[0];
+        assert_eq!(scope.schema_url, expected);
+    }
+}
+
 #[test]
 fn what_an_application_says_is_left_alone() {
     let mut span = envoy();

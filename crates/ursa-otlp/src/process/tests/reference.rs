@@ -3,7 +3,8 @@
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span, Status};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use prost::Message;
 use regex::Regex;
 use ursa_model::pipeline::Processor;
@@ -27,87 +28,108 @@ pub(super) fn apply(
     request: &mut ExportTraceServiceRequest,
     processors: &[Processor],
 ) -> Vec<(String, usize)> {
-    let mut dropped = Vec::new();
-    for processor in processors {
-        let mut count = 0;
-        for resource_spans in &mut request.resource_spans {
-            let resource = match &mut resource_spans.resource {
-                Some(resource) => &mut resource.attributes,
-                None => &mut Vec::new(),
-            };
-            match processor {
-                Processor::ResourceAttributes(spec) => {
-                    let mut attributes = resource.clone();
-                    of_resource(spec, &mut attributes);
-                    if attributes != *resource {
-                        resource_spans.resource.get_or_insert_default().attributes = attributes;
-                    }
-                    continue;
+    let mut dropped = vec![0; processors.len()];
+    for resource_spans in &mut request.resource_spans {
+        let resource = &mut resource_spans.resource;
+        // The resource as each of them leaves it.
+        let resources: Vec<Vec<KeyValue>> =
+            processors.iter().map(|processor| to_resource(processor, resource)).collect();
+        for scope in &mut resource_spans.scope_spans {
+            if let Some(scope) = &mut scope.scope {
+                for spec in processors.iter().filter_map(|one| keys_of(one, AttributePlace::Scope))
+                {
+                    keys(spec, &mut scope.attributes);
                 }
-                Processor::Attributes(spec) if places(spec).contains(&AttributePlace::Resource) => {
-                    keys(spec, resource);
-                }
-                _ => {}
             }
-            let resource = resource.clone();
-            for scope in &mut resource_spans.scope_spans {
-                count += of_scope(processor, &resource, scope);
-            }
-        }
-        if let Processor::Filter(filter) = processor
-            && count > 0
-        {
-            dropped.push((filter.name.clone(), count));
-        }
-    }
-    for resource in &mut request.resource_spans {
-        resource.scope_spans.retain(|scope| !scope.spans.is_empty());
-    }
-    request.resource_spans.retain(|resource| !resource.scope_spans.is_empty());
-    dropped
-}
-
-fn of_scope(processor: &Processor, resource: &[KeyValue], scope: &mut ScopeSpans) -> usize {
-    let before = scope.spans.len();
-    match processor {
-        Processor::Attributes(spec) => {
-            if places(spec).contains(&AttributePlace::Span) {
-                scope.spans.iter_mut().flat_map(lists).for_each(|list| keys(spec, list));
-            }
-            if let Some(scope) = &mut scope.scope
-                && places(spec).contains(&AttributePlace::Scope)
-            {
-                keys(spec, &mut scope.attributes);
-            }
-        }
-        Processor::RedactUrls(spec) => {
-            scope.spans.iter_mut().flat_map(lists).for_each(|list| urls(spec, list));
-            for span in &mut scope.spans {
-                let word = |word: &str| match word {
-                    _ if !word.contains(['?', '@']) => word.to_owned(),
-                    _ if word.starts_with('/') => redacted(spec, word),
-                    _ => of_text(spec, word),
-                };
-                span.name = span.name.split(' ').map(word).collect::<Vec<_>>().join(" ");
-            }
-        }
-        Processor::Filter(filter) => scope.spans.retain(|span| {
-            let conditions = filter.conditions().iter();
-            let mut met = conditions.map(|condition| holds(condition, span, resource));
-            met.any(|met| met) != filter.keep.is_empty()
-        }),
-        Processor::SemanticConventions(_) => {
             let mut renamed = false;
-            for span in &mut scope.spans {
-                renamed |= super::conventions::apply(span);
-            }
+            scope.spans.retain_mut(|span| {
+                let mut mine = false;
+                for (at, processor) in processors.iter().enumerate() {
+                    match to_span(processor, &resources[at], span) {
+                        Fate::Dropped => {
+                            dropped[at] += 1;
+                            return false;
+                        }
+                        Fate::Renamed => mine = true,
+                        Fate::Kept => {}
+                    }
+                }
+                renamed |= mine;
+                true
+            });
             if renamed {
                 scope.schema_url = "https://opentelemetry.io/schemas/1.37.0".to_owned();
             }
         }
+        resource_spans.scope_spans.retain(|scope| !scope.spans.is_empty());
+    }
+    request.resource_spans.retain(|resource| !resource.scope_spans.is_empty());
+    let by_filter = processors.iter().zip(dropped).filter(|(_, count)| *count > 0);
+    let named = by_filter.map(|(processor, count)| match processor {
+        Processor::Filter(filter) => (filter.name.clone(), count),
+        other => panic!("{other:?} is no filter"),
+    });
+    named.collect()
+}
+
+enum Fate {
+    Kept,
+    Renamed,
+    Dropped,
+}
+
+/// Applies a processor to a resource, and gives its attributes then.
+fn to_resource(processor: &Processor, resource: &mut Option<Resource>) -> Vec<KeyValue> {
+    let before = resource.as_ref().map(|resource| resource.attributes.clone()).unwrap_or_default();
+    let mut attributes = before.clone();
+    if let Processor::ResourceAttributes(spec) = processor {
+        of_resource(spec, &mut attributes);
+    }
+    if let Some(spec) = keys_of(processor, AttributePlace::Resource) {
+        keys(spec, &mut attributes);
+    }
+    if attributes != before {
+        resource.get_or_insert_default().attributes.clone_from(&attributes);
+    }
+    attributes
+}
+
+fn to_span(processor: &Processor, resource: &[KeyValue], span: &mut Span) -> Fate {
+    if let Some(spec) = keys_of(processor, AttributePlace::Span) {
+        lists(span).into_iter().for_each(|list| keys(spec, list));
+    }
+    match processor {
+        Processor::RedactUrls(spec) => {
+            lists(span).into_iter().for_each(|list| urls(spec, list));
+            let word = |word: &str| match word {
+                _ if !word.contains(['?', '@']) => word.to_owned(),
+                _ if word.starts_with('/') => redacted(spec, word),
+                _ => of_text(spec, word),
+            };
+            span.name = span.name.split(' ').map(word).collect::<Vec<_>>().join(" ");
+        }
+        Processor::Filter(filter) => {
+            let conditions = filter.conditions().iter();
+            let mut met = conditions.map(|condition| holds(condition, span, resource));
+            if met.any(|met| met) != filter.keep.is_empty() {
+                return Fate::Kept;
+            }
+            return Fate::Dropped;
+        }
+        Processor::SemanticConventions(_) if super::conventions::apply(span) => {
+            return Fate::Renamed;
+        }
         _ => {}
     }
-    before - scope.spans.len()
+    Fate::Kept
+}
+
+/// The rules for attributes there, if it has some.
+fn keys_of(processor: &Processor, place: AttributePlace) -> Option<&AttributeRules> {
+    match processor {
+        Processor::Attributes(spec) if places(spec).contains(&place) => Some(spec),
+        _ => None,
+    }
 }
 
 /// The span's own attributes, and those of what it holds.
