@@ -10,6 +10,7 @@ use super::envoy::{Facts, SCHEMA_URL};
 use super::filter::{Filter, Item, Seen};
 use super::list::{List, State};
 use super::quick::{Outcome, Page};
+use super::urls::Urls;
 use super::{Plan, Step};
 use crate::wire::fields::{TextAttribute, Walk, put_bytes};
 use crate::wire::{SpanId, WireError, points, urls};
@@ -29,12 +30,11 @@ const SCHEMA: u32 = 3;
 /// `Span.name`, `Span.kind` and so on.
 pub(super) const NAME: u32 = 5;
 pub(super) const KIND: u32 = 6;
-/// No field has this number.
-pub(super) const NO_NAME: u32 = 0;
 const START: u32 = 7;
 const END: u32 = 8;
 pub(super) const STATUS: u32 = 15;
-/// `Status.code`.
+/// `Status.message`, `Status.code`.
+const MESSAGE: u32 = 2;
 const CODE: u32 = 3;
 /// `LogRecord.severity_number`, `LogRecord.body`.
 const SEVERITY: u32 = 2;
@@ -49,18 +49,21 @@ pub(super) struct Shape {
     pub(super) attributes: u32,
     /// Messages within, by field number, and the number of their attributes.
     pub(super) within: &'static [(u32, u32)],
+    /// Other fields in which URLs are redacted.
+    texts: &'static [u32],
 }
 
-pub(super) const SPAN: Shape = Shape { attributes: 9, within: &[(11, 3), (13, 4)] };
-const LOG_RECORD: Shape = Shape { attributes: 6, within: &[] };
+pub(super) const SPAN: Shape =
+    Shape { attributes: 9, within: &[(11, 3), (13, 4)], texts: &[NAME, STATUS] };
+const LOG_RECORD: Shape = Shape { attributes: 6, within: &[], texts: &[BODY] };
 
 /// `Metric.data`: the shape of its points.
 fn point(number: u32) -> Option<Shape> {
     match number {
-        5 | 7 => Some(Shape { attributes: 7, within: &[(5, 7)] }),
-        9 => Some(Shape { attributes: 9, within: &[(8, 7)] }),
-        10 => Some(Shape { attributes: 1, within: &[(11, 7)] }),
-        11 => Some(Shape { attributes: 7, within: &[] }),
+        5 | 7 => Some(Shape { attributes: 7, within: &[(5, 7)], texts: &[] }),
+        9 => Some(Shape { attributes: 9, within: &[(8, 7)], texts: &[] }),
+        10 => Some(Shape { attributes: 1, within: &[(11, 7)], texts: &[] }),
+        11 => Some(Shape { attributes: 7, within: &[], texts: &[] }),
         _ => None,
     }
 }
@@ -94,13 +97,14 @@ enum Edit<'a> {
     Attribute { start: usize, stop: usize, index: usize },
     Within { place: Place<'a>, attributes: u32 },
     Body(Place<'a>),
+    Status(Place<'a>),
 }
 
 impl Edit<'_> {
     fn start(&self) -> usize {
         match self {
             Self::Name { start, .. } | Self::Attribute { start, .. } => *start,
-            Self::Within { place, .. } | Self::Body(place) => place.start,
+            Self::Within { place, .. } | Self::Body(place) | Self::Status(place) => place.start,
         }
     }
 }
@@ -358,14 +362,9 @@ impl<'a> Pass<'a> {
         }
         let traces = self.signal == SignalName::Traces;
         let logs = self.signal == SignalName::Logs;
-        let item_name = match self.signal {
-            SignalName::Traces => NAME,
-            SignalName::Logs => BODY,
-            SignalName::Metrics => NO_NAME,
-        };
         let untouched = !self.looks
             || self.plan.only_urls
-                && !may_redact(place.body, item_name, shape.attributes, shape.within)?;
+                && !may_redact(place.body, shape.attributes, shape.within, shape.texts)?;
         if untouched {
             self.items = self.items.saturating_add(1);
             return Ok(Fate::Kept);
@@ -388,6 +387,9 @@ impl<'a> Pass<'a> {
                 (STATUS, 2) if traces => {
                     if let Some(code) = status_code(field.body)? {
                         facts.status = code;
+                    }
+                    if !self.plain_urls && urls::is_telling(field.body) {
+                        self.edits.push(Edit::Status(Place::of(&field)));
                     }
                 }
                 (BODY, 2) if logs && self.plan.within => {
@@ -533,6 +535,7 @@ impl<'a> Pass<'a> {
                     self.within(place, attributes, self.plan.place)?;
                 }
                 Some(Edit::Body(place)) => self.body(place),
+                Some(Edit::Status(place)) => self.status(place)?,
                 None => {}
             }
         }
@@ -554,16 +557,34 @@ impl<'a> Pass<'a> {
 
     /// The body of a log.
     fn body(&mut self, place: Place<'a>) {
+        self.redact(place, Urls::body);
+    }
+
+    /// The status of a span: its message.
+    fn status(&mut self, place: Place<'a>) -> Result<(), WireError> {
+        self.editor.enter(place.number, place.start, place.body_start());
+        let mut field = Walk::new(place.body, place.body_start());
+        while field.next()? {
+            if let (MESSAGE, 2) = (field.number, field.wire) {
+                self.redact(Place::of(&field), Urls::text);
+            }
+        }
+        self.editor.leave(place.stop);
+        Ok(())
+    }
+
+    /// Writes a field anew if `redact` changes it.
+    fn redact(&mut self, place: Place<'a>, redact: impl Fn(&Urls, &[u8]) -> Option<Vec<u8>>) {
         let mut now = Cow::Borrowed(place.body);
         for step in &self.plan.steps {
             if let Step::Urls(urls) = step
-                && let Some(redacted) = urls.body(&now)
+                && let Some(redacted) = redact(urls, &now)
             {
                 now = Cow::Owned(redacted);
             }
         }
         if let Cow::Owned(now) = now {
-            put_bytes(self.editor.replace(place.start, place.stop), BODY, &now);
+            put_bytes(self.editor.replace(place.start, place.stop), place.number, &now);
         }
     }
 
@@ -603,13 +624,13 @@ enum Fate {
     Dropped,
 }
 
-/// Whether there may be a URL with something to redact in a message with attributes, in its name or
-/// body, if it has one, or in messages within it.
+/// Whether there may be a URL with something to redact in a message: in its attributes, in those of
+/// messages within it, or in `texts`.
 pub(super) fn may_redact(
     message: &[u8],
-    name: u32,
     attributes: u32,
     within: &[(u32, u32)],
+    texts: &[u32],
 ) -> Result<bool, WireError> {
     let tag = u8::try_from(attributes << 3 | 2).unwrap_or_default();
     let mut field = Walk::new(message, 0);
@@ -630,11 +651,11 @@ pub(super) fn may_redact(
         }
         let may = if field.number == attributes {
             urls::is_telling_attribute(field.body)
-        } else if field.number == name {
+        } else if texts.contains(&field.number) {
             urls::is_telling(field.body)
         } else {
             match within.iter().find(|(number, _)| *number == field.number) {
-                Some((_, inner)) => may_redact(field.body, NO_NAME, *inner, &[])?,
+                Some((_, inner)) => may_redact(field.body, *inner, &[], &[])?,
                 None => false,
             }
         };

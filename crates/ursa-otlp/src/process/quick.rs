@@ -11,7 +11,7 @@ use super::Step;
 use super::editor::patch;
 use super::envoy::{Becomes, Conventions, ERROR, Given, MOST_TAGS, Name, New, Said, Tag, tag};
 use super::list;
-use super::pass::{KIND, NAME, NO_NAME, SPAN, STATUS, enumeration, may_redact, status_code};
+use super::pass::{KIND, NAME, SPAN, STATUS, enumeration, may_redact, status_code};
 use super::urls::Urls;
 use crate::wire::fields::{TextAttribute, Walk, head_length, put_bytes, put_head, varint_length};
 use crate::wire::urls as telling;
@@ -136,12 +136,13 @@ impl<'a> Span<'a, '_> {
                     self.server = enumeration(field.scalar) == SpanKind::Server.number();
                 }
                 (NAME, 2) | (KIND, 0) => return None,
+                (STATUS, 2) if !self.plain && telling::is_telling(field.body) => return None,
                 (STATUS, 2) => status = status_code(field.body).ok()?.unwrap_or(status),
                 (number, 2) if number == SPAN.attributes => return None,
                 (number, 2) if !self.plain => {
                     let inner = SPAN.within.iter().find(|(within, _)| *within == number);
                     if let Some((_, attributes)) = inner
-                        && may_redact(field.body, NO_NAME, *attributes, &[]).ok()?
+                        && may_redact(field.body, *attributes, &[], &[]).ok()?
                     {
                         return None;
                     }

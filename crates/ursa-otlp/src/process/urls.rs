@@ -5,7 +5,8 @@
 //! sensitive query parameters as `REDACTED`.
 //!
 //! A URL within a longer text ends before a blank, a quote (`"`, `` ` ``) or an angle bracket. A text
-//! that begins with one is taken for nothing else.
+//! that begins with one is taken for nothing else. Either way another one may begin before its query,
+//! as in lists of servers: `amqp://a,amqp://user:password@b`.
 //!
 //! Not here: what is said in a log's body without a URL, such as `GET /p?a=1`; maps.
 
@@ -102,17 +103,17 @@ impl Urls {
         while let Some(at) = scheme_end {
             let before = text.get(from..at).unwrap_or_default();
             let scheme = before.iter().rev().take_while(|byte| is_of_scheme(**byte)).count();
-            let start = at.saturating_sub(scheme);
-            let rest = text.get(start..).unwrap_or_default();
-            let length = rest.iter().position(|byte| ends_url(*byte)).unwrap_or(rest.len());
-            let url = rest.get(..length).unwrap_or_default();
-            from = if scheme > 0 { start.saturating_add(length) } else { at.saturating_add(3) };
-            if scheme > 0
-                && let Some(redacted) = self.redact(&[], url)
-            {
-                out.extend_from_slice(text.get(copied..start).unwrap_or_default());
-                out.extend_from_slice(&redacted);
-                copied = from;
+            from = at.saturating_add(3);
+            if scheme > 0 {
+                let start = at.saturating_sub(scheme);
+                let rest = text.get(start..).unwrap_or_default();
+                let length = rest.iter().position(|byte| ends_url(*byte)).unwrap_or(rest.len());
+                from = start.saturating_add(length);
+                if let Some(redacted) = self.redact(&[], rest.get(..length).unwrap_or_default()) {
+                    out.extend_from_slice(text.get(copied..start).unwrap_or_default());
+                    out.extend_from_slice(&redacted);
+                    copied = from;
+                }
             }
             let rest = text.get(from..).unwrap_or_default();
             scheme_end = urls::scheme_end(rest).map(|end| from.saturating_add(end));
@@ -124,9 +125,14 @@ impl Urls {
         Some(out)
     }
 
+    /// A text that is no attribute, with the URLs in it redacted, if it differs.
+    pub(super) fn text(&self, text: &[u8]) -> Option<Vec<u8>> {
+        self.attribute(&[], text)
+    }
+
     /// An `AnyValue` that is a text with the URLs in it redacted, if it differs.
     pub(super) fn body(&self, any: &[u8]) -> Option<Vec<u8>> {
-        let redacted = self.attribute(&[], list::text(any)?)?;
+        let redacted = self.text(list::text(any)?)?;
         let mut any = Vec::with_capacity(redacted.len().saturating_add(8));
         put_bytes(&mut any, STRING_VALUE, &redacted);
         Some(any)
@@ -141,7 +147,7 @@ impl Urls {
                 (ARRAY_VALUES, Wire::Bytes(any)) => list::text(any),
                 _ => None,
             };
-            match text.and_then(|text| self.attribute(&[], text)) {
+            match text.and_then(|text| self.text(text)) {
                 Some(redacted) => {
                     let mut any = Vec::with_capacity(redacted.len().saturating_add(8));
                     put_bytes(&mut any, STRING_VALUE, &redacted);
@@ -170,7 +176,7 @@ impl Urls {
             let redacted = match word {
                 _ if !suspect(word) => None,
                 [b'/', ..] => self.redact(&[], word),
-                _ => self.attribute(&[], word),
+                _ => self.text(word),
             };
             match redacted {
                 Some(redacted) => {
@@ -192,6 +198,37 @@ impl Urls {
         if let Some(redacted) = whole {
             return (redacted != text).then_some(redacted);
         }
+        let tail = text.iter().position(|byte| matches!(byte, b'?' | b'#'));
+        let head = text.get(..tail.unwrap_or(text.len())).unwrap_or_default();
+        match next_url(head) {
+            None => self.url(text),
+            Some(next) => self.urls(text, head, next),
+        }
+    }
+
+    /// Several URLs with nothing between them that ends one. `head` is what comes before a query or
+    /// fragment, in which nothing begins; `next` is where the second one does.
+    #[cold]
+    fn urls(&self, mut text: &[u8], mut head: &[u8], next: usize) -> Option<Vec<u8>> {
+        let (mut out, mut changed) = (Vec::with_capacity(text.len()), false);
+        let mut next = Some(next);
+        loop {
+            let (url, rest) = text.split_at_checked(next.unwrap_or(text.len()))?;
+            match self.url(url) {
+                Some(redacted) => {
+                    out.extend_from_slice(&redacted);
+                    changed = true;
+                }
+                None => out.extend_from_slice(url),
+            }
+            let Some(at) = next else { return changed.then_some(out) };
+            (text, head) = (rest, head.get(at..)?);
+            next = next_url(head);
+        }
+    }
+
+    /// One URL, or a part of one.
+    fn url(&self, text: &[u8]) -> Option<Vec<u8>> {
         let rest = authority(text);
         let path = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
         let (authority, rest) = rest.split_at(path.unwrap_or(rest.len()));
@@ -278,6 +315,22 @@ fn authority(text: &[u8]) -> &[u8] {
     match path.and_then(|at| text.get(at..)) {
         Some([b'/', b'/', rest @ ..]) => rest,
         _ => text,
+    }
+}
+
+/// Where in a URL without its query another one begins, as in `http://a,http://b`.
+fn next_url(head: &[u8]) -> Option<usize> {
+    let mut from = head.len().saturating_sub(authority(head).len());
+    loop {
+        let rest = head.get(from..)?;
+        let end = urls::scheme_end(rest)?;
+        let before = rest.get(..end)?.iter().rev();
+        let scheme = before.take_while(|byte| is_of_scheme(**byte)).count();
+        let end = from.saturating_add(end);
+        if scheme > 0 {
+            return Some(end.saturating_sub(scheme));
+        }
+        from = end.saturating_add(3);
     }
 }
 

@@ -16,7 +16,8 @@ pub struct Checked {
     /// Those spans among them that have no valid ids; [`drop_invalid`](super::drop_invalid) takes
     /// them off.
     pub invalid_ids: usize,
-    /// No attribute, no span's name and no log's body holds a URL with a query, a fragment or credentials, so that
+    /// No attribute, no span's name or status and no log's body holds a URL with a query, a fragment
+    /// or credentials, so that
     /// [`Rules::apply_checked`](crate::process::Rules::apply_checked) need not look for one.
     pub plain_urls: bool,
 }
@@ -83,9 +84,10 @@ fn walk(
                 if !is_text(field.body) {
                     return Err(WireError::Text { message: message.name, number: field.number });
                 }
-                // A span's name may be one, and a log's body may hold one.
+                // A span's name may be one, and a log's body or a span's status may hold one.
                 found.plain_urls &= !(message.has_ids && urls::is_telling(field.body)
-                    || std::ptr::eq(message, &raw const schema::ANY_VALUE)
+                    || (std::ptr::eq(message, &raw const schema::ANY_VALUE)
+                        || std::ptr::eq(message, &raw const schema::STATUS))
                         && urls::is_telling_body(field.body));
             }
             (Kind::Fixed64s, 2) => {

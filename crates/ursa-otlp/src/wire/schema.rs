@@ -270,7 +270,8 @@ static LINK: Message = message(
         one(6, "flags", Fixed32),
     ],
 );
-static STATUS: Message = message("Status", &[one(2, "message", Text), one(3, "code", Int32)]);
+pub(super) static STATUS: Message =
+    message("Status", &[one(2, "message", Text), one(3, "code", Int32)]);
 
 static METRICS: Message =
     message("ExportMetricsServiceRequest", &[many(1, "resourceMetrics", M(&RESOURCE_METRICS))]);

@@ -153,14 +153,14 @@ impl AttributePlace {
 }
 
 /// Takes credentials, query strings and fragments out of URLs of spans, data points and log records:
-/// wherever `scheme://` is in a text, in a list of texts, in a span's name or in a log's body that is a
-/// text; in `http.url`, `http.target`, `http.path`, `url.full`, `url.original`, `url.path`,
-/// `peer.address` whatever they begin with; in `url.query`, `url.fragment`, `http.query.string`,
-/// `http.fragment.string`; in paths that are words of a span's name. A URL within a longer text ends
-/// before a blank, `"`, `` ` ``, `<` or `>`. Of spans that stay in a form of their own, annotations
-/// (Zipkin), `span_links` and `span_events` (Datadog) as well. Maps, names of events, `meta_struct`
-/// (Datadog), paths without a scheme in other texts (`GET /p?a=1`), and attributes of resources and
-/// scopes stay.
+/// wherever `scheme://` is in a text, in a list of texts, in a span's name or status, or in a log's
+/// body that is a text; in `http.url`, `http.target`, `http.path`, `url.full`, `url.original`,
+/// `url.path`, `peer.address` whatever they begin with; in `url.query`, `url.fragment`,
+/// `http.query.string`, `http.fragment.string`; in paths that are words of a span's name. A URL within
+/// a longer text ends before a blank, `"`, `` ` ``, `<` or `>`; another one may begin before its query.
+/// Of spans that stay in a form of their own, annotations (Zipkin), `span_links` and `span_events`
+/// (Datadog) as well. Maps, names of events, `meta_struct` (Datadog), paths without a scheme in other
+/// texts (`GET /p?a=1`), and attributes of resources and scopes stay.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RedactUrls {

@@ -236,6 +236,12 @@ fn no_secret_of_a_url_is_left() {
         ("note", "see https://h/?code=1.", "see https://h/?REDACTED"),
         ("note", "{\"a\":\"http://u:p@h/\"}", "{\"a\":\"http://REDACTED:REDACTED@h/\"}"),
         ("note", "<ftp://u@h> or http://h/#f `x`", "<ftp://REDACTED@h> or http://h/#REDACTED `x`"),
+        ("note", "amqp://a:1,amqp://u:p@b:2/v", "amqp://a:1,amqp://REDACTED:REDACTED@b:2/v"),
+        ("note", "at http://a|http://u@b/#f.", "at http://a|http://REDACTED@b/#REDACTED"),
+        ("note", "http://a/ became http://u@b/?q", "http://a/ became http://REDACTED@b/?REDACTED"),
+        ("http.url", "http://a/get/https://u:p@b", "http://a/get/https://REDACTED:REDACTED@b"),
+        ("url.path", "/get/https://u@b/", "/get/https://REDACTED@b/"),
+        ("http.url", "http://a/?to=http://u:p@b/", "http://a/?REDACTED"),
         ("note", "why? ://x GET /p?code=1", "why? ://x GET /p?code=1"),
         ("http.route", "/x/{y?}", "/x/{y?}"),
     ] {
@@ -347,6 +353,40 @@ fn no_secret_is_left_in_what_was_checked() {
     }
     let named = json!({"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "GET /?secret"}]}]}]});
     assert!(redacted(Signal::Traces, named));
+    for message in ["get http://h/?secret: refused", "http://secret@h"] {
+        let failed = json!({"status": {"message": message, "code": 2}});
+        let failed = json!({"resourceSpans": [{"scopeSpans": [{"spans": [failed]}]}]});
+        assert!(redacted(Signal::Traces, failed));
+    }
+}
+
+/// All but what was redacted stays, and the status that conventions give is there.
+#[test]
+fn no_secret_of_a_url_is_left_in_a_status() {
+    for (code, expected) in [(0, 2), (1, 1)] {
+        for processors in [json!([]), json!([{"semanticConventions": {}}])] {
+            let processors = self::processors(processors);
+            let mut span = envoy();
+            span.status = Some(Status { message: "get http://u:p@h/?a=1: refused".into(), code });
+            let bytes = request(vec![span]);
+            compare(&bytes, &processors);
+            let processed = compile(&processors).apply(Signal::Traces, &bytes).unwrap();
+            let decoded = decode(&processed.request);
+            let status = decoded.resource_spans[0].scope_spans[0].spans[0].status.as_ref().unwrap();
+            assert_eq!(status.message, "get http://REDACTED:REDACTED@h/?REDACTED refused");
+            assert_eq!(status.code, if processors.is_empty() { code } else { expected });
+        }
+    }
+}
+
+/// Time that grows with the square of a text's length would be hours.
+#[test]
+fn many_urls_in_one_text_take_no_longer_than_it() {
+    let rules = compile(&[]);
+    for piece in ["a://", "://", "a://b,", "a://u@b/", "a://u@b "] {
+        let text = piece.repeat(200_000) + "?";
+        assert!(matches!(rules.attribute("note", &text), Verdict::Keep | Verdict::Replace(_)));
+    }
 }
 
 #[test]

@@ -100,6 +100,8 @@ fn attribute() -> impl Strategy<Value = KeyValue> {
         "to http://u@h/?a=1 and <https://h/#f>, \"ä://?b=2\"",
         "(see https://example.org/a/long/way/to/go?a=1)",
         "x ://h?q http://h?q",
+        "http://h/a,://x@y,http://u:p@h/,http://h?a,http://u@h",
+        "/p/http://http://u:p@h:80http://u@h/#://x@y",
     ]);
     let item = || {
         text.clone().prop_map(|text| AnyValue { value: Some(Any::StringValue(text.to_owned())) })
@@ -129,9 +131,10 @@ fn span() -> impl Strategy<Value = Span> {
         "http://u:p@h/p#f",
         "to(http://u:p@h/p) ://?x /@?",
     ]);
-    let parts = (vec(attribute(), 0..8), vec(attribute(), 0..3), 0..4_i32, 0..3_i32);
+    let message = prop::sample::select(vec!["", "m", "get http://u:p@h/?a=1: refused", "why? @"]);
+    let parts = (vec(attribute(), 0..8), vec(attribute(), 0..3), 0..4_i32, 0..3_i32, message);
     (name, parts, 0..3_u64, any::<bool>()).prop_map(|(name, parts, time, whole)| {
-        let (attributes, within, kind, code) = parts;
+        let (attributes, within, kind, code, message) = parts;
         let mut span = Span { name: name.into(), kind, attributes, ..Span::default() };
         span.trace_id = vec![7; 16];
         span.span_id = vec![9; 8];
@@ -139,7 +142,7 @@ fn span() -> impl Strategy<Value = Span> {
         if whole {
             span.events = vec![Event { attributes: within.clone(), ..Event::default() }; 2];
             span.links = vec![Link { attributes: within, ..Link::default() }];
-            span.status = Some(Status { message: "m".into(), code });
+            span.status = Some(Status { message: message.into(), code });
         }
         span
     })
@@ -248,7 +251,7 @@ fn odd(message: &[u8], depth: usize, choice: &mut dyn FnMut() -> u8) -> Vec<u8> 
 }
 
 fn is_message(depth: usize, number: u32) -> bool {
-    matches!((depth, number), (0, 1) | (1 | 2, 1 | 2) | (3, 9 | 11 | 13))
+    matches!((depth, number), (0, 1) | (1 | 2, 1 | 2) | (3, 9 | 11 | 13 | 15))
 }
 
 proptest! {

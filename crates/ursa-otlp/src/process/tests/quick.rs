@@ -39,32 +39,35 @@ fn attribute() -> impl Strategy<Value = KeyValue> {
 fn span() -> impl Strategy<Value = Span> {
     let name = prop::sample::select(vec!["ingress", "egress h", "GET /p?a=1", "work"]);
     let parts = (name, vec(attribute(), 0..24), 1..4_i32, 0..3_i32);
-    (parts, any::<u8>()).prop_map(|((name, mut attributes, kind, code), choice)| {
-        // Most are Envoy's, and most say a thing once.
-        if choice % 16 > 1 {
-            attributes.retain(|one| !one.key.starts_with("url."));
-            attributes.push(reference::pair("component", reference::text("proxy")));
-        }
-        if choice % 8 != 1 {
-            let mut seen = std::collections::BTreeSet::new();
-            attributes.retain(|one| seen.insert(one.key.clone()));
-        }
-        if choice % 8 == 2 {
-            let value = Some(AnyValue { value: Some(Any::IntValue(7)) });
-            attributes.push(reference::pair("retry.count", value));
-        }
-        let within = attributes.iter().filter(|_| choice % 8 == 3).cloned().collect();
-        Span {
-            name: name.into(),
-            kind,
-            attributes,
-            trace_id: vec![7; 16],
-            span_id: vec![9; 8],
-            events: vec![Event { attributes: within, ..Event::default() }],
-            status: Some(Status { message: String::new(), code }),
-            ..Span::default()
-        }
-    })
+    let message = prop::sample::select(vec!["", "timeout", "http://u:p@h/ failed"]);
+    (parts, message, any::<u8>()).prop_map(
+        |((name, mut attributes, kind, code), message, choice)| {
+            // Most are Envoy's, and most say a thing once.
+            if choice % 16 > 1 {
+                attributes.retain(|one| !one.key.starts_with("url."));
+                attributes.push(reference::pair("component", reference::text("proxy")));
+            }
+            if choice % 8 != 1 {
+                let mut seen = std::collections::BTreeSet::new();
+                attributes.retain(|one| seen.insert(one.key.clone()));
+            }
+            if choice % 8 == 2 {
+                let value = Some(AnyValue { value: Some(Any::IntValue(7)) });
+                attributes.push(reference::pair("retry.count", value));
+            }
+            let within = attributes.iter().filter(|_| choice % 8 == 3).cloned().collect();
+            Span {
+                name: name.into(),
+                kind,
+                attributes,
+                trace_id: vec![7; 16],
+                span_id: vec![9; 8],
+                events: vec![Event { attributes: within, ..Event::default() }],
+                status: Some(Status { message: message.into(), code }),
+                ..Span::default()
+            }
+        },
+    )
 }
 
 fn processors() -> impl Strategy<Value = Vec<Processor>> {

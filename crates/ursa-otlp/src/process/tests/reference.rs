@@ -96,17 +96,24 @@ fn to_resource(processor: &Processor, resource: &mut Option<Resource>) -> Vec<Ke
 
 fn to_span(processor: &Processor, resource: &[KeyValue], span: &mut Span) -> Fate {
     if let Some(spec) = keys_of(processor, AttributePlace::Span) {
-        lists(span).into_iter().for_each(|list| keys(spec, list));
+        for list in lists(span) {
+            keys(spec, list);
+        }
     }
     match processor {
         Processor::RedactUrls(spec) => {
-            lists(span).into_iter().for_each(|list| urls(spec, list));
+            for list in lists(span) {
+                urls(spec, list);
+            }
             let word = |word: &str| match word {
                 _ if !word.contains(['?', '@']) => word.to_owned(),
                 _ if word.starts_with('/') => redacted(spec, word),
                 _ => of_text(spec, word),
             };
             span.name = span.name.split(' ').map(word).collect::<Vec<_>>().join(" ");
+            if let Some(status) = &mut span.status {
+                status.message = of_text(spec, &status.message);
+            }
         }
         Processor::Filter(filter) => {
             let conditions = filter.conditions().iter();
@@ -263,7 +270,20 @@ fn query(spec: &RedactUrls, query: &str) -> String {
     }
 }
 
+/// Of several URLs that follow each other each one.
 fn redacted(spec: &RedactUrls, url: &str) -> String {
+    let head = url.find(['?', '#']).map_or(url, |tail| &url[..tail]);
+    let own = Regex::new("(?s)^[^/]*//").unwrap().find(head).map_or(0, |own| own.end());
+    match Regex::new("[A-Za-z0-9+.:-]+://").unwrap().find_at(head, own) {
+        None => redacted_url(spec, url),
+        Some(next) => {
+            let (one, rest) = url.split_at(next.start());
+            redacted_url(spec, one) + &redacted(spec, rest)
+        }
+    }
+}
+
+fn redacted_url(spec: &RedactUrls, url: &str) -> String {
     let mut url = url.to_owned();
     let authority = Regex::new(r"(?s)^([^/?#]*//)?([^/?#]*)@").unwrap();
     if spec.credentials.unwrap_or(true)
