@@ -78,25 +78,34 @@ struct Jobs {
 /// Who waits for the same write.
 #[derive(Debug, Default)]
 struct Group {
-    /// The number of the first record.
-    result: OnceLock<Result<u64, PushError>>,
+    outcome: OnceLock<Outcome>,
     done: Notify,
 }
 
+/// What became of a group.
+#[derive(Debug, Clone)]
+struct Outcome {
+    /// The number of the first record; an error if none of them is stored.
+    first: Result<u64, PushError>,
+    /// An error if a sync was ordered and failed. Those who push do not hear of it: their records are
+    /// stored, and would be sent twice if they were pushed again.
+    synced: Result<(), PushError>,
+}
+
 impl Group {
-    async fn wait(&self) -> Result<u64, PushError> {
+    async fn wait(&self) -> Outcome {
         loop {
             let mut done = pin!(self.done.notified());
             done.as_mut().enable();
-            if let Some(result) = self.result.get() {
-                return result.clone();
+            if let Some(outcome) = self.outcome.get() {
+                return outcome.clone();
             }
             done.await;
         }
     }
 
-    fn finish(&self, result: Result<u64, PushError>) {
-        if self.result.set(result).is_ok() {
+    fn finish(&self, outcome: Outcome) {
+        if self.outcome.set(outcome).is_ok() {
             self.done.notify_waiters();
         }
     }
@@ -129,20 +138,20 @@ impl Worker {
             index = jobs.pending.len() as u64;
             jobs.pending.push(Pending { record, at: inner.clock.now() });
         });
-        Ok(group.await? + index)
+        Ok(group.await.first? + index)
     }
 
     /// Syncs, writes what is settled, and waits until nobody works any more, or the next group that
     /// others pushed meanwhile is written.
     pub(crate) async fn flush(inner: &Arc<Inner>) -> Result<(), PushError> {
-        let result = Self::join(inner, |jobs| {
+        let outcome = Self::join(inner, |jobs| {
             jobs.sync = true;
             jobs.tidy = true;
             if let Some(timer) = jobs.timer.take() {
                 timer.abort();
             }
         });
-        let result = result.await;
+        let Outcome { first, synced } = outcome.await;
         if let Some(worker) = &inner.worker {
             let (task, recorder, next) = {
                 let jobs = worker.lock();
@@ -156,7 +165,7 @@ impl Worker {
                 recorder.cancelled().await;
             }
         }
-        result.map(|_| ())
+        synced.and(first.map(|_| ()))
     }
 
     /// Has written what is settled, by whoever writes, or by another if that takes long.
@@ -243,10 +252,9 @@ impl Worker {
         read.await.map_err(io::Error::other)?
     }
 
-    /// Orders something, and waits until what was ordered so far is written. Says the number of the
-    /// first record of those.
-    async fn join(inner: &Arc<Inner>, order: impl FnOnce(&mut Jobs)) -> Result<u64, PushError> {
-        let Some(worker) = &inner.worker else { return Ok(0) };
+    /// Orders something, and waits for what becomes of all that was ordered so far.
+    async fn join(inner: &Arc<Inner>, order: impl FnOnce(&mut Jobs)) -> Outcome {
+        let Some(worker) = &inner.worker else { return Outcome { first: Ok(0), synced: Ok(()) } };
         let mut group = Arc::default();
         worker.order(inner, |jobs| {
             order(jobs);
@@ -390,23 +398,24 @@ impl Task {
             if tidy {
                 worker.record(inner, false);
             }
-            let mut result = Ok(0);
+            let (mut first, mut synced) = (Ok(0), Ok(()));
             let written = pending.len();
             let bytes: usize = pending.iter().map(|pending| pending.record.bytes.len()).sum();
             let small = written > 0 && bytes < SMALL_GROUP_BYTES;
             if !pending.is_empty() {
-                result = worker.append(inner, &mut writer, pending);
+                first = worker.append(inner, &mut writer, pending);
             }
             if sync {
-                let synced = writer.sync();
+                synced = writer.sync();
                 if let Err(error) = &synced {
                     error!(directory = %worker.directory.display(), %error, "cannot sync a queue");
                 }
-                result = synced.and(result);
             }
             let others = worker.lock().pending.len();
             if let Some(group) = self.group.take() {
-                group.finish(result.map_err(|error| PushError::Storage(error.to_string())));
+                let refused = |error: io::Error| PushError::Storage(error.to_string());
+                let (first, synced) = (first.map_err(refused), synced.map_err(refused));
+                group.finish(Outcome { first, synced });
             }
             if tidy {
                 worker.clear_away(inner, &writer, sync);
@@ -434,7 +443,8 @@ impl Drop for Task {
         }
         drop(state);
         for group in self.group.take().into_iter().chain([group]) {
-            group.finish(Err(PushError::Storage("nobody is left who writes".to_owned())));
+            let refused = PushError::Storage("nobody is left who writes".to_owned());
+            group.finish(Outcome { first: Err(refused.clone()), synced: Err(refused) });
         }
         self.inner.wake();
     }

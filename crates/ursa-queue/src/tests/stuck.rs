@@ -6,7 +6,9 @@
 use std::fs::File;
 use std::io::{PipeReader, Read as _, pipe};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
@@ -120,8 +122,15 @@ async fn a_late_sync_that_fails_is_said_by_the_next_flush_only() {
     let (queue, _) = open(directory.path(), Options { sync, ..Options::default() });
     queue.push(record(0, 10)).await.unwrap();
     let pipe = into_pipe(&queue);
-    queue.push(record(1, 10)).await.unwrap();
-    queue.flush().await.unwrap_err();
+    let mut both = pin!(async { tokio::join!(queue.push(record(1, 10)), queue.flush()) });
+    {
+        // Whoever writes waits for this, and finds both then.
+        let _writer = queue.inner.worker.as_ref().unwrap().writer.lock().unwrap();
+        assert!(both.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    let (pushed, flushed) = both.await;
+    assert_eq!(pushed, Ok(1), "it is stored");
+    flushed.unwrap_err();
     drop(pipe);
     queue.push(record(2, 10)).await.unwrap();
     queue.flush().await.unwrap();
