@@ -205,21 +205,6 @@ impl Queue {
         drop(batch);
     }
 
-    /// Takes the records from this one on out of a batch, as a batch of their own; none if there are
-    /// none.
-    pub fn split_off(&self, batch: &mut Batch, at: usize) -> Option<Batch> {
-        let taken = self.inner.lock().divide(&mut batch.runs, at)?;
-        let split = self.batch(taken);
-        batch.subtract(&Dropped {
-            records: split.records as u64,
-            items: split.items,
-            bytes: split.bytes,
-            sources: split.sources.clone(),
-            numbers: Vec::new(),
-        });
-        Some(split)
-    }
-
     /// Makes all that waits now the backlog. What is pushed from now on is live, until nothing is left
     /// of the backlog: then there is one lane again.
     pub fn split_lanes(&self) {

@@ -191,43 +191,6 @@ impl State {
         Some(taken)
     }
 
-    /// The records of a batch from this one on, as a batch of its own.
-    pub(crate) fn divide(&mut self, runs: &mut Vec<Run>, at: usize) -> Option<Taken> {
-        let sequences: Vec<u64> = Run::sequences(runs).collect();
-        let (kept, split) = sequences.split_at(at.min(sequences.len()));
-        let entries: Vec<(u64, Entry)> = split
-            .iter()
-            .filter_map(|&sequence| {
-                let (at, index) = self.find(sequence)?;
-                Some((sequence, self.segments[at].entries[index]))
-            })
-            .filter(|(_, entry)| entry.phase == Phase::InFlight)
-            .collect();
-        let (_, first) = entries.first()?;
-        let mut taken = Taken {
-            id: self.batches,
-            form: first.form,
-            records: entries.len(),
-            items: 0,
-            bytes: 0,
-            first_at: first.at,
-            sources: Sources::default(),
-            runs: Vec::new(),
-        };
-        self.batches += 1;
-        for (sequence, entry) in &entries {
-            taken.items += u64::from(entry.items);
-            taken.bytes += u64::from(entry.length);
-            taken.sources.add(entry.source, u64::from(entry.items));
-            Run::extend(&mut taken.runs, *sequence);
-        }
-        runs.clear();
-        for &sequence in kept {
-            Run::extend(runs, sequence);
-        }
-        Some(taken)
-    }
-
     /// Gives records in flight back to where they were.
     pub(crate) fn release(&mut self, runs: &[Run]) {
         for sequence in Run::sequences(runs) {

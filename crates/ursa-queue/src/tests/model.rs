@@ -24,10 +24,6 @@ enum Step {
     },
     Settle(usize),
     Release(usize),
-    Split {
-        batch: usize,
-        at: usize,
-    },
     SplitLanes,
     Advance(u64),
     Expire,
@@ -50,7 +46,6 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(backlog, max_bytes, age)| Step::Take { backlog, max_bytes, age }),
         5 => (0..5_usize).prop_map(Step::Settle),
         3 => (0..5_usize).prop_map(Step::Release),
-        1 => (0..5_usize, 0..5_usize).prop_map(|(batch, at)| Step::Split { batch, at }),
         2 => Just(Step::SplitLanes),
         2 => (0..60_u64).prop_map(Step::Advance),
         1 => Just(Step::Expire),
@@ -259,16 +254,7 @@ async fn run(disk: bool, cache_bytes: usize, steps: Vec<Step>) {
                     }
                 }
             }
-            Step::Split { batch, at } if batch < flying.len() => {
-                let (batch, numbers) = &mut flying[batch];
-                let split = queue.split_off(batch, at);
-                let rest = numbers.split_off(at.min(numbers.len()));
-                assert_eq!(batch.records, numbers.len());
-                assert_eq!(split.is_some(), !rest.is_empty());
-                flying.extend(split.map(|split| (split, rest)));
-                flying.retain(|(batch, _)| batch.records > 0);
-            }
-            Step::Settle(_) | Step::Release(_) | Step::Split { .. } => {}
+            Step::Settle(_) | Step::Release(_) => {}
             Step::SplitLanes => {
                 queue.split_lanes();
                 for stored in &mut model.stored {
