@@ -305,3 +305,17 @@ fn pieces_are_small_and_lose_nothing() {
     zipkin::split(b"[{}", 0).unwrap_err();
     datadog::split(b"\x91", 0).unwrap_err();
 }
+
+/// A copy of the resource's attributes for each scope would take hours.
+#[test]
+fn scopes_without_spans_cost_nothing() {
+    let attribute = |number: usize| serde_json::json!({"key": format!("{number:x}")});
+    let attributes: Vec<_> = (0..20_000).map(attribute).collect();
+    let scopes = vec![serde_json::json!({}); 200_000];
+    let request = serde_json::json!({"resourceSpans": [
+        {"resource": {"attributes": attributes}, "scopeSpans": scopes},
+    ]});
+    let request = json::to_protobuf(Signal::Traces, request.to_string().as_bytes()).unwrap();
+    assert_eq!(zipkin::from_otlp(&request, LIMIT).unwrap(), (b"[]".to_vec(), 0));
+    assert_eq!(datadog::from_otlp(&request, LIMIT).unwrap().1, 0);
+}

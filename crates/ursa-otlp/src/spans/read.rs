@@ -301,6 +301,11 @@ pub(crate) fn for_each_span<'a, E>(
         let resource = resource_spans.messages(1).flat_map(|resource| attributes(resource, 1));
         let resource: Shared<'a> = resource.collect();
         for scope_spans in resource_spans.messages(2) {
+            let mut spans = scope_spans.messages(2).peekable();
+            // A scope may take two bytes, and a copy of the resource as much as the whole request.
+            if spans.peek().is_none() {
+                continue;
+            }
             let mut shared = resource.clone();
             for scope in scope_spans.messages(1) {
                 shared.extend(attributes(scope, 3));
@@ -312,7 +317,7 @@ pub(crate) fn for_each_span<'a, E>(
                     }
                 }
             }
-            for span in scope_spans.messages(2) {
+            for span in spans {
                 visit(&shared, Span::of(span))?;
             }
         }
