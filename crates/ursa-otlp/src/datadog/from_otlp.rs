@@ -159,7 +159,7 @@ impl<'a> Out<'a> {
         let renamed = RENAMED.iter().find(|(from, _)| *from == key).map(|(_, to)| *to);
         match value {
             Any::Bytes(bytes) if key.starts_with(META_STRUCT) => {
-                self.meta_struct.insert(key.trim_start_matches(META_STRUCT), bytes);
+                self.meta_struct.insert(key.strip_prefix(META_STRUCT).unwrap_or(key), bytes);
             }
             _ if renamed.is_some() => {
                 self.meta.insert(renamed.unwrap_or(key).into(), value.to_text());
