@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use ursa_metrics::{Registry, gateway as metrics};
 use ursa_model::gateway::{GatewayFile, Storage};
@@ -215,20 +215,7 @@ impl Gateway {
         {
             tasks.abort_all();
         }
-        let alone = async {
-            let mut held = pipeline;
-            loop {
-                match Arc::try_unwrap(held) {
-                    Ok(pipeline) => return pipeline,
-                    Err(shared) => held = shared,
-                }
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        match timeout(STATUS_ENDS, alone).await {
-            Ok(pipeline) => pipeline.shutdown(deadline).await,
-            Err(_) => 0,
-        }
+        pipeline.shutdown(deadline).await
     }
 
     async fn lock(&self) -> MutexGuard<'_, Running> {

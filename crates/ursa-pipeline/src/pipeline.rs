@@ -24,7 +24,7 @@ use crate::export::{Dial, Tcp};
 use crate::ledger::Sources;
 use crate::meters::Families;
 use crate::route::{Phase, Table};
-use crate::status::PipelineStatus;
+use crate::status::{BackendStatus, PipelineStatus};
 use crate::storage::Storage;
 use crate::{Audit, Sink};
 
@@ -142,7 +142,7 @@ impl Pipeline {
 
     /// Takes nothing more and sends what waits, until `deadline` has passed. Says how many items
     /// were lost then: what waits on disk stays there for the next start.
-    pub async fn shutdown(self, deadline: Duration) -> u64 {
+    pub async fn shutdown(&self, deadline: Duration) -> u64 {
         self.inner.shutdown(deadline).await
     }
 }
@@ -179,22 +179,28 @@ impl Inner {
     }
 
     async fn status(&self) -> PipelineStatus {
-        let control = self.control.lock().await;
-        let backends = control.backends();
-        let mut backends: Vec<_> =
-            backends.map(|(backend, removed)| backend.status(removed, &self.sources)).collect();
-        let mut warnings = control.warnings.clone();
-        for (backend, _) in control.backends() {
+        let (mut status, backends) = {
+            let control = self.control.lock().await;
+            let backends = control.backends();
+            let status = PipelineStatus {
+                configured: self.table().phase != Phase::Unconfigured,
+                backends: backends
+                    .map(|(backend, removed)| backend.status(removed, &self.sources))
+                    .collect(),
+                orphaned: control.orphaned.clone(),
+                warnings: control.warnings.clone(),
+            };
+            let backends = control.backends().map(|(backend, _)| Arc::clone(backend));
+            (status, backends.collect::<Vec<_>>())
+        };
+        // Files are looked at, which may take long where a disk hangs. Nobody else waits for that.
+        for backend in backends {
             let warning = backend.warning().await;
-            warnings.extend(warning.filter(|warning| !warnings.contains(warning)));
+            status.warnings.extend(warning.filter(|warning| !status.warnings.contains(warning)));
         }
-        backends.sort_by(|one, other| (&one.name, one.signal).cmp(&(&other.name, other.signal)));
-        PipelineStatus {
-            configured: self.table().phase != Phase::Unconfigured,
-            backends,
-            orphaned: control.orphaned.clone(),
-            warnings,
-        }
+        let order = |status: &BackendStatus| (status.name.clone(), status.signal);
+        status.backends.sort_by_cached_key(order);
+        status
     }
 
     async fn tick(self: &Arc<Self>) {
@@ -223,9 +229,7 @@ impl Inner {
         self.stop.cancel();
         self.tasks.close();
         if timeout(deadline, self.tasks.wait()).await.is_err() {
-            for backend in &backends {
-                backend.cut();
-            }
+            self.cut.cancel();
             self.tasks.wait().await;
         }
         // With the last exporters gone, their connections end.
