@@ -36,6 +36,9 @@ pub(super) fn open(spec: &DatadogExporter, signal: Signal, outlet: Outlet) -> Re
     if signal != Signal::Traces {
         return Err(format!("Datadog's agent takes no {signal} here"));
     }
+    if path.contains('?') {
+        return Err("url: must have no query".to_owned());
+    }
     let path = format!("{}{PATH}", path.trim_end_matches('/'));
     let endpoint = format!("{}{path}", target.authority);
     let credentials = Credentials::new(&spec.delivery, outlet.values.clone());

@@ -41,6 +41,11 @@ impl Place {
     }
 }
 
+/// A path without its query, which may hold a key: for people.
+pub(super) fn shown(path: &str) -> &str {
+    path.split('?').next().unwrap_or_default()
+}
+
 /// The outcome for what cannot be written in the backend's form. Smaller batches may be.
 pub(super) fn untranslated(error: &dyn std::error::Error, too_large: bool) -> Outcome {
     Outcome::Failed(Failure {
@@ -83,6 +88,7 @@ mod tests {
         ] {
             assert_eq!(place(url), expected.map(str::to_owned).map_err(str::to_owned), "{url}");
         }
+        assert_eq!(shown("/a?key=s3cret"), "/a");
         place("http://").unwrap_err();
         place("http://a b/").unwrap_err();
     }

@@ -18,7 +18,7 @@ use super::client::{Client, Post};
 use super::connection::Answer;
 use super::credentials::Credentials;
 use super::http::{AGENT, failure};
-use super::native::{MAX_TRANSLATED, Place, delivered, untranslated};
+use super::native::{MAX_TRANSLATED, Place, delivered, shown, untranslated};
 use super::way::Way;
 use super::{Outlet, Payload};
 use crate::aside::aside;
@@ -35,7 +35,7 @@ pub(super) fn open(spec: &ZipkinExporter, signal: Signal, outlet: Outlet) -> Res
         return Err(format!("Zipkin takes no {signal}"));
     }
     let path = if path == "/" { PATH.to_owned() } else { path };
-    let endpoint = format!("{}{path}", target.authority);
+    let endpoint = format!("{}{}", target.authority, shown(&path));
     let mut delivery = spec.delivery.clone();
     if delivery.compression == Some(Compression::Zstd) {
         // Zipkin decompresses gzip only.
@@ -69,7 +69,7 @@ pub(super) async fn send(way: &Way, proto: bool, payload: &Payload) -> Outcome {
         if answer.status.is_success() {
             return delivered(payload.items, spans);
         }
-        let mut failure = failure(answer, &way.path);
+        let mut failure = failure(answer, shown(&way.path));
         if answer.status.as_u16() == 415 {
             let other = if proto { "httpJson" } else { "httpProto" };
             failure.mend = Some(format!("try `apiVersion: {other}`"));
