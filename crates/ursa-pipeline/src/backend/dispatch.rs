@@ -99,11 +99,11 @@ impl Dispatch {
             tokio::select! {
                 biased;
                 () = backend.cut.cancelled() => break,
+                Ok(()) = self.orders.changed() => self.ordered(),
                 Some(back) = self.sends.join_next() => match back {
                     Ok((parcel, report)) => self.came_back(parcel, report),
                     Err(error) => self.broke(&error),
                 },
-                Ok(()) = self.orders.changed() => self.ordered(),
                 () = backend.account.queue().changed(), if on_change => {}
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
@@ -116,6 +116,10 @@ impl Dispatch {
     fn launch(&mut self) {
         let now = Instant::now();
         self.gate.tick(now);
+        if self.sends.is_empty() {
+            // Of one that broke off nobody knows the lane.
+            self.in_flight = [0; 2];
+        }
         if self.smaller_until <= now {
             self.max_bytes = MAX_BATCH_BYTES;
         }
@@ -246,6 +250,14 @@ impl Dispatch {
                 self.hold(parcel);
             }
             Report::Failed(failure) => self.failed(parcel, &failure),
+            Report::Damaged => {
+                // It says nothing of the backend, which was not asked.
+                let nothing = Fate { delivered: 0, loss: Loss::Disk };
+                self.backend.account.settle(parcel.batch, nothing);
+                if self.gate == Gate::Trying {
+                    self.gate = Gate::Ajar;
+                }
+            }
             Report::Blocked(reason) => {
                 self.hold(parcel);
                 self.gate.shut(Instant::now() + BLOCKED_FOR);
@@ -263,9 +275,6 @@ impl Dispatch {
     /// A send ended as none should; its batch is back in the queue.
     fn broke(&mut self, error: &tokio::task::JoinError) {
         error!(backend = %self.backend.name, signal = %self.backend.signal, %error, "a send broke off");
-        if self.sends.is_empty() {
-            self.in_flight = [0; 2];
-        }
         self.gate.shut(Instant::now() + UNREADABLE_FOR);
     }
 

@@ -48,6 +48,8 @@ pub(super) enum Report {
     Blocked(String),
     /// What it holds cannot be read for now.
     Unreadable(io::Error),
+    /// Nothing of what it held can be read any more, and that is counted.
+    Damaged,
 }
 
 impl Parcel {
@@ -82,7 +84,7 @@ impl Parcel {
             return rejected(format!("it is stored in the unknown form {}", self.batch.form));
         };
         if contents.records.is_empty() {
-            return Report::Delivered { rejected: 0, message: String::new() };
+            return Report::Damaged;
         }
         let (form, requests) = match self.in_form(form, contents.records) {
             Ok(requests) => requests,
