@@ -186,7 +186,8 @@ impl Control {
         for removed in &self.removed {
             *surplus.entry(removed.running.backend.signal()).or_insert(0_usize) += 1;
         }
-        for Removed { running, until } in std::mem::take(&mut self.removed) {
+        let mut removed = std::mem::take(&mut self.removed).into_iter();
+        while let Some(Removed { running, until }) = removed.next() {
             let backend = &running.backend;
             let many = surplus.entry(backend.signal()).or_default();
             if *many <= MAX_REMOVED && until > now && !backend.is_empty() {
@@ -195,7 +196,11 @@ impl Control {
             }
             *many -= 1;
             let key = (backend.signal(), backend.name().to_string());
-            match running.end(inner).await {
+            // One of that name may have its queue elsewhere by now.
+            let same = |other: &Backend| (other.signal(), &**other.name()) == (key.0, &*key.1);
+            let alone = !self.backends().any(|(other, _)| same(other))
+                && !removed.as_slice().iter().any(|other| same(&other.running.backend));
+            match running.end(inner, alone).await {
                 Ended::Left(items) => drop(self.left.insert(key, items)),
                 Ended::Gone => {}
                 Ended::Used(running) => self.removed.push(Removed { running, until }),
@@ -240,8 +245,8 @@ enum Ended {
 
 impl Running {
     /// Ends a backend. What waits in memory is given up; what waits on disk stays there, and an
-    /// empty directory is removed.
-    async fn end(self, inner: &Inner) -> Ended {
+    /// empty directory is removed. If it is `alone`, no other has its name, which is then forgotten.
+    async fn end(self, inner: &Inner, alone: bool) -> Ended {
         let Self { backend, mut task } = self;
         backend.cut();
         if tokio::time::timeout(END, &mut task).await.is_err() {
@@ -256,9 +261,11 @@ impl Running {
                 return Ended::Used(Self { backend, task: inner.tasks.spawn(async {}) });
             }
         };
-        backend.forget();
+        if alone {
+            backend.forget();
+        }
         drop(backend);
-        if signal == Signal::Traces {
+        if alone && signal == Signal::Traces {
             inner.trail.forget(&name);
         }
         if on_disk && left > 0 {

@@ -178,3 +178,27 @@ fn set_wall(path: &Path, wall: u64) {
         std::fs::write(path, bytes).unwrap();
     }
 }
+
+/// The one whose queue was on disk ends later, and takes nothing of what is shown of the other with it.
+#[tokio::test(start_paused = true)]
+async fn a_backend_whose_queue_moves_to_memory_goes_on_being_shown() {
+    let storage = tempfile::tempdir().unwrap();
+    let rig = Rig::stored(Some(storage.path()));
+    rig.server.script("old", down());
+    rig.configure(&[("b", spec("old"))]).await;
+    rig.push("kept").await.unwrap();
+    let in_memory = json!({"endpoint": "http://new:4318", "queue": {"onDisk": false}});
+    rig.configure(&[("b", in_memory)]).await;
+    rig.push("new").await.unwrap();
+    let kinds = |status: &PipelineStatus| {
+        let kinds = status.backends.iter().map(|one| (one.removed, one.storage));
+        kinds.collect::<Vec<_>>()
+    };
+    assert_eq!(rig.pipeline.status().await.backends.len(), 2);
+    let alone = [(false, Storage::Memory)];
+    rig.wait("the old one is gone", |status| kinds(status) == alone).await;
+    let shown = rig.registry.encode();
+    assert!(shown.contains("ursa_pipeline_queue_items{backend=\"b\""), "{shown}");
+    assert_eq!(rig.status("b").await.sent_items, 1);
+    rig.pipeline.shutdown(Duration::ZERO).await;
+}
