@@ -145,7 +145,9 @@ impl Request {
             [backend] => vec![push(backend).await],
             backends => join_all(backends.iter().map(push)).await,
         };
-        if pushed.iter().all(Result::is_err) {
+        // A variant of which nothing was left makes nothing safe of another that found no room.
+        let is_stored = pushed.iter().any(|pushed| matches!(pushed, Ok(Some(_))));
+        if !is_stored && pushed.iter().any(Result::is_err) {
             return Err(refusal(backends, &pushed));
         }
         let stored = backends.iter().zip(pushed).map(|(backend, pushed)| {

@@ -90,3 +90,40 @@ async fn lists_of_native_spans_become_as_small_as_the_backend_takes_them() {
         }
     }
 }
+
+/// In OTLP nothing is left of it; for whoever takes it as it is, there is no room.
+#[tokio::test(start_paused = true)]
+async fn what_no_queue_took_is_not_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::new();
+    rig.server.script("zipkin", vec![server::Reply::Refuse; 1000]);
+    let zipkin = json!({"url": "http://zipkin:1/", "queue": {"size": 2000}});
+    let ours = json!({"resourceAttributes": {"team": {"exact": "core"}}});
+    let config = json!({"traces": {
+        "backends": [
+            {"name": "file", "spec": {"file": {"path": dir.path().join("otlp.json")}}},
+            {"name": "zipkin", "spec": {"zipkin": zipkin}},
+        ],
+        "resourceAttributes": {"team": "core"},
+        "processors": [{"filter": {"name": "ours", "drop": [ours]}}],
+    }});
+    rig.pipeline.reconfigure(serde_json::from_value(config).unwrap(), &BTreeMap::new()).await;
+    let list = json!([{"traceId": "00000000000000aa", "id": "00000000000000b1", "name": "buy"}]);
+    let request = Bytes::from(list.to_string());
+    let received = Received { form: Form::Zipkin, request, ..received(Bytes::new(), 1) };
+    let sink = rig.pipeline.sink();
+    let mut taken = 0;
+    let refused = loop {
+        match sink.accept(received.clone()).await {
+            Ok(()) => taken += 1,
+            Err(refused) => break refused,
+        }
+        assert!(taken < 100, "it is pushed back at last");
+    };
+    assert!(matches!(refused, Refusal::Full { .. }), "{refused:?}");
+    let zipkin = rig.status("zipkin").await;
+    assert_eq!((zipkin.ledger.received, zipkin.dropped_items["queue_full"]), (taken, 0));
+    assert_eq!(rig.status("file").await.ledger.filtered["ours"], taken);
+    rig.balance().await;
+    rig.pipeline.shutdown(Duration::ZERO).await;
+}
