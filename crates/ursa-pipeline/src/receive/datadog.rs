@@ -147,7 +147,8 @@ impl Datadog {
     ) -> Result<(), Problem> {
         let before = message.len();
         let limits = self.intake.limits();
-        let limit = limits.message.saturating_mul(MAX_GROWTH).min(limits.memory);
+        let most = held.most().saturating_add(before);
+        let limit = limits.message.saturating_mul(MAX_GROWTH).min(most);
         let room = held.room().saturating_add(before);
         let read = version.read(json, message, limit.min(room));
         let (request, items) = read.map_err(|error| match error {

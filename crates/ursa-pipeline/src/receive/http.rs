@@ -75,7 +75,7 @@ impl Http {
         let mut message = encoding.decode(message, limits, &mut held)?;
         if format == Format::Json {
             let cost = json::cost(&message);
-            if cost > limits.memory {
+            if cost > held.most() {
                 return Err(Problem::TooMany);
             }
             held.grow(cost)?;

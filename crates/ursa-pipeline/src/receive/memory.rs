@@ -39,6 +39,12 @@ impl Held {
         self.memory.limit.saturating_sub(self.memory.used.load(Ordering::Relaxed))
     }
 
+    /// How many bytes more there would be room for if no other request held any. What needs more has
+    /// no use in being sent again.
+    pub(super) fn most(&self) -> usize {
+        self.memory.limit.saturating_sub(self.bytes)
+    }
+
     /// Holds `bytes` more.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let limit = self.memory.limit;
@@ -67,9 +73,10 @@ mod tests {
         one.grow(6).unwrap();
         let mut two = memory.hold();
         two.grow(5).unwrap_err();
-        assert_eq!(two.room(), 4);
+        assert_eq!((two.room(), two.most()), (4, 10));
         two.grow(4).unwrap();
         two.grow(usize::MAX).unwrap_err();
+        assert_eq!((two.room(), two.most()), (0, 6));
         drop(one);
         two.grow(6).unwrap();
     }
