@@ -64,14 +64,18 @@ impl ClientTls {
         let files = Files::new(paths, move |contents: &[Vec<u8>]| {
             let mut contents = contents.iter();
             let mut next = || contents.next().map(Vec::as_slice).unwrap_or_default();
-            let roots = match &ca {
-                Some(path) => Some(Arc::new(files::roots(path, next())?)),
-                None => system_roots.get().cloned(),
+            let given = ca.as_ref().map(|path| files::roots(path, next())).transpose()?;
+            let roots = match given {
+                _ if accepts_any => None,
+                Some(given) => Some(Arc::new(given)),
+                None => {
+                    let system = system_roots.get().cloned();
+                    Some(system.ok_or_else(|| TlsError::NoSystemRoots(String::new()))?)
+                }
             };
             let pair = pair
                 .as_ref()
                 .map(|(cert, key)| ((cert.as_path(), next()), (key.as_path(), next())));
-            let roots = roots.filter(|_| !accepts_any);
             config(roots, pair, protocols.clone())
         });
         Self { files, name, shows, accepts_any, system, roots }
@@ -106,6 +110,7 @@ impl ClientTls {
 /// A file and what it holds.
 type Read<'a> = (&'a Path, &'a [u8]);
 
+/// Without roots, any certificate is accepted.
 fn config(
     roots: Option<Arc<RootCertStore>>,
     pair: Option<(Read<'_>, Read<'_>)>,
