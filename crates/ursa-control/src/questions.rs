@@ -49,6 +49,19 @@ struct Stream {
     waiting: Arc<Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>>,
 }
 
+/// A question that waits for its answer, until whoever asked has it or no longer waits.
+#[derive(Debug)]
+struct Asked<'a> {
+    stream: &'a Stream,
+    number: u64,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.stream.waiting().remove(&self.number);
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unanswered {
@@ -74,14 +87,12 @@ impl Questions {
         let number = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let (answer, answered) = oneshot::channel();
         stream.waiting().insert(number, answer);
+        let asked = Asked { stream: &stream, number };
         let question = Question { id: number, about: Some(about) };
-        let sent = stream.questions.try_send(Ok(question)).map_err(|_| Unanswered::Busy);
-        let answered = match sent {
-            Ok(()) => timeout(PATIENCE, answered).await.map_err(|_| Unanswered::Silent),
-            Err(busy) => Err(busy),
-        };
-        stream.waiting().remove(&number);
-        let Answer { json, error, .. } = answered?.map_err(|_| Unanswered::Absent)?;
+        stream.questions.try_send(Ok(question)).map_err(|_| Unanswered::Busy)?;
+        let answered = timeout(PATIENCE, answered).await.map_err(|_| Unanswered::Silent)?;
+        drop(asked);
+        let Answer { json, error, .. } = answered.map_err(|_| Unanswered::Absent)?;
         if !error.is_empty() {
             return Err(Unanswered::Refused(error));
         }

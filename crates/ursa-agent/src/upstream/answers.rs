@@ -8,7 +8,7 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Uri};
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
-use ursa_envoy::questions::{About, Answer, MAX_QUESTIONS, PATH, Question};
+use ursa_envoy::questions::{About, Answer, MAX_ANSWER, MAX_QUESTIONS, PATH, Question};
 use ursa_pipeline::{PipelineStatus, Signal};
 
 use crate::admin::Admin;
@@ -19,6 +19,9 @@ const SPANS_SENT: &str = "tracing.opentelemetry.spans_sent";
 
 /// The receiver on which Envoy's spans come.
 const OTLP_GRPC: &str = "otlp_grpc";
+
+/// Bytes of an answer's JSON; the rest of [`MAX_ANSWER`] is for what is around it.
+const MAX_JSON: usize = MAX_ANSWER - 64;
 
 /// What can be asked.
 #[derive(Debug, Clone)]
@@ -54,8 +57,8 @@ impl Answers {
         let codec = ProstCodec::<Answer, Question>::default();
         let mut questions = grpc.streaming(request, path, codec).await?.into_inner();
         while let Some(Question { id, about }) = questions.message().await? {
-            let answer = match self.answer(about).await {
-                Ok(json) => Answer { id, json: json.to_string().into_bytes(), ..Answer::default() },
+            let answer = match self.answer(about).await.and_then(|answer| fitting(&answer)) {
+                Ok(json) => Answer { id, json, ..Answer::default() },
                 Err(error) => Answer { id, error, ..Answer::default() },
             };
             if answers.send(answer).await.is_err() {
@@ -89,6 +92,19 @@ impl Answers {
         let received = status.as_ref().map(received);
         json!({ "status": status, "envoy": { "spansSent": sent, "received": received } })
     }
+}
+
+/// The answer's bytes, if the control plane takes so many: a longer one would end the stream, and with
+/// it all questions.
+fn fitting(answer: &Value) -> Result<Vec<u8>, String> {
+    let json = answer.to_string().into_bytes();
+    if json.len() > MAX_JSON {
+        return Err(format!(
+            "its answer has {} bytes, and {MAX_JSON} fit; ask it on its own machine with `--from`",
+            json.len()
+        ));
+    }
+    Ok(json)
 }
 
 /// Spans that came from Envoy. Each backend's account knows them all.
