@@ -169,7 +169,7 @@ mod tests {
         ) {
             let pieces = lengths.into_iter().enumerate();
             let pieces: Vec<Vec<u8>> =
-                pieces.map(|(number, length)| vec![number as u8; length]).collect();
+                pieces.map(|(number, length)| vec![u8::try_from(number).unwrap(); length]).collect();
             let all = pieces.concat();
             let (near, mut far) = duplex(room);
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
