@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use ursa_pipeline::{Pipeline, PipelineInputs};
 use crate::receivers::{Listening, OpenError, Receivers};
 use crate::status::{self, Asked};
 
+/// In the folder of the queues, locked while a gateway uses it.
+const LOCK: &str = ".lock";
 /// How long a request that has begun may take to end at the end.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -95,6 +98,8 @@ pub struct Gateway {
     status: SocketAddr,
     stop: CancellationToken,
     tasks: JoinSet<()>,
+    /// Last, so that the folder of the queues is free when all else has ended.
+    _occupied: Option<File>,
 }
 
 #[derive(Debug)]
@@ -121,10 +126,12 @@ impl Gateway {
             Storage::Folder(folder) => Some(PathBuf::from(folder)),
             Storage::Default => Some(storage),
         };
-        if let Some(folder) = &folder {
+        let occupied = folder.as_ref().map(|folder| {
             let made = std::fs::create_dir_all(folder);
-            made.map_err(|source| StartError::Storage { folder: folder.clone(), source })?;
-        }
+            let occupied = made.and_then(|()| occupy(folder));
+            occupied.map_err(|source| StartError::Storage { folder: folder.clone(), source })
+        });
+        let occupied = occupied.transpose()?;
         let pipeline = Arc::new(Pipeline::start(PipelineInputs {
             environment: environment.clone(),
             registry: registry.clone(),
@@ -139,6 +146,7 @@ impl Gateway {
             status,
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
+            _occupied: occupied,
         };
         gateway.start_serving(file, listener).await
     }
@@ -221,4 +229,16 @@ impl Gateway {
     async fn lock(&self) -> MutexGuard<'_, Running> {
         self.running.lock().await
     }
+}
+
+/// Makes the folder of the queues this process's own, until the file is closed. Without that, two gateways
+/// would each find the other's queues in use.
+fn occupy(folder: &Path) -> io::Result<File> {
+    let path = folder.join(LOCK);
+    let file = File::options().create(true).truncate(false).write(true).open(path)?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::other("another gateway keeps its queues there"),
+        TryLockError::Error(error) => error,
+    })?;
+    Ok(file)
 }

@@ -155,3 +155,19 @@ async fn a_change_is_noticed_once_the_file_is_whole() {
     std::fs::rename(&other, &path).unwrap();
     watch.changed().await;
 }
+
+#[tokio::test]
+async fn a_folder_of_queues_belongs_to_one_gateway() {
+    let folder = TempDir::new().unwrap();
+    let text = format!(
+        "storage: {:?}\nstatus: 127.0.0.1:0\nreceivers: [{}]\nexporters: [{{openTelemetry: {{endpoint: \"127.0.0.1:1\"}}}}]\n",
+        folder.path(),
+        otlp("otlpGrpc", "127.0.0.1:0"),
+    );
+    let file = || parse(&text).gateway.unwrap();
+    let first = start(file()).await.unwrap();
+    let error = start(file()).await.unwrap_err();
+    assert!(matches!(error, StartError::Storage { .. }), "{error:?}");
+    first.shutdown(Duration::ZERO).await;
+    start(file()).await.unwrap().shutdown(Duration::ZERO).await;
+}

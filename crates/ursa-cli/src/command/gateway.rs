@@ -1,5 +1,6 @@
 //! `ursa gateway`: a pipeline that runs alone.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -108,11 +109,14 @@ async fn start(file: GatewayFile) -> Outcome<Gateway> {
                 "another gateway or an agent may run here: give this one its own address with `status: 127.0.0.1:PORT` in the file",
             ),
             StartError::Storage { .. } => failure.help(
-                "say where queues may lie with `storage:` in the file; `storage: memory` keeps nothing over a restart",
+                "say where its own queues may lie with `storage:` in the file; `storage: memory` keeps nothing over a restart",
             ),
-            StartError::Receiver(OpenError::Bind { .. }) => {
-                failure.help("another program may listen there: give the receiver another `listen` in the file")
-            }
+            StartError::Receiver(OpenError::Bind { source: error, .. }) => match error.source.kind() {
+                ErrorKind::AddrInUse => failure.help(
+                    "another program listens there: give the receiver another `listen` in the file",
+                ),
+                _ => failure,
+            },
             StartError::Receiver(OpenError::Token { .. }) => {
                 failure.help("set the variable, or make the file, that `auth.bearerToken` names")
             }
