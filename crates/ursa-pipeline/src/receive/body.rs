@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -23,6 +24,10 @@ const COPIED: usize = 8 << 10;
 /// A body that comes in pieces is given at once so many times the room of those that came, if it is
 /// announced to be that long. Whoever announces much and sends little gets little.
 const AHEAD: usize = 16;
+
+/// So much of a refused request is read, for so long.
+const DISCARDED: usize = 64 << 10;
+const DISCARDED_WITHIN: Duration = Duration::from_millis(200);
 
 /// How a body is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +75,7 @@ impl Encoding {
 
 /// Reads the whole body, at most `limit` bytes and within the time for it, holding memory for it.
 pub(super) async fn read(
-    body: Inbound,
+    body: &mut Inbound,
     limit: usize,
     limits: &Limits,
     held: &mut Held,
@@ -87,7 +92,22 @@ pub(super) async fn read(
     }
 }
 
-async fn collect(mut body: Inbound, limit: usize, held: &mut Held) -> Result<Bytes, Problem> {
+/// Reads a little of what is left of a request that is refused: there are clients that take the end of an
+/// answer before that of their request for an error, and lose the answer.
+pub(super) async fn discard(body: &mut Inbound) {
+    let reading = async {
+        let mut left = DISCARDED;
+        while let Some(Ok(frame)) = body.frame().await
+            && let Some(after) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len))
+        {
+            left = after;
+        }
+    };
+    // Whoever has not sent it by then is answered all the same.
+    drop(timeout(DISCARDED_WITHIN, reading).await);
+}
+
+async fn collect(body: &mut Inbound, limit: usize, held: &mut Held) -> Result<Bytes, Problem> {
     let announced = body.size_hint().lower();
     let announced = usize::try_from(announced).ok().filter(|bytes| *bytes <= limit);
     let announced = announced.ok_or(Problem::TooLarge { limit })?;

@@ -15,6 +15,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use ursa_otlp::datadog::{self, DatadogError};
 
@@ -109,7 +110,15 @@ impl Datadog {
     }
 
     async fn respond(&self, request: Request<Inbound>) -> Result<Response<Reply>, Problem> {
-        let (head, body) = request.into_parts();
+        let (head, mut body) = request.into_parts();
+        let answer = self.serve(&head, &mut body).await;
+        if answer.is_err() {
+            body::discard(&mut body).await;
+        }
+        answer
+    }
+
+    async fn serve(&self, head: &Parts, body: &mut Inbound) -> Result<Response<Reply>, Problem> {
         let path = head.uri.path();
         if path.trim_end_matches('/') == "/info" {
             return Ok(reply(StatusCode::OK, "application/json", info().into()));
@@ -119,7 +128,7 @@ impl Datadog {
             return Err(Problem::Path(path.to_owned()));
         }
         if head.method != Method::PUT && head.method != Method::POST {
-            return Err(Problem::Method(head.method));
+            return Err(Problem::Method(head.method.clone()));
         }
         self.intake.admit(&head.headers)?;
         let encoding = Encoding::of(&head.headers, CONTENT_ENCODING)?;

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderName};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use prost::Message;
 
@@ -57,11 +58,19 @@ impl Grpc {
 
     /// The framed answer.
     async fn call(&self, request: Request<Inbound>) -> Result<Bytes, Problem> {
-        let (head, body) = request.into_parts();
+        let (head, mut body) = request.into_parts();
+        let answer = self.take(&head, &mut body).await;
+        if answer.is_err() {
+            body::discard(&mut body).await;
+        }
+        answer
+    }
+
+    async fn take(&self, head: &Parts, body: &mut Inbound) -> Result<Bytes, Problem> {
         let path = head.uri.path();
         let called = Called::of(path).ok_or_else(|| Problem::Path(path.to_owned()))?;
         if head.method != Method::POST {
-            return Err(Problem::Method(head.method));
+            return Err(Problem::Method(head.method.clone()));
         }
         if let Called::Export(_) = called {
             self.intake.admit(&head.headers)?;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use prost::Message;
 
@@ -59,12 +60,20 @@ impl Http {
 
     /// The body of the answer.
     async fn post(&self, request: Request<Inbound>) -> Result<Bytes, Problem> {
-        let (head, body) = request.into_parts();
+        let (head, mut body) = request.into_parts();
+        let answer = self.take(&head, &mut body).await;
+        if answer.is_err() {
+            body::discard(&mut body).await;
+        }
+        answer
+    }
+
+    async fn take(&self, head: &Parts, body: &mut Inbound) -> Result<Bytes, Problem> {
         let path = head.uri.path();
         let signal = Signal::ALL.into_iter().find(|signal| signal.http_path() == path);
         let signal = signal.ok_or_else(|| Problem::Path(path.to_owned()))?;
         if head.method != Method::POST {
-            return Err(Problem::Method(head.method));
+            return Err(Problem::Method(head.method.clone()));
         }
         self.intake.admit(&head.headers)?;
         let format = Format::of(&head.headers)?;

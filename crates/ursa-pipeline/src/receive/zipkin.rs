@@ -9,6 +9,7 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use ursa_otlp::zipkin::{self, ZipkinError};
 
@@ -95,13 +96,21 @@ impl Zipkin {
     }
 
     async fn post(&self, request: Request<Inbound>) -> Result<(), Problem> {
-        let (head, body) = request.into_parts();
+        let (head, mut body) = request.into_parts();
+        let answer = self.take(&head, &mut body).await;
+        if answer.is_err() {
+            body::discard(&mut body).await;
+        }
+        answer
+    }
+
+    async fn take(&self, head: &Parts, body: &mut Inbound) -> Result<(), Problem> {
         let dialect = Dialect::of(head.uri.path(), &head.headers);
         if let Err(problem @ Problem::Path(_)) = dialect {
             return Err(problem);
         }
         if head.method != Method::POST {
-            return Err(Problem::Method(head.method));
+            return Err(Problem::Method(head.method.clone()));
         }
         self.intake.admit(&head.headers)?;
         let dialect = dialect?;
