@@ -62,7 +62,7 @@ pub(crate) fn draw(places: &[Place], look: &mut Look, verbose: bool, color: bool
         if !status.configured {
             notes.add(Style::Doubtful, &name, "was not told yet what to do; it takes nothing");
         } else if status.backends.is_empty() {
-            notes.add(Style::Dim, &name, "delivers nothing: no policy names a backend");
+            notes.add(Style::Dim, &name, "delivers nothing: no policy names a backend that exists");
         }
         for backend in &status.backends {
             let rate = look.rate(&place.proxy, backend);

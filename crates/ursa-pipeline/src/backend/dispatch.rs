@@ -294,7 +294,7 @@ impl Dispatch {
                     }
                 }
                 self.lost(parcel, Loss::Rejected, &error);
-                return self.troubled(BackendState::Down, error);
+                return self.refused(error);
             }
         };
         parcel.attempts = parcel.attempts.saturating_add(1);
@@ -397,12 +397,25 @@ impl Dispatch {
 
     /// Notes why nothing gets through, and says so once.
     fn troubled(&self, state: BackendState, reason: String) {
+        self.fails(state, reason, "nothing gets through to the backend; telemetry waits");
+    }
+
+    /// Notes that the backend does not take what it is sent, and says so once.
+    fn refused(&self, reason: String) {
+        self.fails(
+            BackendState::Down,
+            reason,
+            "the backend refuses what it is sent, which is lost",
+        );
+    }
+
+    fn fails(&self, state: BackendState, reason: String, words: &str) {
         let Backend { name, signal, meters, health, .. } = &*self.backend;
         meters.up(false);
         self.backend.flows.store(false, Ordering::Relaxed);
         let error = reason.clone();
         if health.is(state, Some(reason)) != state {
-            warn!(backend = %name, %signal, %error, "nothing gets through to the backend; telemetry waits");
+            warn!(backend = %name, %signal, %error, "{words}");
         }
     }
 
