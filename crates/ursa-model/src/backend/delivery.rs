@@ -40,14 +40,12 @@ pub enum Protocol {
 }
 
 impl Delivery {
-    /// The request path of a signal, `traces`, `metrics` or `logs`: `/v1/…` is appended unless the base path ends so already.
+    /// The request path of a signal, `traces`, `metrics` or `logs`: `/v1/…` is appended. A path that ends so already, be it for another signal, is
+    /// taken as if it did not: one endpoint serves them all.
     pub fn signal_path(&self, signal: &str) -> String {
-        let suffix = format!("/v1/{signal}");
-        if self.path.ends_with(&suffix) {
-            self.path.clone()
-        } else {
-            format!("{}{suffix}", self.path)
-        }
+        const SUFFIXES: [&str; 3] = ["/v1/traces", "/v1/metrics", "/v1/logs"];
+        let base = SUFFIXES.iter().find_map(|suffix| self.path.strip_suffix(suffix));
+        format!("{}/v1/{signal}", base.unwrap_or(&self.path))
     }
 }
 
