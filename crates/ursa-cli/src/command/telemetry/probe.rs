@@ -39,6 +39,11 @@ pub(super) struct Test {
     output: Form,
 }
 
+/// Whether a backend is meant by this name: its whole, or what people gave it.
+fn is_called(name: &str, wanted: &str) -> bool {
+    name == wanted || name.rsplit(['/', ' ']).next() == Some(wanted)
+}
+
 /// A backend under the name that it has where it was written.
 type Named = (String, ExporterSpec);
 
@@ -47,7 +52,7 @@ pub(super) async fn run(arguments: Test, output: Output) -> Outcome {
     let (mut backends, secrets) = backends(&sources, output)?;
     let known: Vec<_> = backends.iter().map(|(name, _)| name.clone()).collect();
     if let Some(wanted) = &arguments.name {
-        backends.retain(|(name, _)| name == wanted);
+        backends.retain(|(name, _)| is_called(name, wanted));
         if backends.is_empty() && !known.is_empty() {
             return Err(Failure::new(format!("there is no backend `{wanted}` in what was read"))
                 .help(format!("there are {}", known.join(", "))));
