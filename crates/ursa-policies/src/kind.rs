@@ -169,7 +169,7 @@ impl PolicyKind {
     }
 }
 
-/// A policy. A kind has some of the parts.
+/// A policy.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(dead_code, reason = "read from the tree, so that every value knows its origin")]

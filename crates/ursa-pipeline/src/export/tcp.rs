@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use prost::Message;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use ursa_model::pipeline::{JsonLines, TcpExporter};
@@ -101,9 +101,12 @@ impl TcpSink {
             let body = record.body.as_ref();
             match (&self.json, body.and_then(|body| body.value.as_ref())) {
                 (Some(lines), Some(Value::KvlistValue(list))) => {
-                    let entries: Map<_, _> =
-                        list.values.iter().filter_map(|entry| lines_entry(lines, entry)).collect();
-                    writeln!(out, "{}", Json::Object(entries))
+                    // By hand, so that entries stand as the policy has them.
+                    let entries = list.values.iter().filter_map(|entry| lines_entry(lines, entry));
+                    let entries: Vec<_> = entries
+                        .map(|(key, value)| format!("{}:{value}", Json::from(key)))
+                        .collect();
+                    writeln!(out, "{{{}}}", entries.join(","))
                         .expect("writing to a string does not fail");
                 }
                 (_, Some(Value::StringValue(text))) => {
@@ -215,8 +218,8 @@ mod tests {
         assert_eq!(
             seen,
             [
-                "one line\n{\"agent\":null,\"b\":\"x\\\"y\",\"code\":200}\n",
-                "one line\n{\"b\":\"x\\\"y\",\"code\":200}\n",
+                "one line\n{\"code\":200,\"agent\":null,\"b\":\"x\\\"y\"}\n",
+                "one line\n{\"code\":200,\"b\":\"x\\\"y\"}\n",
             ]
         );
     }
