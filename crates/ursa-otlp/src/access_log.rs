@@ -128,8 +128,11 @@ impl Records {
     }
 }
 
+/// A key and a text.
+type TextAttribute<'a> = (&'a [u8], &'a [u8]);
+
 /// The key and the text of an attribute that is one.
-fn text_attribute(body: &[u8]) -> Result<Option<(&[u8], &[u8])>, WireError> {
+fn text_attribute(body: &[u8]) -> Result<Option<TextAttribute<'_>>, WireError> {
     let (mut key, mut text) = (&[][..], None);
     for field in Fields::new(body) {
         match field? {

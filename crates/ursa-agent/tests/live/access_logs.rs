@@ -140,8 +140,9 @@ async fn each_backend_has_its_records_and_no_line_is_lost() {
     running.ready().await;
     world.control_plane.logged("ack Pipeline").await;
 
-    let path =
-        |number: usize| format!("/{}/{number}", if number % 10 == 0 { "some" } else { "other" });
+    let path = |number: usize| {
+        format!("/{}/{number}", if number.is_multiple_of(10) { "some" } else { "other" })
+    };
     for number in 0..REQUESTS {
         assert_eq!(get(world.port, &path(number)).await.unwrap().0, 200);
     }

@@ -45,7 +45,7 @@ pub enum FormatError {
     #[error("`{0}` is no command operator; a percent sign is written `%%`")]
     Malformed(String),
     /// No Envoy knows it.
-    #[error("`%{name}%` is not known{}", suggestion(nearest))]
+    #[error("`%{name}%` is not known{}", suggestion(*nearest))]
     Unknown {
         /// Its name.
         name: String,
@@ -73,7 +73,7 @@ pub enum FormatError {
     },
 }
 
-fn suggestion(nearest: &Option<&'static str>) -> String {
+fn suggestion(nearest: Option<&'static str>) -> String {
     nearest.map_or_else(String::new, |name| format!("; did you mean `%{name}%`?"))
 }
 

@@ -166,6 +166,7 @@ fn plain(of: &AnyValue, depth: usize) -> Json {
 mod tests {
     use tokio::net::TcpListener;
     use tokio::task::JoinSet;
+    use ursa_model::backend::DeliveryOptions;
     use ursa_otlp::json;
 
     use super::*;
@@ -192,7 +193,8 @@ mod tests {
     fn sink(address: String, omit_empty: bool) -> TcpSink {
         let set = |name: &str| [name.to_owned()].into();
         let json = JsonLines { integers: set("code"), optional: set("agent"), omit_empty };
-        let mut spec = TcpExporter { address, json: Some(json), delivery: Default::default() };
+        let mut spec =
+            TcpExporter { address, json: Some(json), delivery: DeliveryOptions::default() };
         spec.delivery.timeout = Some(ursa_model::duration::Duration(Duration::from_millis(200)));
         TcpSink::new(&spec, Arc::new(Tcp))
     }

@@ -283,7 +283,9 @@ impl Place<'_> {
                 '/' => name.push('+'),
                 '[' => name.push('-'),
                 ']' => {}
-                c => name.push_str(&format!("~{:x}", u32::from(c))),
+                c => name.extend(
+                    ['~'].into_iter().chain(c.escape_unicode().filter(char::is_ascii_hexdigit)),
+                ),
             }
         }
         name
