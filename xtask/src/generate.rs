@@ -25,7 +25,7 @@ const INCLUDES: [&str; 7] = [
 
 /// The messages that the control plane makes, and the file of each. What they refer to comes along;
 /// what is only ever inside an `Any` has to be listed.
-const MESSAGES: [(&str, &str); 12] = [
+const MESSAGES: [(&str, &str); 15] = [
     ("envoy/config/bootstrap/v3/bootstrap.proto", "envoy.config.bootstrap.v3.Bootstrap"),
     ("envoy/config/cluster/v3/cluster.proto", "envoy.config.cluster.v3.Cluster"),
     ("envoy/config/endpoint/v3/endpoint.proto", "envoy.config.endpoint.v3.ClusterLoadAssignment"),
@@ -43,6 +43,18 @@ const MESSAGES: [(&str, &str); 12] = [
     (
         "envoy/extensions/filters/http/router/v3/router.proto",
         "envoy.extensions.filters.http.router.v3.Router",
+    ),
+    (
+        "envoy/extensions/access_loggers/file/v3/file.proto",
+        "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+    ),
+    (
+        "envoy/extensions/access_loggers/open_telemetry/v3/logs_service.proto",
+        "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig",
+    ),
+    (
+        "envoy/extensions/access_loggers/filters/cel/v3/cel.proto",
+        "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
     ),
     (
         "envoy/extensions/upstreams/http/v3/http_protocol_options.proto",

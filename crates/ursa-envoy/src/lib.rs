@@ -5,6 +5,8 @@
 //! - [`mod@bootstrap`]: what Envoy is started with.
 //! - [`mod@offline`]: both in one, for Envoy's own `--mode validate`.
 //! - [`json`]: any of these as JSON, for people and for Envoy's command line.
+//! - [`cel`]: whether a text is an expression.
+//! - [`mod@format`]: the texts of access logs, with Envoy's command operators.
 //! - [`mod@check`]: a second look at the result.
 //! - [`questions`]: what the control plane asks an agent.
 //!
@@ -12,13 +14,16 @@
 //! What is *not* here: policies, stores, and how resources travel.
 
 pub mod bootstrap;
+pub mod cel;
 pub mod check;
+pub mod format;
 pub mod json;
 pub mod offline;
 pub mod proxy;
 pub mod questions;
 pub mod resources;
 
+mod access_log;
 mod cluster;
 mod credentials;
 mod listener;

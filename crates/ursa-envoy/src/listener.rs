@@ -12,8 +12,8 @@ use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::{Any, BoolValue};
 
 use crate::bootstrap::OTLP_CLUSTER;
-use crate::parts;
 use crate::proxy::{Direction, HttpListener, Listener, ListenerKind, Tracing, stat_name};
+use crate::{access_log, parts};
 
 /// How many spans one worker keeps while the agent does not take them; what comes then is dropped.
 /// Well over [`crate::bootstrap::MIN_FLUSH_SPANS`], so that a flush is never what fills it.
@@ -34,15 +34,20 @@ const OUTBOUND_IDLE_SECONDS: i64 = 3_600;
 /// A listener as Envoy reads it.
 pub(crate) fn listener(listener: &Listener) -> envoy::Listener {
     let stat_prefix = stat_name(&listener.name);
+    let access_logs = listener.access_logs.iter().map(access_log::access_log).collect();
     let filter = match &listener.kind {
         ListenerKind::Http(http) => network_filter(
             "envoy.filters.network.http_connection_manager",
-            parts::any(&connection_manager(http, listener.direction)),
+            parts::any(&HttpConnectionManager {
+                access_log: access_logs,
+                ..connection_manager(http, listener.direction)
+            }),
         ),
         ListenerKind::Tcp { cluster } => network_filter(
             "envoy.filters.network.tcp_proxy",
             parts::any(&TcpProxy {
                 stat_prefix: stat_prefix.clone(),
+                access_log: access_logs,
                 cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.clone())),
                 ..TcpProxy::default()
             }),

@@ -56,7 +56,7 @@ fn tracing(tracing: &RouteTracing) -> envoy::Tracing {
 /// Envoy draws one of ten thousand numbers for a request (the last digits of its request id), whatever
 /// the denominator says: over a million, a quarter would be every request. A share below a
 /// ten-thousandth is rounded up, so that little does not become nothing.
-fn fraction(percent: Percent) -> FractionalPercent {
+pub(crate) fn fraction(percent: Percent) -> FractionalPercent {
     FractionalPercent {
         numerator: percent.ten_thousandths(),
         denominator: DenominatorType::TenThousand as i32,

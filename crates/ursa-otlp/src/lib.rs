@@ -5,6 +5,7 @@
 //!
 //! Not here: sockets, files, clocks; where telemetry comes from and where it goes.
 
+pub mod access_log;
 pub mod datadog;
 mod form;
 pub mod json;

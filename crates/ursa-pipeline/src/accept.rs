@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, join_all, select_all};
 use tokio::time::timeout;
 use ursa_otlp::process::{Filtered, Processed};
-use ursa_otlp::wire;
+use ursa_otlp::wire::{self, Checked};
 use ursa_otlp::{datadog, zipkin};
 use ursa_queue::PushError;
 
@@ -37,7 +37,7 @@ const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after: RETRY_AFTER };
 impl Sink for Inner {
     fn takes(&self, signal: Signal) -> bool {
         let table = self.table();
-        table.phase != Phase::Running || !table.route(signal).backends.is_empty()
+        table.phase != Phase::Running || table.takes(signal)
     }
 
     async fn accept(&self, received: Received) -> Result<(), Refusal> {
@@ -45,7 +45,7 @@ impl Sink for Inner {
         if table.phase != Phase::Running {
             return Err(UNAVAILABLE);
         }
-        let route = table.route(received.signal);
+        let route = table.route_of(received.signal, received.channel.as_deref());
         if route.backends.is_empty() {
             return Err(Refusal::Unsupported { signal: received.signal });
         }
@@ -101,8 +101,12 @@ struct Variant {
 
 impl Request {
     fn process(route: &Route, received: Received) -> Result<Self, Refusal> {
-        let Received { form, request, items, signal, found, .. } = received;
+        let Received { form, mut request, items, signal, mut found, .. } = received;
         let rules = &route.rules;
+        if let Some(records) = &route.records {
+            request = records.apply(&request).map_err(invalid)?;
+            found = Checked { items, ..Checked::default() };
+        }
         let variant = |form, request: Bytes| {
             let processed = match form {
                 _ if rules.is_identity(signal) => {

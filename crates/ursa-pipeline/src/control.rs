@@ -10,7 +10,10 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use ursa_model::SecretText;
 use ursa_model::backend::DeliveryOptions;
-use ursa_model::pipeline::{Backend as Wanted, ExporterSpec, PipelineConfig};
+use ursa_model::pipeline::{
+    Backend as Wanted, Channel, ExporterSpec, PipelineConfig, SignalConfig,
+};
+use ursa_otlp::access_log::Records;
 use ursa_otlp::process::Rules;
 use ursa_queue::{Options, Queue};
 
@@ -77,40 +80,24 @@ impl Control {
         for ((signal, wanted), route) in
             Signal::ALL.into_iter().zip(config.signals()).zip(&mut routes)
         {
-            if wanted.backends.is_empty() {
-                continue;
-            }
-            let variable = |name: &str| Some(inner.environment.get(name)?.expose().to_owned());
-            let (attributes, said) =
-                attributes::of(&config, wanted, variable, inner.host_name.as_deref());
+            let made = self.route(inner, &config, signal, wanted, secrets, &mut before);
+            let (made, said) = made.await;
             warnings.extend(said);
-            match Rules::compile(&attributes.set, &attributes.fill, &wanted.processors) {
-                Ok(rules) => route.rules = rules,
-                Err(error) => {
-                    warnings.push(format!("processors of {signal} do nothing: {error}"));
-                    let compiled = Rules::compile(&attributes.set, &attributes.fill, &[]);
-                    route.rules = compiled.unwrap_or_default();
-                }
-            }
-            let mut names = BTreeSet::new();
-            for backend in &wanted.backends {
-                if !names.insert(&backend.name) {
-                    warnings
-                        .push(format!("a second backend {} for {signal} is ignored", backend.name));
-                    continue;
-                }
-                let made =
-                    self.activate(inner, signal, backend, secrets, &mut before, &mut warnings);
-                let active = made.await;
-                route.backends.push(Arc::clone(&active.running.backend));
-                self.active.push(active);
-            }
+            *route = made;
+        }
+        let mut channels = BTreeMap::new();
+        for (name, Channel { signal: wanted, access_log }) in &config.channels {
+            let made = self.route(inner, &config, Signal::Logs, wanted, secrets, &mut before);
+            let (mut route, said) = made.await;
+            warnings.extend(said);
+            route.records = access_log.as_ref().map(Records::new);
+            channels.insert(name.clone(), route);
         }
         for Active { running, .. } in before {
             info!(backend = %running.backend.name(), signal = %running.backend.signal(), "backend removed");
             self.removed.push(Removed { running, until: Instant::now() + REMOVED_FOR });
         }
-        inner.publish(Table::running(routes));
+        inner.publish(Table::running(routes, channels));
         self.clean_up(inner).await;
         warnings.dedup();
         for warning in warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
@@ -118,6 +105,53 @@ impl Control {
         }
         self.warnings = warnings;
         self.find_orphans(inner).await;
+    }
+
+    /// What is wanted of one signal or channel, and what people should know of it.
+    async fn route(
+        &mut self,
+        inner: &Arc<Inner>,
+        config: &PipelineConfig,
+        signal: Signal,
+        wanted: &SignalConfig,
+        secrets: &BTreeMap<String, SecretText>,
+        before: &mut Vec<Active>,
+    ) -> (Route, Vec<String>) {
+        let (mut route, mut warnings) = (Route::default(), Vec::new());
+        if wanted.backends.is_empty() {
+            return (route, warnings);
+        }
+        let variable = |name: &str| Some(inner.environment.get(name)?.expose().to_owned());
+        let (attributes, said) =
+            attributes::of(config, wanted, variable, inner.host_name.as_deref());
+        warnings.extend(said);
+        match Rules::compile(&attributes.set, &attributes.fill, &wanted.processors) {
+            Ok(rules) => route.rules = rules,
+            Err(error) => {
+                warnings.push(format!("processors of {signal} do nothing: {error}"));
+                let compiled = Rules::compile(&attributes.set, &attributes.fill, &[]);
+                route.rules = compiled.unwrap_or_default();
+            }
+        }
+        let mut names = BTreeSet::new();
+        for backend in &wanted.backends {
+            if !names.insert(&backend.name) {
+                warnings.push(format!("a second backend {} for {signal} is ignored", backend.name));
+                continue;
+            }
+            let mut known = self.active.iter().map(|active| &active.running.backend);
+            let shared =
+                known.find(|known| known.signal() == signal && **known.name() == *backend.name);
+            if let Some(shared) = shared {
+                route.backends.push(Arc::clone(shared));
+                continue;
+            }
+            let made = self.activate(inner, signal, backend, secrets, before, &mut warnings);
+            let active = made.await;
+            route.backends.push(Arc::clone(&active.running.backend));
+            self.active.push(active);
+        }
+        (route, warnings)
     }
 
     /// The backend that is wanted: as it is, with another exporter, or new.

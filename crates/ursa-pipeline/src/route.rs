@@ -1,10 +1,12 @@
 //! What is done with what is received: an immutable table that is replaced as a whole. Who works by
 //! an old one finds the queues of removed backends closed, and goes on with the others.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::Signal;
 use crate::backend::Backend;
+use ursa_otlp::access_log::Records;
 use ursa_otlp::process::Rules;
 
 /// What is done with each signal.
@@ -13,6 +15,8 @@ pub(crate) struct Table {
     pub(crate) phase: Phase,
     /// In the order of [`Signal::ALL`].
     routes: [Route; 3],
+    /// Of log records that come by a name of their own.
+    channels: BTreeMap<String, Route>,
 }
 
 /// What a pipeline does at all.
@@ -26,20 +30,35 @@ pub(crate) enum Phase {
     Stopping,
 }
 
-/// What is done with one signal.
+/// What is done with one signal, or with the log records of one channel.
 #[derive(Debug, Default)]
 pub(crate) struct Route {
+    /// What is done before all else to records of Envoy's access logger.
+    pub(crate) records: Option<Records>,
     pub(crate) rules: Rules,
     pub(crate) backends: Vec<Arc<Backend>>,
 }
 
 impl Table {
-    pub(crate) fn running(routes: [Route; 3]) -> Self {
-        Self { phase: Phase::Running, routes }
+    pub(crate) fn running(routes: [Route; 3], channels: BTreeMap<String, Route>) -> Self {
+        Self { phase: Phase::Running, routes, channels }
     }
 
     pub(crate) fn stopping() -> Self {
         Self { phase: Phase::Stopping, ..Self::default() }
+    }
+
+    /// Whether anything is done with that signal.
+    pub(crate) fn takes(&self, signal: Signal) -> bool {
+        !self.route(signal).backends.is_empty()
+            || signal == Signal::Logs && !self.channels.is_empty()
+    }
+
+    /// What is done with what came by the name `channel`: as with all of the signal, unless it is known.
+    pub(crate) fn route_of(&self, signal: Signal, channel: Option<&str>) -> &Route {
+        let own = channel.filter(|_| signal == Signal::Logs);
+        let own = own.and_then(|channel| self.channels.get(channel));
+        own.unwrap_or_else(|| self.route(signal))
     }
 
     pub(crate) fn route(&self, signal: Signal) -> &Route {

@@ -47,13 +47,16 @@ pub struct Received {
     pub found: Checked,
     /// The receiver's name, for example `otlp_grpc`.
     pub source: Arc<str>,
+    /// By which name the sender called (the authority of a gRPC call), of log records: what happens to these may depend on it.
+    pub channel: Option<Arc<str>>,
 }
 
 impl Received {
     /// An OTLP request.
     pub fn otlp(signal: Signal, request: Bytes, items: usize, source: &Arc<str>) -> Self {
         let source = Arc::clone(source);
-        Self { signal, form: Form::Otlp, request, items, found: Checked::default(), source }
+        let found = Checked::default();
+        Self { signal, form: Form::Otlp, request, items, found, source, channel: None }
     }
 }
 

@@ -1,11 +1,13 @@
 //! What policies ask for while they are applied, and what they leave behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ursa_model::backend::{BackendKind, BackendRef, OpenTelemetryBackend};
 use ursa_model::key::ResourceKey;
 use ursa_model::mesh_trace_backend::MeshTraceBackend;
+use ursa_model::pipeline::PipelineConfig;
+use ursa_model::template;
 
 /// The backend resources of a mesh, as policies refer to them.
 pub trait Backends: fmt::Debug {
@@ -32,6 +34,13 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// Notes what does not work as written, once.
+    pub(crate) fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
     /// Notes that `reference` of a proxy in `mesh` is looked up.
     pub(crate) fn looks_up(&mut self, mesh: &str, reference: &BackendRef) {
         match &reference.name {
@@ -47,5 +56,38 @@ impl Applied {
     /// Whether a change of the resource `key`, in the proxy's mesh, can change the proxy.
     pub fn depends_on(&self, key: &ResourceKey) -> bool {
         self.uses.contains(key) || self.uses_by_labels.iter().any(|kind| kind.name() == key.kind)
+    }
+}
+
+/// What a reference means, in words.
+pub(crate) fn described(reference: &BackendRef, mesh: &str) -> String {
+    let kind = reference.kind.name();
+    match &reference.name {
+        Some(name) => format!("{kind} {mesh}/{name}"),
+        None => {
+            let labels: Vec<_> =
+                reference.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            format!("a {kind} of mesh {mesh} with {}", labels.join(", "))
+        }
+    }
+}
+
+/// Warns of attributes that will be left out. What the agent alone knows is not looked at here.
+pub(crate) fn warn_of_unknown(
+    attributes: &BTreeMap<String, String>,
+    pipeline: &PipelineConfig,
+    applied: &mut Applied,
+) {
+    let known = |name: &str| {
+        let agents = name.starts_with("env.") || name.starts_with("k8s.");
+        if agents { Some(name.to_owned()) } else { pipeline.facts.get(name).cloned() }
+    };
+    for (attribute, value) in attributes {
+        let missing = template::render(value, known).missing;
+        if let Some(name) = missing.first() {
+            applied.warn(format!(
+                "resource attribute `{attribute}` is left out: this proxy has no `{name}`"
+            ));
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! What all policies together say about one proxy.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 use ursa_envoy::proxy::ProxyConfig;
+use ursa_model::path::{Path, Segment};
 
 use crate::KINDS;
 use crate::backends::{Applied, Backends};
 use crate::explain::{self, Explained};
 use crate::kind::PolicyKind;
 use crate::merge::Tree;
+use crate::part::{self, Part, Scope, Section};
 use crate::policy::PolicyResource;
 use crate::select::select;
 use crate::subject::Subject;
@@ -25,7 +28,7 @@ pub struct Effective {
 impl Effective {
     /// Merges `policies`, which are of `kind` and come weakest first.
     pub fn of(kind: &'static PolicyKind, policies: Vec<Arc<PolicyResource>>) -> Self {
-        let merged = Tree::join(policies.iter().map(|policy| policy.settings()));
+        let merged = Tree::join(policies.iter().filter_map(|policy| policy.settings()));
         Self { kind, policies, merged }
     }
 
@@ -44,14 +47,107 @@ impl Effective {
         &self.merged
     }
 
-    /// The merged settings alone, in the shape of `spec.default`.
+    /// What holds for what comes in on that port: what `from` of all policies says, merged, and each of their `rules` beside it.
+    pub(crate) fn inbound(&self, port: u16) -> Vec<Tree> {
+        let port = port.to_string();
+        self.inbound_parts(|section| section == port).iter().map(Holding::merged).collect()
+    }
+
+    /// What holds for what goes out to the service of that name.
+    pub(crate) fn outbound(&self, service: &str) -> Tree {
+        Tree::join(part::to_service(self.sections(), service))
+    }
+
+    /// All that holds, by where it is found.
+    pub(crate) fn parts(&self) -> Vec<Holding<'_>> {
+        let mut parts = Vec::new();
+        if self.kind.parts().contains(&Part::Default) {
+            let layers = self.policies.iter().filter_map(|policy| policy.settings()).collect();
+            parts.push(Holding { at: Path::root(), layers });
+        }
+        parts.extend(self.inbound_parts(|_| true));
+        let destinations: BTreeSet<_> = self
+            .sections()
+            .filter_map(|section| match &section.scope {
+                Scope::Outbound(destination) => Some(destination),
+                _ => None,
+            })
+            .collect();
+        parts.extend(destinations.into_iter().map(|destination| Holding {
+            at: Path::root().key("to").key(destination.described()),
+            layers: part::to_destination(self.sections(), destination),
+        }));
+        parts
+    }
+
+    /// `is_meant` says so of the inbound that a policy's target names (`sectionName`).
+    fn inbound_parts(&self, is_meant: impl Fn(&str) -> bool + Copy) -> Vec<Holding<'_>> {
+        let of = |wanted: fn(&Scope) -> bool| {
+            let policies = self
+                .policies
+                .iter()
+                .filter(move |policy| policy.target.section_name.as_deref().is_none_or(is_meant));
+            let sections = policies.flat_map(|policy| policy.sections());
+            sections.filter(move |section| wanted(&section.scope)).map(|part| &part.settings)
+        };
+        let mut parts = Vec::new();
+        let layers: Vec<_> = of(|scope| *scope == Scope::Inbound).collect();
+        if !layers.is_empty() {
+            parts.push(Holding { at: Path::root().key("from"), layers });
+        }
+        let rules = of(|scope| matches!(scope, Scope::Rule(_))).enumerate();
+        parts.extend(rules.map(|(index, rule)| Holding {
+            at: Path::root().key("rules").index(index),
+            layers: vec![rule],
+        }));
+        parts
+    }
+
+    fn sections(&self) -> impl Iterator<Item = &Section> + Clone {
+        self.policies.iter().flat_map(|policy| policy.sections())
+    }
+
+    /// The merged settings alone: in the shape of `spec.default`, and by part where a kind has others.
     pub fn conf(&self) -> Json {
-        self.merged.to_json()
+        let mut conf = self.merged.to_json();
+        for holding in self.parts() {
+            let tree = holding.merged();
+            match holding.at.segments() {
+                [Segment::Key(part), Segment::Key(destination)] => {
+                    conf[part.as_str()][destination.as_str()] = tree.to_json();
+                }
+                [Segment::Key(part), Segment::Index(_)] => {
+                    if let Some(list) = conf[part.as_str()].as_array_mut() {
+                        list.push(tree.to_json());
+                    } else {
+                        conf[part.as_str()] = Json::Array(vec![tree.to_json()]);
+                    }
+                }
+                [Segment::Key(part)] => conf[part.as_str()] = tree.to_json(),
+                _ => {}
+            }
+        }
+        conf
     }
 
     /// Every value that holds, and why.
     pub fn explain(&self) -> Explained {
         explain::explain(self, &self.kind.defaults())
+    }
+}
+
+/// Settings that hold for a part of a proxy's traffic, or for the proxy as a whole.
+pub(crate) struct Holding<'t> {
+    /// Where: the root for the proxy as a whole, below `from` or `rules` for what comes in, below `to` for what goes out, by destination.
+    pub(crate) at: Path,
+    /// What policies say, weakest first.
+    pub(crate) layers: Vec<&'t Tree>,
+}
+
+impl Holding<'_> {
+    /// What holds.
+    pub(crate) fn merged(&self) -> Tree {
+        Tree::join(self.layers.iter().copied())
     }
 }
 

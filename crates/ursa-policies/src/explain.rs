@@ -6,7 +6,7 @@ use ursa_model::key::ResourceKey;
 use ursa_model::path::{Path, Segment};
 
 use crate::effective::Effective;
-use crate::merge::{Leaf, Origin};
+use crate::merge::{Leaf, Origin, Tree};
 
 /// What one kind of policy makes of a proxy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,7 +22,8 @@ pub struct Explained {
 /// One value that holds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ExplainedValue {
-    /// Path below `spec.default`, for example `sampling.overall`.
+    /// Path below `spec.default`, for example `sampling.overall`; below the part where a kind has others: `from.backends`,
+    /// `to["MeshService catalog"].backends`.
     pub path: Path,
     /// The value.
     pub value: Json,
@@ -34,15 +35,30 @@ pub struct ExplainedValue {
 
 /// Explains `effective`, whose kind has these `defaults`.
 pub(crate) fn explain(effective: &Effective, defaults: &Json) -> Explained {
-    let layers: Vec<_> =
-        effective.policies().iter().map(|policy| policy.settings().leaves()).collect();
-    let written = effective.merged().leaves().into_iter().filter(|(_, leaf)| !leaf.value.is_null());
+    let mut values = Vec::new();
+    for holding in effective.parts() {
+        let layers: Vec<_> = holding.layers.iter().map(|layer| layer.leaves()).collect();
+        let of_part = of_tree(&holding.merged(), &layers, defaults);
+        values.extend(
+            of_part
+                .into_iter()
+                .map(|value| ExplainedValue { path: holding.at.join(&value.path), ..value }),
+        );
+    }
+    values.sort_by(|a, b| a.path.cmp(&b.path));
+    let policies = effective.policies().iter().map(|policy| policy.key.clone()).collect();
+    Explained { kind: effective.kind(), policies, values }
+}
+
+/// What is merged to `tree`, with the defaults of what nobody wrote.
+fn of_tree(tree: &Tree, layers: &[Vec<(Path, &Leaf)>], defaults: &Json) -> Vec<ExplainedValue> {
+    let written = tree.leaves().into_iter().filter(|(_, leaf)| !leaf.value.is_null());
     let mut values: Vec<_> = written
         .map(|(path, leaf)| ExplainedValue {
             path,
             value: leaf.value.clone(),
             origin: Some(leaf.origin.clone()),
-            overridden: overridden(&layers, leaf),
+            overridden: overridden(layers, leaf),
         })
         .collect();
     for (path, value) in default_leaves(defaults) {
@@ -55,21 +71,28 @@ pub(crate) fn explain(effective: &Effective, defaults: &Json) -> Explained {
             });
         }
     }
-    values.sort_by(|a, b| a.path.cmp(&b.path));
-    let policies = effective.policies().iter().map(|policy| policy.key.clone()).collect();
-    Explained { kind: effective.kind(), policies, values }
+    values
 }
 
-/// What other policies wrote at the path where `winner` was written.
+/// What weaker layers say where `winner` was written.
 fn overridden(layers: &[Vec<(Path, &Leaf)>], winner: &Leaf) -> Vec<(Origin, Json)> {
-    if matches!(winner.origin.path.segments().last(), Some(Segment::Index(_))) {
+    let field = within_settings(&winner.origin);
+    if matches!(field.last(), Some(Segment::Index(_))) {
         return Vec::new(); // an element of a joined list: nothing was lost
     }
     let same = |(_, leaf): &&(Path, &Leaf)| {
-        leaf.origin.path == winner.origin.path && leaf.origin.policy != winner.origin.policy
+        within_settings(&leaf.origin) == field && leaf.origin != winner.origin
     };
     let shown = |(_, leaf): &(Path, &Leaf)| (leaf.origin.clone(), leaf.value.clone());
     layers.iter().filter_map(|layer| layer.iter().find(same)).map(shown).collect()
+}
+
+/// Where a value stands within the settings that hold it: `spec.to[1].default.backends` is their `backends`.
+fn within_settings(origin: &Origin) -> &[Segment] {
+    let segments = origin.path.segments();
+    let is_default = |segment: &Segment| matches!(segment, Segment::Key(key) if key == "default");
+    let at = segments.iter().position(is_default);
+    at.and_then(|at| segments.get(at + 1..)).unwrap_or(segments)
 }
 
 /// The values of `defaults` that policies set one by one: scalars, lists, empty objects.

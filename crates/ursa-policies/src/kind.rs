@@ -1,4 +1,4 @@
-//! What a kind of policy is, and the shape that all kinds share: `targetRef` and `default`.
+//! What a kind of policy is, and the shape that all kinds share: `targetRef` and the [`Part`]s that hold settings.
 
 use std::fmt;
 
@@ -9,14 +9,17 @@ use serde_json::Value as Json;
 use ursa_envoy::proxy::ProxyConfig;
 use ursa_model::document::Meta;
 use ursa_model::kind::{Kind, Scope};
+use ursa_model::names;
+use ursa_model::path::Segment;
 use ursa_model::report::Cursor;
 use ursa_model::target_ref::{self, TargetKind, TargetRef, TargetRules};
-use ursa_model::tree::{Node, Place, Value};
+use ursa_model::tree::{Node, Value};
 
 use crate::KINDS;
 use crate::backends::{Applied, Backends};
 use crate::effective::Effective;
 use crate::merge::{Origin, Tree};
+use crate::part::{self, Destination, Part};
 
 /// The label with a policy's role: who may write it, and for whom.
 pub(crate) const ROLE: &str = "kuma.io/policy-role";
@@ -25,7 +28,9 @@ pub(crate) const ROLE: &str = "kuma.io/policy-role";
 pub trait Policy: 'static {
     /// In YAML, in URLs, on the command line.
     const NAMES: Names;
-    /// The settings (`spec.default`). What is unset says nothing, so that policies merge field by field.
+    /// Which parts of the spec hold settings.
+    const PARTS: &'static [Part] = &[Part::Default];
+    /// The settings (`default` of each part). What is unset says nothing, so that policies merge field by field.
     type Conf: Default + DeserializeOwned + JsonSchema;
 
     /// Turns accepted spellings of the settings into the canonical ones.
@@ -61,10 +66,20 @@ pub struct Names {
 /// The merged settings of one proxy.
 #[derive(Debug)]
 pub struct Merged<'t, C> {
-    /// The settings.
+    /// What holds for the proxy as a whole (`default`).
     pub conf: C,
     /// The same, with who wrote what.
     pub tree: &'t Tree,
+    effective: &'t Effective,
+}
+
+/// Merged settings for a part of a proxy's traffic.
+#[derive(Debug)]
+pub struct Settings<C> {
+    /// The settings.
+    pub conf: C,
+    /// The same, with who wrote what.
+    pub tree: Tree,
 }
 
 impl<C> Merged<'_, C> {
@@ -74,10 +89,28 @@ impl<C> Merged<'_, C> {
     }
 }
 
+impl<C: Default + DeserializeOwned> Merged<'_, C> {
+    /// What holds for what comes in on that port: all of these, each beside the others.
+    pub fn inbound(&self, port: u16, applied: &mut Applied) -> Vec<Settings<C>> {
+        let trees = self.effective.inbound(port).into_iter();
+        trees.map(|tree| self.settings(tree, applied)).collect()
+    }
+
+    /// What holds for what goes out to the service of that name.
+    pub fn outbound(&self, service: &str, applied: &mut Applied) -> Settings<C> {
+        self.settings(self.effective.outbound(service), applied)
+    }
+
+    fn settings(&self, tree: Tree, applied: &mut Applied) -> Settings<C> {
+        Settings { conf: decode(self.effective.kind(), &tree, applied), tree }
+    }
+}
+
 /// A kind of policy in the table [`KINDS`].
 pub struct PolicyKind {
     /// What it has in common with kinds that are not policies.
     pub kind: Kind,
+    parts: &'static [Part],
     defaults: fn() -> Json,
     apply: fn(&Effective, &dyn Backends, &mut ProxyConfig, &mut Applied),
 }
@@ -103,6 +136,7 @@ impl PolicyKind {
                 rewrite: rewrite::<P>,
                 validate: validate::<P>,
             },
+            parts: P::PARTS,
             defaults: P::defaults,
             apply: apply::<P>,
         }
@@ -111,6 +145,11 @@ impl PolicyKind {
     /// The kind of that name, as documents write it.
     pub fn by_name(name: &str) -> Option<&'static Self> {
         KINDS.iter().find(|policy| policy.kind.name == name)
+    }
+
+    /// Which parts of its spec hold settings.
+    pub fn parts(&self) -> &'static [Part] {
+        self.parts
     }
 
     /// What holds where no policy says anything.
@@ -133,13 +172,98 @@ impl PolicyKind {
 /// A policy.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "read from the tree, so that every value knows its origin")]
 struct Spec<C> {
     /// Which proxies it is for. Unset: every proxy of the mesh.
-    #[expect(dead_code, reason = "read from the tree, where it is found without the settings")]
     target_ref: Option<TargetRef>,
     /// The settings.
-    #[expect(dead_code, reason = "merged as a tree, so that every value knows its origin")]
     default: Option<C>,
+    /// Settings for what comes in; each holds beside the others. Excludes `from` and `to`.
+    rules: Option<Vec<Rule<C>>>,
+    /// Settings for what comes in.
+    from: Option<Vec<From<C>>>,
+    /// Settings for what goes out.
+    to: Option<Vec<To<C>>>,
+}
+
+/// Settings for some of what comes in.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "read from the tree")]
+struct Rule<C> {
+    /// Whose requests; any of these. Unset: everyone's.
+    matches: Option<Vec<Match>>,
+    /// The settings.
+    default: C,
+}
+
+/// Clients. All that is given must match.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Match {
+    /// The client's SPIFFE id.
+    #[serde(rename = "spiffeID")]
+    spiffe_id: Option<TextMatch>,
+    /// The server name that the client asks for. Exact, lower case.
+    sni: Option<TextMatch>,
+}
+
+/// A text that is compared.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct TextMatch {
+    /// How.
+    #[serde(rename = "type")]
+    kind: TextMatchType,
+    /// With what.
+    value: String,
+}
+
+/// How a text is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+enum TextMatchType {
+    /// The whole text.
+    Exact,
+    /// Its beginning.
+    Prefix,
+}
+
+/// Settings for what comes in.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "read from the tree")]
+struct From<C> {
+    /// From where: `kind: Mesh`.
+    target_ref: Option<Source>,
+    /// The settings.
+    default: C,
+}
+
+/// Where requests come from.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "there is one")]
+struct Source {
+    /// What is meant.
+    kind: SourceKind,
+}
+
+/// Where requests come from.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+enum SourceKind {
+    /// Wherever.
+    Mesh,
+}
+
+/// Settings for what goes out.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "read from the tree")]
+struct To<C> {
+    /// Where to. Unset: everywhere.
+    target_ref: Option<Destination>,
+    /// The settings.
+    default: C,
 }
 
 /// The target of a policy's spec, the mesh if it has none. `None` if it cannot be read, which was refused.
@@ -151,17 +275,36 @@ pub(crate) fn target(spec: &Node) -> Option<TargetRef> {
 }
 
 fn schema<P: Policy>() -> Schema {
-    schemars::schema_for!(Spec<P::Conf>)
+    let mut schema = schemars::schema_for!(Spec<P::Conf>);
+    if let Some(properties) = schema.get_mut("properties").and_then(Json::as_object_mut) {
+        let lacks = Part::ALL.iter().filter(|part| !P::PARTS.contains(part));
+        for part in lacks {
+            properties.remove(part.field());
+        }
+    }
+    schema
 }
 
 fn rewrite<P: Policy>(spec: &mut Node, report: &Cursor<'_>) {
     if let Some(target) = spec.get_mut("targetRef") {
         target_ref::rewrite(target);
     }
-    if let Some(settings) = spec.get_mut("default") {
-        let report = report.key("default");
-        list_of_one_backend(settings, &report);
-        P::rewrite(settings, &report);
+    for part in P::PARTS {
+        let paths: Vec<_> = part.holders(spec).into_iter().map(|(path, _)| path).collect();
+        for path in paths {
+            let report =
+                path.segments().iter().fold(report.clone(), |report, segment| match segment {
+                    Segment::Key(key) => report.key(key),
+                    Segment::Index(index) => report.index(*index),
+                });
+            let Some(settings) = spec.at_mut(&path).and_then(|holder| holder.get_mut("default"))
+            else {
+                continue;
+            };
+            let report = report.key("default");
+            list_of_one_backend(settings, &report);
+            P::rewrite(settings, &report);
+        }
     }
 }
 
@@ -181,14 +324,104 @@ fn list_of_one_backend(settings: &mut Node, report: &Cursor<'_>) {
 
 fn validate<P: Policy>(spec: &Node, meta: &Meta, report: &Cursor<'_>) {
     let Some(target) = target(spec) else { return };
-    validate_target(&target, meta, &report.key("targetRef"));
-    let nothing = Node::empty_map(Place::START);
-    P::validate(spec.get("default").unwrap_or(&nothing), &target, &report.key("default"));
+    let inbound = P::PARTS.contains(&Part::Rules);
+    let rules = TargetRules { section_name: inbound };
+    validate_target(&target, rules, meta, &report.key("targetRef"));
+    if P::PARTS.contains(&Part::Default) {
+        let nothing = part::nothing();
+        P::validate(spec.get("default").unwrap_or(&nothing), &target, &report.key("default"));
+    }
+    if P::PARTS != [Part::Default] {
+        which_parts::<P>(spec, report);
+    }
+    for part in P::PARTS.iter().filter(|part| **part != Part::Default) {
+        let report = report.key(part.field());
+        for (index, (_, holder)) in part.holders(spec).into_iter().enumerate() {
+            let report = report.index(index);
+            validate_scope(*part, holder, &report);
+            let Some(settings) = holder.get("default") else { continue };
+            P::validate(settings, &target, &report.key("default"));
+        }
+    }
 }
 
-fn validate_target(target: &TargetRef, meta: &Meta, report: &Cursor<'_>) {
-    target.validate(TargetRules::default(), report);
+/// One of the parts at least, and `rules` alone. An empty list counts as absent.
+fn which_parts<P: Policy>(spec: &Node, report: &Cursor<'_>) {
+    let given = |part: &Part| match part {
+        Part::Default => spec.get("default").is_some(),
+        part => !part.holders(spec).is_empty(),
+    };
+    let parts: Vec<_> = P::PARTS.iter().filter(|part| given(part)).collect();
+    if parts.is_empty() {
+        let fields: Vec<_> = P::PARTS.iter().map(|part| format!("`{}`", part.field())).collect();
+        report.refuse(format!("needs one of {} at least", fields.join(", ")));
+    }
+    if parts.contains(&&Part::Rules) && (parts.contains(&&Part::From) || parts.contains(&&Part::To))
+    {
+        report.refuse_with_hint(
+            "`rules` excludes `from` and `to`",
+            "write two policies, one for what comes in and one for what goes out",
+        );
+    }
+}
+
+fn validate_scope(part: Part, holder: &Node, report: &Cursor<'_>) {
+    match part {
+        Part::To => {
+            let Some(node) = holder.get("targetRef") else { return };
+            let report = report.key("targetRef");
+            if let Some(destination) = report.decode::<Destination>(node) {
+                destination.validate(&report);
+            }
+        }
+        Part::Rules => {
+            let matches = holder.get("matches").and_then(Node::as_list).unwrap_or_default();
+            for (index, node) in matches.iter().enumerate() {
+                let report = report.key("matches").index(index);
+                if let Some(matched) = report.decode::<Match>(node) {
+                    matched.validate(&report);
+                }
+            }
+            if !matches.is_empty() {
+                report.key("matches").warn("has no effect yet: this rule means nobody");
+            }
+        }
+        Part::Default | Part::From => {}
+    }
+}
+
+impl Match {
+    fn validate(&self, report: &Cursor<'_>) {
+        if self.spiffe_id.is_none() && self.sni.is_none() {
+            report.refuse("needs a `spiffeID` or an `sni`");
+        }
+        if let Some(TextMatch { value, .. }) = &self.spiffe_id {
+            let value_at = report.at("spiffeID.value");
+            if !value.starts_with("spiffe://") {
+                value_at.refuse("is no SPIFFE id; it begins with `spiffe://`");
+            } else if value.ends_with('/') {
+                value_at.refuse("must not end with `/`");
+            }
+        }
+        if let Some(TextMatch { kind, value }) = &self.sni {
+            if *kind != TextMatchType::Exact {
+                report.at("sni.type").refuse("must be `Exact`");
+            }
+            if !names::is_host(value) || value.chars().any(|c| c.is_ascii_uppercase()) {
+                report.at("sni.value").refuse("is not a DNS name in lower case");
+            }
+        }
+    }
+}
+
+fn validate_target(target: &TargetRef, rules: TargetRules, meta: &Meta, report: &Cursor<'_>) {
+    target.validate(rules, report);
     let kind = report.key("kind");
+    if rules.section_name
+        && target.section_name.as_ref().is_some_and(|name| name.parse::<u16>().is_err())
+    {
+        report.key("sectionName").warn("means nothing yet: only the number of a port does");
+    }
     if target.namespace.is_some()
         && matches!(target.kind, TargetKind::MeshService | TargetKind::MeshServiceSubset)
     {
@@ -218,11 +451,14 @@ fn apply<P: Policy>(
     applied: &mut Applied,
 ) {
     let tree = effective.merged();
-    let conf = serde_json::from_value(tree.to_json()).unwrap_or_else(|error| {
-        applied
-            .warnings
-            .push(format!("{}: the policies do not go together: {error}", P::NAMES.name));
-        P::Conf::default()
-    });
-    P::apply(&Merged { conf, tree }, backends, proxy, applied);
+    let conf = decode(P::NAMES.name, tree, applied);
+    P::apply(&Merged { conf, tree, effective }, backends, proxy, applied);
+}
+
+/// The settings in `tree`. Layers that were accepted one by one need not go together.
+fn decode<C: Default + DeserializeOwned>(kind: &str, tree: &Tree, applied: &mut Applied) -> C {
+    serde_json::from_value(tree.to_json()).unwrap_or_else(|error| {
+        applied.warn(format!("{kind}: the policies do not go together: {error}"));
+        C::default()
+    })
 }

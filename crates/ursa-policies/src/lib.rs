@@ -14,8 +14,10 @@ pub mod effective;
 pub mod explain;
 pub mod kind;
 pub mod merge;
+pub mod mesh_access_log;
 pub mod mesh_trace;
 pub mod order;
+pub mod part;
 pub mod policy;
 pub mod select;
 pub mod subject;
@@ -26,7 +28,8 @@ use kind::PolicyKind;
 use ursa_model::kind::Kinds;
 
 /// Every kind of policy, in the order in which they are applied.
-pub static KINDS: [PolicyKind; 1] = [PolicyKind::of::<mesh_trace::MeshTrace>()];
+pub static KINDS: [PolicyKind; 2] =
+    [PolicyKind::of::<mesh_trace::MeshTrace>(), PolicyKind::of::<mesh_access_log::MeshAccessLog>()];
 
 /// Every kind of resource: the model's and the policies'.
 pub fn kinds() -> Kinds {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use ursa_model::document::Document;
 use ursa_model::key::ResourceKey;
-use ursa_model::path::Path;
 use ursa_model::target_ref::TargetRef;
 
 use crate::kind::{self, PolicyKind};
-use crate::merge::{Origin, Tree};
+use crate::merge::Tree;
+use crate::part::{self, Scope, Section};
 
 /// A policy resource that was accepted.
 #[derive(Clone, Debug)]
@@ -20,29 +20,20 @@ pub struct PolicyResource {
     /// What it selects.
     pub target: TargetRef,
     kind: &'static PolicyKind,
-    settings: Tree,
+    sections: Vec<Section>,
 }
 
 impl PolicyResource {
     /// Reads an accepted document, which came from `file` if it came from one. `None` if its kind is not a policy.
     pub fn from_document(document: &Document, file: Option<&str>) -> Option<Self> {
         let kind = PolicyKind::by_name(&document.key.kind)?;
-        let spec = &document.spec;
-        let target = kind::target(spec)?;
-        let origin = |place| Origin {
-            policy: document.key.clone(),
-            file: file.map(str::to_owned),
-            place,
-            path: Path::root().key("spec").key("default"),
-        };
-        let settings =
-            spec.get("default").map(|node| Tree::of(node, origin(node.place))).unwrap_or_default();
+        let target = kind::target(&document.spec)?;
         Some(Self {
             key: document.key.clone(),
             labels: document.meta.labels.clone(),
             target,
             kind,
-            settings,
+            sections: part::sections(document, file),
         })
     }
 
@@ -51,9 +42,15 @@ impl PolicyResource {
         self.kind
     }
 
-    /// What its `default` says.
-    pub fn settings(&self) -> &Tree {
-        &self.settings
+    /// What its `default` says, if it has one.
+    pub fn settings(&self) -> Option<&Tree> {
+        let own = self.sections.iter().find(|section| section.scope == Scope::Proxy);
+        own.map(|section| &section.settings)
+    }
+
+    /// What it says, and for what.
+    pub fn sections(&self) -> &[Section] {
+        &self.sections
     }
 
     /// The value of a label.
@@ -71,6 +68,9 @@ impl PolicyResource {
         self.key == other.key
             && self.labels == other.labels
             && self.target == other.target
-            && self.settings.to_json() == other.settings.to_json()
+            && self.sections.len() == other.sections.len()
+            && self.sections.iter().zip(&other.sections).all(|(own, other)| {
+                own.scope == other.scope && own.settings.to_json() == other.settings.to_json()
+            })
     }
 }

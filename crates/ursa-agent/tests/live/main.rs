@@ -10,6 +10,7 @@
     reason = "a test that cannot go on panics, and the memory used is worth seeing"
 )]
 
+mod access_logs;
 mod control_plane;
 #[path = "../../../ursa-metrics/tests/exposition/mod.rs"]
 mod exposition;

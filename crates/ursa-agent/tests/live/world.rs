@@ -173,7 +173,9 @@ impl World {
             direction: Direction::Inbound,
             address: "127.0.0.1".to_owned(),
             port: self.port,
+            destination: "web".to_owned(),
             kind: ListenerKind::Http(http),
+            access_logs: Vec::new(),
         };
         let app = ClusterKind::Local { address: "127.0.0.1".to_owned(), port: self.app };
         let endpoint = self.backend.address().unwrap().to_string();
@@ -187,6 +189,7 @@ impl World {
         let mut proxy = ProxyConfig {
             id: self.id.clone(),
             service: "web".to_owned(),
+            address: "127.0.0.1".to_owned(),
             listeners: vec![listener],
             clusters: vec![Cluster { name: "app".to_owned(), kind: app, http2: false }],
             pipeline: serde_json::from_value(pipeline).unwrap(),

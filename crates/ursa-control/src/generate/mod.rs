@@ -112,6 +112,7 @@ fn picture(mesh: &MeshSnapshot, proxy: &Proxy, site: &Site) -> Picture {
     let mut config = ProxyConfig {
         id: proxy.id.clone(),
         service: proxy.dataplane.service(&proxy.id.name).to_owned(),
+        address: proxy.dataplane.networking.address.clone(),
         listeners: Vec::new(),
         clusters: Vec::new(),
         pipeline: pipeline(proxy, site),
@@ -176,7 +177,17 @@ fn inbounds(proxy: &Proxy, config: &mut ProxyConfig) {
         let kind = listener_kind(inbound.protocol(), &name, name.clone(), cluster);
         let address = proxy.dataplane.inbound_address(inbound).to_owned();
         let direction = Direction::Inbound;
-        config.listeners.push(Listener { name, direction, address, port, kind });
+        let destination = inbound.service().unwrap_or(&config.service).to_owned();
+        let access_logs = Vec::new();
+        config.listeners.push(Listener {
+            name,
+            direction,
+            address,
+            port,
+            destination,
+            kind,
+            access_logs,
+        });
     }
 }
 
@@ -206,7 +217,16 @@ fn outbound(outbound: &Outbound, mesh: &MeshSnapshot, site: &Site, config: &mut 
     let kind = listener_kind(protocol, &name, format!("outbound:{cluster}"), cluster);
     let address = outbound.address().to_owned();
     let direction = Direction::Outbound;
-    config.listeners.push(Listener { name, direction, address, port, kind });
+    let (destination, access_logs) = (service.to_owned(), Vec::new());
+    config.listeners.push(Listener {
+        name,
+        direction,
+        address,
+        port,
+        destination,
+        kind,
+        access_logs,
+    });
 }
 
 fn listener_kind(

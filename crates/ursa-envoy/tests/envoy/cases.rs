@@ -2,9 +2,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use ursa_envoy::check::check;
+use ursa_envoy::format::Command;
+use ursa_envoy::format::operators::{Argument, Operator, TABLE};
 use ursa_envoy::json::{from_json, message_to_json, to_json};
 use ursa_envoy::offline::offline;
-use ursa_envoy::proxy::{ClusterKind, ListenerKind, ProxyConfig};
+use ursa_envoy::proxy::{
+    AccessLog, ClusterKind, ListenerKind, LogFilter, LogFormat, LogSink, ProxyConfig,
+};
 use ursa_envoy::resources::{PIPELINE, RDS, Resources, SECRET, resources};
 use ursa_model::pipeline::Backend;
 
@@ -64,6 +68,52 @@ async fn every_supported_envoy_accepts_every_case() {
             assert_eq!(verdict, Ok(()), "{name}, {}", envoy.display());
         }
     }
+}
+
+/// Every operator with what it takes, every response flag; of each only what the version knows.
+#[tokio::test]
+async fn every_supported_envoy_knows_every_operator() {
+    let folder = tempfile::tempdir().unwrap();
+    for envoy in peers::envoys() {
+        let is_oldest = envoy.to_string_lossy().contains("1.36");
+        let known = TABLE.iter().filter(|operator| !(operator.newer && is_oldest));
+        let line = |operator: &Operator| {
+            let command = |argument: Option<&str>, length| Command {
+                name: operator.name.to_owned(),
+                argument: argument.map(str::to_owned),
+                length,
+            };
+            let cut = operator.cut.then_some(5);
+            let commands = match operator.argument {
+                Argument::None => vec![command(None, cut)],
+                Argument::Optional(example) => {
+                    vec![command(None, None), command(Some(example), cut)]
+                }
+                Argument::Needed(example) => vec![command(Some(example), cut)],
+            };
+            for command in &commands {
+                assert_eq!(command.check().map(|operator| operator.name), Ok(operator.name));
+            }
+            commands.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        let lines: Vec<_> = known.map(line).collect();
+        let mut proxy = proxies::plain();
+        let log = |line: &String| AccessLog {
+            sink: LogSink::File {
+                path: "/dev/null".to_owned(),
+                format: LogFormat::Text(line.clone()),
+            },
+            filter: LogFilter::default(),
+        };
+        proxy.listeners[0].access_logs = lines.iter().map(log).collect();
+        let bootstrap = offline(peers::bootstrap_in(folder.path()), &resources(&proxy)).unwrap();
+        assert_eq!(peers::validate(&envoy, &bootstrap).await, Ok(()), "{}", envoy.display());
+    }
+}
+
+#[test]
+fn operators_are_sorted() {
+    assert!(TABLE.is_sorted_by(|one, other| one.name < other.name));
 }
 
 #[tokio::test]

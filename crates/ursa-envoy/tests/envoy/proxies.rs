@@ -1,7 +1,10 @@
 //! The proxies that the cases are about.
 
+use std::time::Duration;
+
 use ursa_envoy::proxy::{
-    Cluster, ClusterKind, Direction, Endpoint, HttpListener, Listener, ListenerKind, ProxyConfig,
+    AccessLog, Cluster, ClusterKind, Direction, Endpoint, HeaderCondition, HeaderValue,
+    HttpListener, Listener, ListenerKind, LogFilter, LogFormat, LogSink, LogValue, ProxyConfig,
     Route, RouteConfig, RouteTracing, Sampling, Tag, TagSource, Tracing,
 };
 use ursa_model::key::ProxyId;
@@ -17,6 +20,7 @@ pub(crate) fn all() -> Vec<(&'static str, ProxyConfig)> {
         ("grpc", grpc()),
         ("tcp", tcp()),
         ("gateway", gateway()),
+        ("access_logs", access_logs()),
     ]
 }
 
@@ -87,6 +91,64 @@ fn gateway() -> ProxyConfig {
     with_tracing(proxy, &RouteTracing { sampling: Sampling::ALL, tags: vec![] })
 }
 
+/// Requests of an HTTP and of a TCP listener are written down, in every way and with every filter.
+fn access_logs() -> ProxyConfig {
+    let text = |path: &str, line: &str| LogSink::File {
+        path: path.to_owned(),
+        format: LogFormat::Text(format!("{line}\n")),
+    };
+    let json = LogSink::File {
+        path: "/dev/null".to_owned(),
+        format: LogFormat::Json {
+            fields: vec![("code".to_owned(), "%RESPONSE_CODE%".to_owned())],
+            omit_empty: true,
+        },
+    };
+    let line = |text: &str| LogValue::Text(text.to_owned());
+    let agent = LogSink::Agent {
+        channel: "all+spec.to-0.default.backends-0".to_owned(),
+        body: Some(LogValue::Map(vec![
+            ("path".to_owned(), line("%REQ(:PATH)%")),
+            ("flags".to_owned(), LogValue::List(vec![line("%RESPONSE_FLAGS%"), line("50%%")])),
+        ])),
+        attributes: vec![("url.path".to_owned(), "%PATH(NQ:ORIG_OR_PATH)%".to_owned())],
+    };
+    let header =
+        |name: &str, value: HeaderValue| Some(HeaderCondition { name: name.to_owned(), value });
+    let filter = LogFilter {
+        status_from: Some(400),
+        status_to: Some(499),
+        at_least: Some(Duration::from_secs(1)),
+        shorter_than: Some(Duration::from_mins(1)),
+        flags: vec!["UF".to_owned(), "NR".to_owned()],
+        header: header("x-env", HeaderValue::Prefix("prod".to_owned())),
+        expression: Some("response.code >= 500 || request.path.startsWith('/pay')".to_owned()),
+        sample: percent(125_000),
+        ..LogFilter::default()
+    };
+    let any_flag = LogFilter {
+        any_flag: true,
+        header: header("x-env", HeaderValue::Present(false)),
+        ..LogFilter::default()
+    };
+    let logs = vec![
+        AccessLog { sink: text("/dev/null", "%PROTOCOL% 100%%"), filter: LogFilter::default() },
+        AccessLog { sink: json, filter },
+        AccessLog { sink: agent, filter: any_flag },
+    ];
+    let mut proxy = proxy(
+        vec![
+            http(Direction::Inbound, 80, "localhost_8080"),
+            tcp_listener(Direction::Outbound, 10_002, "redis"),
+        ],
+        vec![local("localhost_8080", 8080), eds("redis", &[])],
+    );
+    for listener in &mut proxy.listeners {
+        listener.access_logs.clone_from(&logs);
+    }
+    proxy
+}
+
 /// `proxy` with a tracer on every HTTP listener and `tracing` on every route.
 pub(crate) fn with_tracing(mut proxy: ProxyConfig, tracing: &RouteTracing) -> ProxyConfig {
     let service_name = proxy.service.clone();
@@ -101,6 +163,7 @@ pub(crate) fn proxy(listeners: Vec<Listener>, clusters: Vec<Cluster>) -> ProxyCo
     ProxyConfig {
         id: ProxyId::new("default", "frontend-1"),
         service: "frontend".to_owned(),
+        address: "127.0.0.1".to_owned(),
         listeners,
         clusters,
         pipeline: PipelineConfig::default(),
@@ -131,7 +194,9 @@ fn tcp_listener(direction: Direction, port: u16, cluster: &str) -> Listener {
         direction,
         address: "127.0.0.1".to_owned(),
         port,
+        destination: cluster.to_owned(),
         kind: ListenerKind::Tcp { cluster: cluster.to_owned() },
+        access_logs: Vec::new(),
     }
 }
 

@@ -20,6 +20,9 @@ pub enum ExporterSpec {
     Zipkin(Box<ZipkinExporter>),
     /// A Datadog agent's trace API. Traces only.
     Datadog(Box<DatadogExporter>),
+    /// A sink that takes lines over TCP. Logs only.
+    #[schemars(skip)]
+    Tcp(Box<TcpExporter>),
     /// A file with one export request in OTLP/JSON on each line.
     File(FileExporter),
     /// Standard output, for people.
@@ -49,6 +52,34 @@ pub struct DatadogExporter {
     /// How it is delivered.
     #[serde(flatten)]
     pub delivery: DeliveryOptions,
+}
+
+/// A sink that takes lines over TCP: the bodies of log records.
+///
+/// Each batch has a connection of its own, which the exporter ends and whose end by the sink it waits for: only so does TCP tell what was read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TcpExporter {
+    /// `host:port`.
+    pub address: String,
+    /// Lines of JSON from bodies that are maps. Unset: bodies are texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<JsonLines>,
+    /// How it is delivered. Headers, credentials, compression and TLS have no effect.
+    #[serde(flatten)]
+    pub delivery: DeliveryOptions,
+}
+
+/// How a map of texts becomes a line of JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct JsonLines {
+    /// Entries that are whole numbers.
+    pub integers: BTreeSet<String>,
+    /// Entries without a value where they say `-`.
+    pub optional: BTreeSet<String>,
+    /// Whether entries without a value are left out, rather than null.
+    pub omit_empty: bool,
 }
 
 /// A file in OTLP's file format that is put aside when it is full.
@@ -93,6 +124,7 @@ impl ExporterSpec {
             Self::OpenTelemetry(spec) => Some(&spec.delivery),
             Self::Zipkin(spec) => Some(&spec.delivery),
             Self::Datadog(spec) => Some(&spec.delivery),
+            Self::Tcp(spec) => Some(&spec.delivery),
             Self::File(_) | Self::Console(_) => None,
         }
     }

@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-pub use exporter::{ConsoleExporter, DatadogExporter, ExporterSpec, FileExporter, ZipkinExporter};
+pub use exporter::{
+    ConsoleExporter, DatadogExporter, ExporterSpec, FileExporter, JsonLines, TcpExporter,
+    ZipkinExporter,
+};
 pub use processor::Processor;
 
 /// The whole task of one pipeline.
@@ -26,6 +29,37 @@ pub struct PipelineConfig {
     pub metrics: SignalConfig,
     /// What happens to log records.
     pub logs: SignalConfig,
+    /// What happens to log records that come by a name of their own, instead: each of Envoy's access loggers calls the agent by the name of its
+    /// channel (the authority of the call). Backends of the same name are one.
+    pub channels: BTreeMap<String, Channel>,
+}
+
+/// What happens to log records that come by a name of their own.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Channel {
+    /// What happens to them, as to those of a signal.
+    #[serde(flatten)]
+    pub signal: SignalConfig,
+    /// What Envoy's access logger, which knows texts only, means by them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLogRecords>,
+}
+
+/// How log records of Envoy's access logger become what they mean.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccessLogRecords {
+    /// Attributes that are whole numbers.
+    pub integers: BTreeSet<String>,
+    /// Attributes that are left out where Envoy has no value for them, and says `-`.
+    pub optional: BTreeSet<String>,
+}
+
+impl AccessLogRecords {
+    /// The attribute by which an access logger says the status and the response flags, with a space between. It becomes the record's severity, and is
+    /// taken off.
+    pub const OUTCOME: &str = "ursa.outcome";
 }
 
 /// What happens to one signal.
@@ -58,7 +92,11 @@ impl PipelineConfig {
 
     /// The Secret resources that the backends' headers and credentials name.
     pub fn secret_names(&self) -> BTreeSet<String> {
-        let backends = self.signals().into_iter().flat_map(|signal| &signal.backends);
-        backends.flat_map(|backend| backend.spec.secret_names()).collect()
+        let channels = self.channels.values().map(|channel| &channel.signal);
+        let signals = self.signals().into_iter().chain(channels);
+        signals
+            .flat_map(|signal| &signal.backends)
+            .flat_map(|backend| backend.spec.secret_names())
+            .collect()
     }
 }

@@ -1,4 +1,5 @@
-//! Exporters: OTLP over gRPC and over HTTP, Zipkin, Datadog's agent, files, and the console.
+//! Exporters: OTLP over gRPC and over HTTP, Zipkin, Datadog's agent, files, the
+//! console, and lines over TCP.
 //!
 //! An [`Exporter`] makes one attempt to deliver one payload and says what came of it; who calls it
 //! decides about time and repetition. Several attempts may be under way: over HTTP/2 they share one
@@ -32,6 +33,7 @@ mod proxy;
 mod retry;
 mod sniff;
 mod target;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -48,6 +50,7 @@ use crate::{Form, Signal};
 use client::Client;
 use console::Console;
 use file::FileExporter;
+use tcp::TcpSink;
 use way::{Speech, Way};
 
 pub(crate) use answer::{Again, Failure, Outcome, Reason};
@@ -81,6 +84,7 @@ enum Kind {
     Remote(Speech, Result<Box<Way>, String>),
     File(FileExporter),
     Console(Console),
+    Tcp(TcpSink),
 }
 
 impl Exporter {
@@ -101,6 +105,7 @@ impl Exporter {
             }
             ExporterSpec::File(spec) => Kind::File(FileExporter::new(spec, signal)),
             ExporterSpec::Console(spec) => Kind::Console(Console::new(spec)),
+            ExporterSpec::Tcp(spec) => Kind::Tcp(TcpSink::new(spec, outlet.dial)),
             ExporterSpec::Zipkin(spec) => {
                 let proto = spec.api_version == Some(ZipkinApi::HttpProto);
                 Kind::remote(Speech::Zipkin { proto }, zipkin::open(spec, signal, outlet))
@@ -117,12 +122,13 @@ impl Exporter {
         Self { kind, backoff, breaker }
     }
 
-    /// `grpc`, `http`, `zipkin`, `datadog`, `file` or `console`: the value of the label `protocol`.
+    /// `grpc`, `http`, `zipkin`, `datadog`, `file`, `console` or `tcp`: the value of the label `protocol`.
     pub(crate) fn protocol(&self) -> &'static str {
         match &self.kind {
             Kind::Remote(speech, _) => speech.name(),
             Kind::File(_) => "file",
             Kind::Console(_) => "console",
+            Kind::Tcp(_) => "tcp",
         }
     }
 
@@ -135,6 +141,7 @@ impl Exporter {
             }
             Kind::File(file) => file.path().display().to_string(),
             Kind::Console(_) => "stdout".to_owned(),
+            Kind::Tcp(sink) => sink.address().to_owned(),
         }
     }
 
@@ -168,7 +175,7 @@ impl Exporter {
         match &self.kind {
             Kind::Remote(_, Ok(way)) => Some(Ok(&way.client)),
             Kind::Remote(_, Err(reason)) => Some(Err(reason)),
-            Kind::File(_) | Kind::Console(_) => None,
+            Kind::File(_) | Kind::Console(_) | Kind::Tcp(_) => None,
         }
     }
 
@@ -184,6 +191,7 @@ impl Exporter {
             Kind::Remote(Speech::Datadog, Ok(way)) => datadog::send(way, payload).await,
             Kind::File(file) => file.send(payload).await,
             Kind::Console(console) => console.send(payload).await,
+            Kind::Tcp(sink) => sink.send(payload).await,
         }
     }
 }

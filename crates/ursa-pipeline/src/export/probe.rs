@@ -187,6 +187,7 @@ pub async fn probe(
 fn signals(spec: &ExporterSpec) -> Vec<Signal> {
     match spec {
         ExporterSpec::Zipkin(_) | ExporterSpec::Datadog(_) => vec![Signal::Traces],
+        ExporterSpec::Tcp(_) => vec![Signal::Logs],
         _ => Signal::ALL.to_vec(),
     }
 }

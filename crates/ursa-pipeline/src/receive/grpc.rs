@@ -93,7 +93,9 @@ impl Grpc {
         };
         match called {
             Called::Export(signal) => {
-                let taken = self.intake.take(signal, message, held).await?;
+                let authority = head.uri.authority().filter(|_| signal == Signal::Logs);
+                let channel = authority.map(http::uri::Authority::as_str);
+                let taken = self.intake.take_of(channel, signal, message, held).await?;
                 Ok(if taken.rejected == 0 { EMPTY } else { frame(&taken.protobuf()) })
             }
             Called::Health => health(&message),

@@ -89,12 +89,24 @@ impl Intake {
         message: Bytes,
         held: Held,
     ) -> Result<Taken, Problem> {
+        self.take_of(None, signal, message, held).await
+    }
+
+    /// The same of a sender who called by that name.
+    pub(super) async fn take_of(
+        &self,
+        channel: Option<&str>,
+        signal: Signal,
+        message: Bytes,
+        held: Held,
+    ) -> Result<Taken, Problem> {
         let checked = self.checked(signal, message);
         let (message, found, rejected) =
             checked.map_err(|error| Problem::Malformed(format!("read the request: {error}")))?;
         self.0.counters(signal).refused.inc_by(rejected as u64);
         let received = Received::otlp(signal, message, found.items, &self.0.source);
-        self.give(Received { found, ..received }, held).await?;
+        let channel = channel.map(Into::into);
+        self.give(Received { found, channel, ..received }, held).await?;
         Ok(Taken { rejected })
     }
 

@@ -6,11 +6,10 @@ use ursa_envoy::proxy::{self, ProxyConfig, RouteTracing, TagSource, Tracing};
 use ursa_model::backend::{BackendKind, BackendRef, OpenTelemetryBackend};
 use ursa_model::mesh_trace_backend::{InlineOpenTelemetry, MeshTraceBackend};
 use ursa_model::percent::Percent;
-use ursa_model::pipeline::{self, PipelineConfig, SignalConfig};
-use ursa_model::template;
+use ursa_model::pipeline::{self, SignalConfig};
 
 use super::schema::{Backend, Conf, Sampling, Tag};
-use crate::backends::{Applied, Backends};
+use crate::backends::{Applied, Backends, described, warn_of_unknown};
 use crate::kind::Merged;
 
 pub(super) fn conf(
@@ -116,19 +115,6 @@ impl Lookup<'_> {
     }
 }
 
-/// What a reference means, in words.
-fn described(reference: &BackendRef, mesh: &str) -> String {
-    let kind = reference.kind.name();
-    match &reference.name {
-        Some(name) => format!("{kind} {mesh}/{name}"),
-        None => {
-            let labels: Vec<_> =
-                reference.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            format!("a {kind} of mesh {mesh} with {}", labels.join(", "))
-        }
-    }
-}
-
 /// The backend's resource attributes are taken out of it: they are merged with the policies' and put on once.
 fn named(name: String, mut spec: OpenTelemetryBackend) -> Delivery {
     let resource_attributes = std::mem::take(&mut spec.resource_attributes);
@@ -177,24 +163,4 @@ fn source(tag: &Tag) -> Option<TagSource> {
     let header = tag.header.as_ref()?;
     let default = header.default.clone().filter(|default| !default.is_empty());
     Some(TagSource::Header { name: header.name.clone(), default })
-}
-
-/// Warns of attributes that will be left out. What the agent alone knows is not looked at here.
-fn warn_of_unknown(
-    attributes: &BTreeMap<String, String>,
-    pipeline: &PipelineConfig,
-    applied: &mut Applied,
-) {
-    let known = |name: &str| {
-        let agents = name.starts_with("env.") || name.starts_with("k8s.");
-        if agents { Some(name.to_owned()) } else { pipeline.facts.get(name).cloned() }
-    };
-    for (attribute, value) in attributes {
-        let missing = template::render(value, known).missing;
-        if let Some(name) = missing.first() {
-            applied.warnings.push(format!(
-                "resource attribute `{attribute}` is left out: this proxy has no `{name}`"
-            ));
-        }
-    }
 }

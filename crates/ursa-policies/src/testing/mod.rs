@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 use serde::de::DeserializeOwned;
 use ursa_envoy::proxy::{
-    Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, ProxyConfig, Route,
-    RouteConfig, RouteTracing, TagSource,
+    AccessLog, Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, LogFilter,
+    LogFormat, LogSink, LogValue, ProxyConfig, Route, RouteConfig, RouteTracing, TagSource,
 };
 use ursa_model::backend::{BackendRef, OpenTelemetryBackend};
 use ursa_model::dataplane::Dataplane;
@@ -60,7 +60,7 @@ pub(crate) fn outcome(case: &str) -> String {
         text.push_str("no policy selects the proxy\n");
         return text;
     }
-    for effective in &effective {
+    for effective in effective.iter().filter(|effective| !effective.policies().is_empty()) {
         let Explained { kind, policies, values } = effective.explain();
         let title = format!("{kind} of {}, weakest first", proxy.id);
         section(&mut text, &title, policies.iter().map(ToString::to_string));
@@ -71,6 +71,17 @@ pub(crate) fn outcome(case: &str) -> String {
     let by_labels = uses_by_labels.iter().map(|kind| format!("{} by labels", kind.name()));
     section(&mut text, "uses", uses.iter().map(ToString::to_string).chain(by_labels));
     section(&mut text, "listeners", config.listeners.iter().map(listener));
+    let logs = config.listeners.iter().filter(|listener| !listener.access_logs.is_empty());
+    section(&mut text, "access logs", logs.map(access_logs));
+    let channels = config.pipeline.channels.iter();
+    section(
+        &mut text,
+        "channels",
+        channels.map(|(name, channel)| {
+            let channel = serde_json::to_value(channel).expect("channels are JSON");
+            format!("{name}\n{}", document::to_yaml(&channel))
+        }),
+    );
     let traces = &config.pipeline.traces;
     section(
         &mut text,
@@ -142,6 +153,50 @@ fn listener(listener: &Listener) -> String {
     text
 }
 
+fn access_logs(listener: &Listener) -> String {
+    let mut text = listener.name.clone();
+    for AccessLog { sink, filter } in &listener.access_logs {
+        let (place, lines) = match sink {
+            LogSink::File { path, format: LogFormat::Text(line) } => {
+                (format!("file {path}"), vec![format!("{line:?}")])
+            }
+            LogSink::File { path, format: LogFormat::Json { fields, omit_empty } } => {
+                let omits = if *omit_empty { ", without what is empty" } else { "" };
+                (format!("file {path}, JSON{omits}"), pairs(fields))
+            }
+            LogSink::Agent { channel, body, attributes } => {
+                let body = body.as_ref().map(|body| format!("body {}", value(body)));
+                (format!("agent as {channel}"), body.into_iter().chain(pairs(attributes)).collect())
+            }
+        };
+        write!(text, "\n{place}").expect("writing to a string");
+        if *filter != LogFilter::default() {
+            write!(text, " of {filter:?}").expect("writing to a string");
+        }
+        for line in lines {
+            write!(text, "\n   {line}").expect("writing to a string");
+        }
+    }
+    text
+}
+
+fn pairs(pairs: &[(String, String)]) -> Vec<String> {
+    pairs.iter().map(|(key, value)| format!("{key}: {value}")).collect()
+}
+
+fn value(of: &LogValue) -> String {
+    match of {
+        LogValue::Text(text) => format!("{text:?}"),
+        LogValue::List(items) => {
+            format!("[{}]", items.iter().map(value).collect::<Vec<_>>().join(", "))
+        }
+        LogValue::Map(entries) => {
+            let entries = entries.iter().map(|(key, inner)| format!("{key}: {}", value(inner)));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
 /// A proxy of `proxies/`.
 pub(crate) struct TestProxy {
     id: ProxyId,
@@ -181,10 +236,13 @@ impl TestProxy {
         );
         let inbound = networking.inbound.iter().map(|inbound| {
             let address = self.dataplane.inbound_address(inbound);
-            listener_of(Direction::Inbound, address, inbound.port, inbound.protocol().is_http())
+            let service = inbound.service().unwrap_or(&service);
+            let http = inbound.protocol().is_http();
+            listener_of(Direction::Inbound, address, inbound.port, service, http)
         });
         let outbound = networking.outbound.iter().map(|outbound| {
-            listener_of(Direction::Outbound, outbound.address(), outbound.port, true)
+            let service = outbound.service().unwrap_or_default();
+            listener_of(Direction::Outbound, outbound.address(), outbound.port, service, true)
         });
         let listeners: Vec<_> = inbound.chain(outbound).collect();
         let cluster = |listener: &Listener| {
@@ -194,11 +252,18 @@ impl TestProxy {
         };
         let clusters = listeners.iter().map(cluster).collect();
         let pipeline = PipelineConfig { facts, ..PipelineConfig::default() };
-        ProxyConfig { id: self.id.clone(), service, listeners, clusters, pipeline }
+        let address = networking.address.clone();
+        ProxyConfig { id: self.id.clone(), service, address, listeners, clusters, pipeline }
     }
 }
 
-fn listener_of(direction: Direction, address: &str, port: u16, http: bool) -> Listener {
+fn listener_of(
+    direction: Direction,
+    address: &str,
+    port: u16,
+    service: &str,
+    http: bool,
+) -> Listener {
     let name = format!("{direction:?} {address}:{port}").to_lowercase();
     let route =
         Route { prefix: "/".to_owned(), cluster: name.clone(), tracing: RouteTracing::off() };
@@ -208,7 +273,15 @@ fn listener_of(direction: Direction, address: &str, port: u16, http: bool) -> Li
     } else {
         ListenerKind::Tcp { cluster: name.clone() }
     };
-    Listener { name, direction, address: address.to_owned(), port, kind }
+    Listener {
+        name,
+        direction,
+        address: address.to_owned(),
+        port,
+        destination: service.to_owned(),
+        kind,
+        access_logs: Vec::new(),
+    }
 }
 
 fn decode<T: DeserializeOwned>(document: &Document) -> T {

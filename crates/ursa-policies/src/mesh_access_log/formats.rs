@@ -1,0 +1,167 @@
+//! What is written of a request: lines, attributes, and the placeholders in them.
+
+use ursa_envoy::format::{Format, FormatError};
+use ursa_envoy::proxy::{Direction, Listener, ProxyConfig};
+use ursa_model::report::Cursor;
+
+/// Kuma's line of a request.
+pub(super) const HTTP_LINE: &str = r#"[%START_TIME%] %KUMA_MESH% "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-B3-TRACEID?X-DATADOG-TRACEID)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%KUMA_SOURCE_SERVICE%" "%KUMA_DESTINATION_SERVICE%" "%KUMA_SOURCE_ADDRESS_WITHOUT_PORT%" "%UPSTREAM_HOST%""#;
+/// Kuma's line of a connection.
+pub(super) const TCP_LINE: &str = "[%START_TIME%] %RESPONSE_FLAGS% %KUMA_MESH% %KUMA_SOURCE_ADDRESS_WITHOUT_PORT%(%KUMA_SOURCE_SERVICE%)->%UPSTREAM_HOST%(%KUMA_DESTINATION_SERVICE%) took %DURATION%ms, sent %BYTES_SENT% bytes, received: %BYTES_RECEIVED% bytes";
+
+/// The status and the response flags, from which the agent makes the severity.
+pub(super) const OUTCOME: &str = "%RESPONSE_CODE% %RESPONSE_FLAGS%";
+
+/// A log record's attributes where a policy names none.
+pub(super) fn attributes(
+    http: bool,
+    direction: Direction,
+) -> impl Iterator<Item = (&'static str, &'static str)> {
+    const HTTP: [(&str, &str); 10] = [
+        ("http.request.method", "%REQ(:METHOD)%"),
+        ("url.scheme", "%REQ(:SCHEME)%"),
+        ("url.path", "%PATH(NQ:ORIG_OR_PATH)%"),
+        ("http.response.status_code", "%RESPONSE_CODE%"),
+        ("server.address", "%REQ(:AUTHORITY)%"),
+        ("user_agent.original", "%REQ(USER-AGENT)%"),
+        ("network.protocol.version", "%PROTOCOL%"),
+        ("http.request.body.size", "%BYTES_RECEIVED%"),
+        ("http.response.body.size", "%BYTES_SENT%"),
+        ("envoy.request_id", "%REQ(X-REQUEST-ID)%"),
+    ];
+    const TCP: [(&str, &str); 3] = [
+        ("network.transport", "tcp"),
+        ("envoy.bytes_received", "%BYTES_RECEIVED%"),
+        ("envoy.bytes_sent", "%BYTES_SENT%"),
+    ];
+    const INBOUND: [(&str, &str); 3] = [
+        ("client.address", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
+        ("network.peer.address", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"),
+        ("network.peer.port", "%DOWNSTREAM_DIRECT_REMOTE_PORT%"),
+    ];
+    const OUTBOUND: [(&str, &str); 2] = [
+        ("network.peer.address", "%UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
+        ("network.peer.port", "%UPSTREAM_REMOTE_PORT%"),
+    ];
+    const ALWAYS: [(&str, &str); 7] = [
+        ("envoy.duration_ms", "%DURATION%"),
+        ("envoy.response_flags", "%RESPONSE_FLAGS%"),
+        ("envoy.response_code_details", "%RESPONSE_CODE_DETAILS%"),
+        ("envoy.upstream_cluster", "%UPSTREAM_CLUSTER_RAW%"),
+        ("kuma.source_service", "%KUMA_SOURCE_SERVICE%"),
+        ("kuma.destination_service", "%KUMA_DESTINATION_SERVICE%"),
+        ("kuma.traffic_direction", "%KUMA_TRAFFIC_DIRECTION%"),
+    ];
+    let protocol = if http { &HTTP[..] } else { &TCP };
+    let peer = match direction {
+        Direction::Inbound => &INBOUND[..],
+        Direction::Outbound => &OUTBOUND,
+    };
+    protocol.iter().chain(peer).chain(&ALWAYS).copied()
+}
+
+/// The placeholders, in the order of [`Placeholders`]'s values.
+const NAMES: [&str; 8] = [
+    "KUMA_MESH",
+    "KUMA_ZONE",
+    "KUMA_WORKLOAD",
+    "KUMA_SOURCE_SERVICE",
+    "KUMA_DESTINATION_SERVICE",
+    "KUMA_SOURCE_ADDRESS",
+    "KUMA_SOURCE_ADDRESS_WITHOUT_PORT",
+    "KUMA_TRAFFIC_DIRECTION",
+];
+
+/// What `%KUMA_…%` says on one listener: fixed texts.
+#[derive(Debug)]
+pub(super) struct Placeholders {
+    values: [String; NAMES.len()],
+}
+
+impl Placeholders {
+    /// On `listener` of `proxy`.
+    pub(super) fn of(proxy: &ProxyConfig, listener: &Listener) -> Self {
+        let fact = |name: &str| proxy.pipeline.facts.get(name).cloned().unwrap_or_default();
+        // Who calls an inbound is not known without an identity.
+        let (source, direction) = match listener.direction {
+            Direction::Inbound => ("unknown", "INBOUND"),
+            Direction::Outbound => (proxy.service.as_str(), "OUTBOUND"),
+        };
+        let address = &proxy.address;
+        let with_port =
+            if address.contains(':') { format!("[{address}]:0") } else { format!("{address}:0") };
+        let values = [
+            proxy.id.mesh.clone(),
+            fact("zone"),
+            fact("kuma.io/workload"),
+            source.to_owned(),
+            listener.destination.clone(),
+            with_port,
+            address.clone(),
+            direction.to_owned(),
+        ];
+        Self { values }
+    }
+
+    /// `text` for Envoy. A text that is no format was refused; here it would be written as it is.
+    pub(super) fn fill(&self, text: &str) -> String {
+        let value = |name: &str| {
+            let at = NAMES.iter().position(|known| *known == name)?;
+            self.values.get(at).map(String::as_str)
+        };
+        match Format::parse(text) {
+            Ok(format) => format.replace(value).to_string(),
+            Err(_) => text.replace('%', "%%"),
+        }
+    }
+}
+
+/// Reports what Envoy would not read in `text`.
+pub(super) fn check(text: &str, report: &Cursor<'_>) {
+    let format = match Format::parse(text) {
+        Ok(format) => format,
+        Err(error) => return report.refuse(error.to_string()),
+    };
+    for command in format.commands() {
+        if NAMES.contains(&command.name.as_str()) {
+            if command.argument.is_some() || command.length.is_some() {
+                report.refuse(format!(
+                    "`{command}` stands for a fixed text; write `%{}%`",
+                    command.name
+                ));
+            }
+            continue;
+        }
+        match command.check() {
+            Ok(operator) if operator.newer => report.warn(format!(
+                "`%{}%` is not known to Envoy 1.36, which refuses listeners that have it",
+                command.name
+            )),
+            Ok(_) => {}
+            Err(FormatError::Unknown { name, .. }) if name.starts_with("KUMA_") => {
+                let known: Vec<_> = NAMES.iter().map(|name| format!("`%{name}%`")).collect();
+                report.refuse_with_hint(
+                    format!("`%{name}%` is not known"),
+                    format!("there are {}", known.join(", ")),
+                );
+            }
+            Err(error) => report.refuse(error.to_string()),
+        }
+    }
+}
+
+/// Whether `text` is one operator that says a whole number.
+pub(super) fn is_number(text: &str) -> bool {
+    only(text, |operator| operator.number)
+}
+
+/// Whether `text` is one operator, so that Envoy's `-` means that there is no value.
+pub(super) fn is_operator(text: &str) -> bool {
+    only(text, |_| true)
+}
+
+fn only(text: &str, is: impl Fn(ursa_envoy::format::Operator) -> bool) -> bool {
+    let format = Format::parse(text).ok();
+    let command = format.as_ref().and_then(Format::only_command);
+    command.and_then(|command| command.check().ok()).is_some_and(is)
+}

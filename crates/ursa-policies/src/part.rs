@@ -1,0 +1,285 @@
+//! The parts of a policy: settings for a proxy as a whole, for what comes in, and for what goes out.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use ursa_model::document::Document;
+use ursa_model::names;
+use ursa_model::path::Path;
+use ursa_model::report::Cursor;
+use ursa_model::tree::{Entry, Node, Place};
+
+use crate::merge::{Origin, Tree};
+
+/// A part of a policy's spec that holds settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `default`: for a proxy as a whole.
+    Default,
+    /// `rules`: for what comes in. Each holds beside the others.
+    Rules,
+    /// `from`: the same as Kuma 2.x writes it. They merge.
+    From,
+    /// `to`: for what goes out, by destination. They merge.
+    To,
+}
+
+impl Part {
+    /// Every part.
+    pub const ALL: [Self; 4] = [Self::Default, Self::Rules, Self::From, Self::To];
+
+    /// The field of the spec.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Rules => "rules",
+            Self::From => "from",
+            Self::To => "to",
+        }
+    }
+
+    /// Where settings of this part stand in a spec: the node that holds `default`, and its path below the spec.
+    pub(crate) fn holders(self, spec: &Node) -> Vec<(Path, &Node)> {
+        if self == Self::Default {
+            return vec![(Path::root(), spec)];
+        }
+        let path = Path::root().key(self.field());
+        let items = spec.get(self.field()).and_then(Node::as_list).unwrap_or_default();
+        items.iter().enumerate().map(|(index, item)| (path.index(index), item)).collect()
+    }
+}
+
+/// A destination of requests: `to[].targetRef`.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Destination {
+    /// What is meant.
+    pub kind: DestinationKind,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The Kubernetes namespace of what `name` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Labels that it must have; instead of `name`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// One of its ports by name or number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section_name: Option<String>,
+}
+
+/// The kinds of destinations.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, JsonSchema,
+)]
+pub enum DestinationKind {
+    /// Whatever it is.
+    #[default]
+    Mesh,
+    /// A service.
+    MeshService,
+    /// A service outside of the mesh.
+    MeshExternalService,
+    /// A service of several zones.
+    MeshMultiZoneService,
+    /// The requests of a route.
+    #[serde(rename = "MeshHTTPRoute")]
+    MeshHttpRoute,
+}
+
+impl DestinationKind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Mesh => "Mesh",
+            Self::MeshService => "MeshService",
+            Self::MeshExternalService => "MeshExternalService",
+            Self::MeshMultiZoneService => "MeshMultiZoneService",
+            Self::MeshHttpRoute => "MeshHTTPRoute",
+        }
+    }
+}
+
+impl Destination {
+    /// Whether requests to the service of that name (`kuma.io/service`) are meant.
+    pub fn covers(&self, service: &str) -> bool {
+        match self.kind {
+            DestinationKind::Mesh => true,
+            DestinationKind::MeshService => {
+                self.name.as_deref() == Some(service)
+                    && self.namespace.is_none()
+                    && self.section_name.is_none()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether all that this means is meant by `other` as well.
+    fn is_within(&self, other: &Self) -> bool {
+        other.kind == DestinationKind::Mesh || self == other
+    }
+
+    /// In words: `Mesh`, `MeshService catalog`.
+    pub(crate) fn described(&self) -> String {
+        let kind = self.kind.name();
+        match &self.name {
+            Some(name) => format!("{kind} {name}"),
+            None if self.labels.is_empty() => kind.to_owned(),
+            None => {
+                let labels: Vec<_> =
+                    self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                format!("{kind} with {}", labels.join(", "))
+            }
+        }
+    }
+
+    /// Reports what the kind does not take, lacks, or what does nothing yet. The cursor stands on the `targetRef`.
+    pub(crate) fn validate(&self, cursor: &Cursor<'_>) {
+        let kind = self.kind.name();
+        let fields = [
+            ("name", self.name.is_some()),
+            ("namespace", self.namespace.is_some()),
+            ("labels", !self.labels.is_empty()),
+            ("sectionName", self.section_name.is_some()),
+        ];
+        if self.kind == DestinationKind::Mesh {
+            for (field, _) in fields.iter().filter(|(_, given)| *given) {
+                cursor.at(field).refuse(format!("kind {kind} takes no `{field}`"));
+            }
+            return;
+        }
+        if (self.name.is_some() || self.namespace.is_some()) && !self.labels.is_empty() {
+            cursor.at("labels").refuse("`labels` and `name` exclude each other; keep one");
+        }
+        if self.name.is_none() && self.labels.is_empty() {
+            cursor.refuse(format!("kind {kind} needs a `name` or `labels`"));
+        }
+        for (field, value) in [
+            ("name", &self.name),
+            ("namespace", &self.namespace),
+            ("sectionName", &self.section_name),
+        ] {
+            if value.as_ref().is_some_and(String::is_empty) {
+                cursor.at(field).refuse("must not be empty");
+            }
+        }
+        names::validate_labels(&self.labels, &cursor.at("labels"));
+        if self.kind != DestinationKind::MeshService {
+            cursor.at("kind").warn(format!("{kind} means nothing yet"));
+        } else if self.name.is_none() || self.namespace.is_some() || self.section_name.is_some() {
+            cursor.warn(
+                "means nothing yet: only the service whose tag `kuma.io/service` is the `name` does",
+            );
+        }
+    }
+}
+
+/// Settings of one part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Section {
+    /// What they are for.
+    pub scope: Scope,
+    /// What they say.
+    pub settings: Tree,
+}
+
+/// What settings are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// A proxy as a whole.
+    Proxy,
+    /// What comes in, beside other rules. The number of the rule.
+    Rule(usize),
+    /// What comes in.
+    Inbound,
+    /// What goes out.
+    Outbound(Destination),
+}
+
+/// The sections of an accepted policy, which came from `file` if it came from one.
+pub(crate) fn sections(document: &Document, file: Option<&str>) -> Vec<Section> {
+    let spec = &document.spec;
+    let mut sections = Vec::new();
+    for part in Part::ALL {
+        for (index, (path, holder)) in part.holders(spec).into_iter().enumerate() {
+            let Some(settings) = holder.as_map().and_then(|map| map.entry("default")) else {
+                continue;
+            };
+            let Some(scope) = scope(part, index, holder) else { continue };
+            let settings = tree(document, file, &path, settings);
+            sections.push(Section { scope, settings });
+        }
+    }
+    sections
+}
+
+fn tree(document: &Document, file: Option<&str>, path: &Path, settings: &Entry) -> Tree {
+    let origin = Origin {
+        policy: document.key.clone(),
+        file: file.map(str::to_owned),
+        place: settings.node.place,
+        path: Path::root().key("spec").join(path).key("default"),
+    };
+    Tree::of(&settings.node, origin)
+}
+
+/// What the settings in `holder` are for; `None` if that does nothing yet.
+fn scope(part: Part, index: usize, holder: &Node) -> Option<Scope> {
+    match part {
+        Part::Default => Some(Scope::Proxy),
+        Part::Rules => holder
+            .get("matches")
+            .and_then(Node::as_list)
+            .is_none_or(<[Node]>::is_empty)
+            .then_some(Scope::Rule(index)),
+        Part::From => Some(Scope::Inbound),
+        Part::To => {
+            let target = holder.get("targetRef").map(Node::to_json);
+            Some(Scope::Outbound(match target {
+                None => Destination::default(),
+                Some(target) => serde_json::from_value(target).ok()?,
+            }))
+        }
+    }
+}
+
+/// What is said of requests to the service of that name, weakest first. Of destinations the narrower is stronger, whatever the policies' targets;
+/// of one destination the later.
+pub(crate) fn to_service<'t>(
+    sections: impl Iterator<Item = &'t Section>,
+    service: &str,
+) -> Vec<&'t Tree> {
+    layers(sections, |destination| destination.covers(service))
+}
+
+/// The same of all that `wanted` means.
+pub(crate) fn to_destination<'t>(
+    sections: impl Iterator<Item = &'t Section>,
+    wanted: &Destination,
+) -> Vec<&'t Tree> {
+    layers(sections, |destination| wanted.is_within(destination))
+}
+
+fn layers<'t>(
+    sections: impl Iterator<Item = &'t Section>,
+    covers: impl Fn(&Destination) -> bool,
+) -> Vec<&'t Tree> {
+    let mut layers: Vec<_> = sections
+        .filter_map(|section| match &section.scope {
+            Scope::Outbound(destination) if covers(destination) => {
+                Some((destination.kind, &section.settings))
+            }
+            _ => None,
+        })
+        .collect();
+    layers.sort_by_key(|(kind, _)| *kind);
+    layers.into_iter().map(|(_, settings)| settings).collect()
+}
+
+/// An empty mapping, for settings that are not there.
+pub(crate) fn nothing() -> Node {
+    Node::empty_map(Place::START)
+}
