@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::Signal;
+use crate::attributes::Attributes;
 use crate::backend::Backend;
 use ursa_otlp::process::Rules;
 
@@ -29,8 +30,43 @@ pub(crate) enum Phase {
 /// What is done with one signal.
 #[derive(Debug, Default)]
 pub(crate) struct Route {
+    /// Most have one.
+    branches: Vec<Branch>,
+}
+
+/// Backends that get the same.
+#[derive(Debug)]
+pub(crate) struct Branch {
+    /// What the rules were made of, besides what is the same for the whole signal.
+    attributes: Attributes,
     pub(crate) rules: Rules,
     pub(crate) backends: Vec<Arc<Backend>>,
+}
+
+impl Route {
+    pub(crate) fn branches(&self) -> &[Branch] {
+        &self.branches
+    }
+
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> + Clone {
+        self.branches.iter().flat_map(|branch| &branch.backends)
+    }
+
+    /// Adds a backend that gets what `rules` make with these attributes.
+    pub(crate) fn add(
+        &mut self,
+        backend: Arc<Backend>,
+        attributes: Attributes,
+        rules: impl FnOnce(&Attributes) -> Rules,
+    ) {
+        match self.branches.iter_mut().find(|branch| branch.attributes == attributes) {
+            Some(branch) => branch.backends.push(backend),
+            None => {
+                let rules = rules(&attributes);
+                self.branches.push(Branch { attributes, rules, backends: vec![backend] });
+            }
+        }
+    }
 }
 
 impl Table {

@@ -6,7 +6,7 @@ use ursa_envoy::json::{from_json, message_to_json, to_json};
 use ursa_envoy::offline::offline;
 use ursa_envoy::proxy::{ClusterKind, ListenerKind, ProxyConfig};
 use ursa_envoy::resources::{PIPELINE, RDS, Resources, SECRET, resources};
-use ursa_model::pipeline::Backend;
+use ursa_model::pipeline::{Backend, ExporterSpec};
 
 use crate::{peers, proxies};
 
@@ -181,5 +181,5 @@ fn backend_with_token(token: &str) -> Backend {
             "auth": { "bearerToken": token },
         },
     });
-    Backend { name: "collector".to_owned(), spec: serde_json::from_value(spec).unwrap() }
+    Backend::new("collector", serde_json::from_value::<ExporterSpec>(spec).unwrap())
 }

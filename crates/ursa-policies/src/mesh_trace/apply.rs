@@ -132,7 +132,7 @@ fn described(reference: &BackendRef, mesh: &str) -> String {
 /// The backend's resource attributes are taken out of it: they are merged with the policies' and put on once.
 fn named(name: String, mut spec: OpenTelemetryBackend) -> Delivery {
     let resource_attributes = std::mem::take(&mut spec.resource_attributes);
-    (pipeline::Backend { name, spec: spec.into() }, resource_attributes)
+    (pipeline::Backend::new(name, spec), resource_attributes)
 }
 
 fn sampling(sampling: &Sampling) -> proxy::Sampling {
