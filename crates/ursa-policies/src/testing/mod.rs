@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde::de::DeserializeOwned;
 use ursa_envoy::proxy::{
-    Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, ProxyConfig, Route,
+    Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, PathMatch, ProxyConfig, RequestMatch, Route,
     RouteConfig, RouteTracing, TagSource,
 };
 use ursa_model::backend::{BackendRef, OpenTelemetryBackend};
@@ -124,7 +124,8 @@ fn listener(listener: &Listener) -> String {
     let ListenerKind::Http(http) = &listener.kind else { return format!("{}: tcp", listener.name) };
     let tracer = http.tracing.as_ref().map_or("no tracer", |tracing| &tracing.service_name);
     let mut text = format!("{}: {tracer}", listener.name);
-    for Route { prefix, tracing: RouteTracing { sampling, tags }, .. } in &http.routes.routes {
+    for Route { requests, tracing: RouteTracing { sampling, tags }, .. } in &http.routes.routes {
+        let PathMatch::Prefix(prefix) = &requests.path else { continue };
         let (overall, client, random) = (sampling.overall, sampling.client, sampling.random);
         write!(text, "\n{prefix}: overall {overall}, client {client}, random {random}")
             .expect("writing to a string");
@@ -201,7 +202,7 @@ impl TestProxy {
 fn listener_of(direction: Direction, address: &str, port: u16, http: bool) -> Listener {
     let name = format!("{direction:?} {address}:{port}").to_lowercase();
     let route =
-        Route { prefix: "/".to_owned(), cluster: name.clone(), tracing: RouteTracing::off() };
+        Route { requests: RequestMatch::default(), cluster: name.clone(), tracing: RouteTracing::off() };
     let routes = RouteConfig { name: name.clone(), routes: vec![route] };
     let kind = if http {
         ListenerKind::Http(HttpListener { stat_prefix: name.clone(), tracing: None, routes })
