@@ -18,14 +18,12 @@ use envoy_types::pb::envoy::config::core::v3::{
     ApiVersion, DataSource, GrpcService, RuntimeUInt32, SubstitutionFormatString, data_source,
     grpc_service,
 };
-use envoy_types::pb::envoy::config::route::v3::{HeaderMatcher, header_matcher};
 use envoy_types::pb::envoy::extensions::access_loggers::file::v3::{
     FileAccessLog, file_access_log::AccessLogFormat,
 };
 use envoy_types::pb::envoy::extensions::access_loggers::filters::cel::v3::ExpressionFilter;
 use envoy_types::pb::envoy::extensions::access_loggers::grpc::v3::CommonGrpcAccessLogConfig;
 use envoy_types::pb::envoy::extensions::access_loggers::open_telemetry::v3::OpenTelemetryAccessLogConfig;
-use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher};
 use envoy_types::pb::google::protobuf::{Any, Duration as WireDuration};
 use envoy_types::pb::opentelemetry::proto::common::v1::{
     AnyValue, ArrayValue, KeyValue, KeyValueList, any_value,
@@ -34,9 +32,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, string};
 use prost::{Message as _, Name as _};
 
 use crate::bootstrap::OTLP_CLUSTER;
-use crate::proxy::{
-    AccessLog, HeaderCondition, HeaderValue, LogFilter, LogFormat, LogSink, LogValue,
-};
+use crate::proxy::{AccessLog, LogFilter, LogFormat, LogSink, LogValue};
 use crate::{parts, route};
 
 /// The name of the log, as Kuma gives it.
@@ -202,7 +198,7 @@ fn filter(filter: &LogFilter) -> Option<AccessLogFilter> {
         add(FilterSpecifier::ResponseFlagFilter(ResponseFlagFilter { flags }));
     }
     if let Some(condition) = &filter.header {
-        let header = Some(header(condition));
+        let header = Some(route::header(condition));
         add(FilterSpecifier::HeaderFilter(HeaderFilter { header }));
     }
     if let Some(expression) = &filter.expression {
@@ -239,29 +235,4 @@ fn comparison(op: Op, number: u32, what: &str) -> ComparisonFilter {
 
 fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
-}
-
-fn header(condition: &HeaderCondition) -> HeaderMatcher {
-    use header_matcher::HeaderMatchSpecifier as Specifier;
-    use string_matcher::MatchPattern;
-    let matched = |pattern| {
-        Specifier::StringMatch(StringMatcher {
-            match_pattern: Some(pattern),
-            ..StringMatcher::default()
-        })
-    };
-    let specifier = match &condition.value {
-        HeaderValue::Present(present) => Specifier::PresentMatch(*present),
-        HeaderValue::Exact(text) => matched(MatchPattern::Exact(text.clone())),
-        HeaderValue::Prefix(text) => matched(MatchPattern::Prefix(text.clone())),
-        HeaderValue::Regex(regex) => matched(MatchPattern::SafeRegex(RegexMatcher {
-            regex: regex.clone(),
-            ..RegexMatcher::default()
-        })),
-    };
-    HeaderMatcher {
-        name: condition.name.clone(),
-        header_match_specifier: Some(specifier),
-        ..HeaderMatcher::default()
-    }
 }

@@ -41,6 +41,9 @@ pub const MIN_FLUSH_SPANS: u32 = 500;
 /// which a policy change is to be seen, and few enough calls (four a second and worker) to cost
 /// nothing. Runtime key `tracing.opentelemetry.flush_interval_ms`, default 5,000.
 pub const FLUSH_INTERVAL_MS: u32 = 250;
+/// How large a regular expression of a route may be once RE2 has compiled it; Envoy refuses routes with a larger one. Runtime key
+/// `re2.max_program_size.error_level`, default 100, which is a few words long.
+const MAX_REGEX_PROGRAM: u32 = 10_000;
 
 /// Connections of all listeners together; more are refused before they take memory.
 const MAX_CONNECTIONS: i64 = 50_000;
@@ -151,6 +154,7 @@ fn runtime() -> LayeredRuntime {
     let fields = [
         entry("tracing.opentelemetry.min_flush_spans", MIN_FLUSH_SPANS),
         entry("tracing.opentelemetry.flush_interval_ms", FLUSH_INTERVAL_MS),
+        entry("re2.max_program_size.error_level", MAX_REGEX_PROGRAM),
     ];
     LayeredRuntime {
         layers: vec![RuntimeLayer {

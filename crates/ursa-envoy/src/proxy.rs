@@ -123,12 +123,66 @@ pub struct RouteConfig {
 /// Where matching requests go, and how they are traced.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
-    /// Beginning of the path; `/` matches all.
-    pub prefix: String,
+    /// Which requests it takes.
+    pub requests: RequestMatch,
     /// Name of the cluster requests go to.
     pub cluster: String,
     /// Sampling and tags. On the route, so that changing them drains no connection.
     pub tracing: RouteTracing,
+}
+
+/// Requests: all that is given must match. Default: every request.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RequestMatch {
+    /// The path, without its query.
+    pub path: PathMatch,
+    /// The method, like `GET`. Unset: any.
+    pub method: Option<String>,
+    /// Headers, all of them.
+    pub headers: Vec<HeaderMatch>,
+}
+
+/// A path. Default: all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathMatch {
+    /// It begins with this; `/` matches all.
+    Prefix(String),
+    /// Its first segments are these; `/api` matches `/api` and `/api/v1`, and not `/apis`.
+    Segments(String),
+    /// The whole of it is this.
+    Exact(String),
+    /// The whole of it matches this expression (RE2).
+    Regex(String),
+}
+
+impl Default for PathMatch {
+    fn default() -> Self {
+        Self::Prefix("/".to_owned())
+    }
+}
+
+/// A header of requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderMatch {
+    /// Its name; case does not count.
+    pub name: String,
+    /// What is asked of it.
+    pub value: HeaderValue,
+}
+
+/// What is asked of a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderValue {
+    /// It is there.
+    Present,
+    /// It is not there.
+    Absent,
+    /// Its value is this.
+    Exact(String),
+    /// Its value begins with this.
+    Prefix(String),
+    /// Its whole value matches this expression (RE2).
+    Regex(String),
 }
 
 /// How requests of a route are traced, if the listener has a tracer. Default: [`RouteTracing::off`].
@@ -270,7 +324,7 @@ pub struct LogFilter {
     /// It has a response flag, whichever. Envoy: the same, without flags.
     pub any_flag: bool,
     /// A header of the request.
-    pub header: Option<HeaderCondition>,
+    pub header: Option<HeaderMatch>,
     /// An expression in CEL that is true. Envoy: `envoy.access_loggers.extension_filters.cel`.
     pub expression: Option<String>,
     /// Which share of them. Drawn from the request's id, so that all proxies on a request's way
@@ -293,28 +347,6 @@ impl Default for LogFilter {
             sample: Percent::HUNDRED,
         }
     }
-}
-
-/// What a header of a request must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeaderCondition {
-    /// The header's name.
-    pub name: String,
-    /// What its value must be.
-    pub value: HeaderValue,
-}
-
-/// What the value of a header must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HeaderValue {
-    /// Equal to this.
-    Exact(String),
-    /// Begins with this.
-    Prefix(String),
-    /// This expression (RE2) takes in all of it.
-    Regex(String),
-    /// There (true) or not there (false).
-    Present(bool),
 }
 
 /// Somewhere to send to.

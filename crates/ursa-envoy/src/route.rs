@@ -1,15 +1,19 @@
 //! Routes: where requests go, which share of them is traced, and the tags of their spans.
 
 use envoy_types::pb::envoy::config::route::v3::{
-    self as envoy, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route, route_action,
-    route_match,
+    self as envoy, HeaderMatcher, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
+    header_matcher, route, route_action, route_match,
 };
+use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher};
 use envoy_types::pb::envoy::r#type::tracing::v3::{CustomTag, custom_tag};
 use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, fractional_percent::DenominatorType};
 use ursa_model::percent::Percent;
 
 use crate::parts;
-use crate::proxy::{Route, RouteConfig, RouteTracing, Tag, TagSource, stat_name};
+use crate::proxy::{
+    HeaderMatch, HeaderValue, PathMatch, RequestMatch, Route, RouteConfig, RouteTracing, Tag,
+    TagSource, stat_name,
+};
 
 /// The routes of one listener as Envoy reads them: one virtual host that takes every host name.
 pub(crate) fn route_configuration(config: &RouteConfig) -> RouteConfiguration {
@@ -27,10 +31,7 @@ pub(crate) fn route_configuration(config: &RouteConfig) -> RouteConfiguration {
 
 fn route(route: &Route) -> envoy::Route {
     envoy::Route {
-        r#match: Some(RouteMatch {
-            path_specifier: Some(route_match::PathSpecifier::Prefix(route.prefix.clone())),
-            ..RouteMatch::default()
-        }),
+        r#match: Some(route_match(&route.requests)),
         stat_prefix: stat_name(&route.cluster),
         tracing: Some(tracing(&route.tracing)),
         action: Some(route::Action::Route(RouteAction {
@@ -41,6 +42,55 @@ fn route(route: &Route) -> envoy::Route {
         })),
         ..envoy::Route::default()
     }
+}
+
+fn route_match(requests: &RequestMatch) -> RouteMatch {
+    use route_match::PathSpecifier;
+    let path = match &requests.path {
+        PathMatch::Prefix(path) => PathSpecifier::Prefix(path.clone()),
+        // Envoy wants no slash at the end here, and matches the same with and without.
+        PathMatch::Segments(path) => match path.trim_end_matches('/') {
+            "" => PathSpecifier::Prefix("/".to_owned()),
+            path => PathSpecifier::PathSeparatedPrefix(path.to_owned()),
+        },
+        PathMatch::Exact(path) => PathSpecifier::Path(path.clone()),
+        PathMatch::Regex(regex) => PathSpecifier::SafeRegex(self::regex(regex)),
+    };
+    let method = requests.method.clone().map(|method| HeaderMatch {
+        name: ":method".to_owned(),
+        value: HeaderValue::Exact(method),
+    });
+    RouteMatch {
+        path_specifier: Some(path),
+        headers: method.iter().chain(&requests.headers).map(header).collect(),
+        ..RouteMatch::default()
+    }
+}
+
+/// A header as routes and access logs ask for it.
+pub(crate) fn header(header: &HeaderMatch) -> HeaderMatcher {
+    use header_matcher::HeaderMatchSpecifier::{PresentMatch, StringMatch};
+    use string_matcher::MatchPattern;
+    let text = |pattern| {
+        StringMatch(StringMatcher { match_pattern: Some(pattern), ..StringMatcher::default() })
+    };
+    let specifier = match &header.value {
+        HeaderValue::Present => PresentMatch(true),
+        HeaderValue::Absent => PresentMatch(false),
+        HeaderValue::Exact(value) => text(MatchPattern::Exact(value.clone())),
+        HeaderValue::Prefix(value) => text(MatchPattern::Prefix(value.clone())),
+        HeaderValue::Regex(regex) => text(MatchPattern::SafeRegex(self::regex(regex))),
+    };
+    HeaderMatcher {
+        name: header.name.clone(),
+        header_match_specifier: Some(specifier),
+        ..HeaderMatcher::default()
+    }
+}
+
+/// Envoy's engine is RE2, and it matches the whole.
+fn regex(regex: &str) -> RegexMatcher {
+    RegexMatcher { regex: regex.to_owned(), ..RegexMatcher::default() }
 }
 
 fn tracing(tracing: &RouteTracing) -> envoy::Tracing {

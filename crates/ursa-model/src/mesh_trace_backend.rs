@@ -3,9 +3,10 @@
 use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{BackendKind, BackendRef, OpenTelemetryBackend};
+use crate::backend::{BackendKind, BackendRef, DeliveryOptions, OpenTelemetryBackend};
 use crate::kind::{Kind, Scope, no_rewrite};
 use crate::names;
+use crate::pipeline::{DatadogExporter, ExporterSpec, ZipkinExporter};
 use crate::report::Cursor;
 
 /// A backend for traces; exactly one of its forms is set.
@@ -61,20 +62,25 @@ pub struct InlineOpenTelemetry {
 }
 
 /// A Zipkin collector.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Zipkin {
     /// Where it listens, for example `http://zipkin:9411/api/v2/spans`.
     pub url: String,
-    /// Whether trace ids have 128 bits. Default false. Envoy: `trace_id_128bit`.
+    /// Whether trace ids have 128 bits in Zipkin, or the lower 64 of them. Envoy passes on all 128 in any case, so set it where
+    /// applications report to the same Zipkin. Default false. Envoy: `trace_id_128bit`.
     #[serde(default, rename = "traceId128bit", skip_serializing_if = "Option::is_none")]
     pub trace_id_128bit: Option<bool>,
     /// Default `httpJson`. Envoy: `collector_endpoint_version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<ZipkinApi>,
-    /// Whether client and server share one span. Default true. Envoy: `shared_span_context`.
+    /// Whether client and server share one span. The spans are made by Envoy's OpenTelemetry tracer, where each has its own: `true` has no
+    /// effect yet. Envoy: `shared_span_context`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_span_context: Option<bool>,
+    /// How it is delivered.
+    #[serde(flatten)]
+    pub delivery: DeliveryOptions,
 }
 
 /// Zipkin's formats.
@@ -88,7 +94,7 @@ pub enum ZipkinApi {
 }
 
 /// A Datadog agent, by `url` or by `address` and `port`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Datadog {
     /// `http://host:port`.
@@ -101,9 +107,12 @@ pub struct Datadog {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub port: Option<u16>,
-    /// Whether inbound and outbounds become services of their own. Default false.
+    /// Whether a service `S` becomes `S_INBOUND` for its inbounds, and `S_OUTBOUND_D` for those of its outbounds that lead to `D`. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_service: Option<bool>,
+    /// How it is delivered.
+    #[serde(flatten)]
+    pub delivery: DeliveryOptions,
 }
 
 /// The kind.
@@ -216,6 +225,22 @@ impl Zipkin {
                 "for example `http://zipkin:9411/api/v2/spans`",
             ),
         }
+        if self.shared_span_context == Some(true) {
+            cursor
+                .at("sharedSpanContext")
+                .warn("has no effect yet: client and server have a span each");
+        }
+        self.delivery.validate(cursor);
+    }
+
+    /// How spans are delivered to it.
+    pub fn exporter(&self) -> ExporterSpec {
+        ExporterSpec::Zipkin(Box::new(ZipkinExporter {
+            url: self.url.clone(),
+            api_version: self.api_version,
+            trace_id_128bit: Some(self.trace_id_128bit.unwrap_or(false)),
+            delivery: self.delivery.clone(),
+        }))
     }
 }
 
@@ -235,6 +260,19 @@ impl Datadog {
             (None, None, Some(_)) => cursor.at("address").refuse("`port` needs its `address`"),
             (None, None, None) => cursor.refuse("needs a `url`, or `address` and `port`"),
         }
+        self.delivery.validate(cursor);
+    }
+
+    /// How spans are delivered to it.
+    pub fn exporter(&self) -> ExporterSpec {
+        let host = self.address.as_deref().unwrap_or_default();
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let parts = || format!("http://{host}:{}", self.port.unwrap_or(8126));
+        ExporterSpec::Datadog(Box::new(DatadogExporter {
+            url: self.url.clone().unwrap_or_else(parts),
+            split_service: self.split_service,
+            delivery: self.delivery.clone(),
+        }))
     }
 }
 

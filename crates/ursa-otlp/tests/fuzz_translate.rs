@@ -17,7 +17,7 @@ fn zipkin_list(list: &[u8]) {
     };
     let request = zipkin::to_otlp(list).unwrap();
     assert_eq!(wire::check(Signal::Traces, &request), Ok(spans));
-    if let Ok((back, written)) = zipkin::from_otlp(&request, LIMIT) {
+    if let Ok((back, written)) = zipkin::from_otlp(&request, zipkin::TraceIds::Whole, LIMIT) {
         assert_eq!((zipkin::check(&back).unwrap(), written), (spans, spans));
     }
     let proto = zipkin::to_proto(list).unwrap();
@@ -38,7 +38,7 @@ fn datadog_message(message: &[u8]) {
     };
     let request = datadog::to_otlp(message).unwrap();
     assert_eq!(wire::check(Signal::Traces, &request), Ok(count.spans));
-    if let Ok((back, written)) = datadog::from_otlp(&request, LIMIT) {
+    if let Ok((back, written)) = datadog::from_otlp(&request, datadog::Services::AsNamed, LIMIT) {
         assert_eq!((datadog::check(&back).unwrap().spans, written), (count.spans, count.spans));
     }
     let message = Bytes::copy_from_slice(message);
@@ -90,11 +90,12 @@ fn datadog_msgpack() {
 fn otlp() {
     bolero::check!().for_each(|request: &[u8]| {
         let checked = wire::check(Signal::Traces, request);
-        if let Ok((list, spans)) = zipkin::from_otlp(request, LIMIT) {
+        if let Ok((list, spans)) = zipkin::from_otlp(request, zipkin::TraceIds::Whole, LIMIT) {
             assert_eq!(zipkin::check(&list).unwrap(), spans);
             assert!(checked.is_err() || spans <= checked.unwrap());
         }
-        if let Ok((message, spans)) = datadog::from_otlp(request, LIMIT) {
+        if let Ok((message, spans)) = datadog::from_otlp(request, datadog::Services::AsNamed, LIMIT)
+        {
             assert_eq!(datadog::check(&message).unwrap().spans, spans);
             assert!(checked.is_err() || spans <= checked.unwrap());
         }

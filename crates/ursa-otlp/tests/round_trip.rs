@@ -205,7 +205,7 @@ proptest! {
     fn zipkin_through_otlp_and_protobuf(spans in vec(zipkin_span(), 0..4)) {
         let list = Value::from(spans).to_string();
         prop_assert_eq!(zipkin::check(list.as_bytes()).unwrap(), sorted(list.as_bytes()).len());
-        let (back, _) = zipkin::from_otlp(&zipkin::to_otlp(list.as_bytes()).unwrap(), LIMIT).unwrap();
+        let (back, _) = zipkin::from_otlp(&zipkin::to_otlp(list.as_bytes()).unwrap(), zipkin::TraceIds::Whole, LIMIT).unwrap();
         prop_assert_eq!(sorted(&back), sorted(list.as_bytes()));
         let back = zipkin::from_proto(&zipkin::to_proto(list.as_bytes()).unwrap()).unwrap();
         prop_assert_eq!(sorted(&back), sorted(list.as_bytes()));
@@ -214,7 +214,7 @@ proptest! {
     #[test]
     fn datadog_through_otlp(trace in datadog_trace()) {
         let message = msgpack::of_json(&json!([trace]));
-        let (back, _) = datadog::from_otlp(&datadog::to_otlp(&message).unwrap(), LIMIT).unwrap();
+        let (back, _) = datadog::from_otlp(&datadog::to_otlp(&message).unwrap(), datadog::Services::AsNamed, LIMIT).unwrap();
         let mut back = msgpack::to_json(&back);
         back[0].as_array_mut().unwrap().sort_by_key(|span| span["span_id"].as_u64());
         prop_assert_eq!(back, json!([trace]));
@@ -223,14 +223,14 @@ proptest! {
     #[test]
     fn otlp_through_zipkin(sent in vec(otlp_span(), 0..4)) {
         let request = request(sent).encode_to_vec();
-        let (list, _) = zipkin::from_otlp(&request, LIMIT).unwrap();
+        let (list, _) = zipkin::from_otlp(&request, zipkin::TraceIds::Whole, LIMIT).unwrap();
         prop_assert_eq!(spans(&zipkin::to_otlp(&list).unwrap()), spans(&request));
     }
 
     #[test]
     fn otlp_through_datadog(sent in vec(otlp_span(), 0..4)) {
         let request = request(sent).encode_to_vec();
-        let (message, written) = datadog::from_otlp(&request, LIMIT).unwrap();
+        let (message, written) = datadog::from_otlp(&request, datadog::Services::AsNamed, LIMIT).unwrap();
         prop_assert_eq!(datadog::check(&message).unwrap().spans, written);
         prop_assert_eq!(spans(&datadog::to_otlp(&message).unwrap()), spans(&request));
     }

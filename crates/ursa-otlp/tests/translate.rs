@@ -66,7 +66,7 @@ fn zipkin_and_back(outcome: &mut Outcome, list: &[u8]) {
     let request = zipkin::to_otlp(list).unwrap();
     assert_eq!(wire::check(Signal::Traces, &request), Ok(spans));
     outcome.add("OTLP", &otlp(&request));
-    let (back, back_spans) = zipkin::from_otlp(&request, LIMIT).unwrap();
+    let (back, back_spans) = zipkin::from_otlp(&request, zipkin::TraceIds::Whole, LIMIT).unwrap();
     assert_eq!((zipkin::check(&back).unwrap(), back_spans), (spans, spans));
     outcome.add("back", &text(&back));
 }
@@ -76,7 +76,7 @@ fn datadog_and_back(outcome: &mut Outcome, message: &[u8]) {
     let request = datadog::to_otlp(message).unwrap();
     assert_eq!(wire::check(Signal::Traces, &request), Ok(count.spans));
     outcome.add("OTLP", &otlp(&request));
-    let (back, spans) = datadog::from_otlp(&request, LIMIT).unwrap();
+    let (back, spans) = datadog::from_otlp(&request, datadog::Services::AsNamed, LIMIT).unwrap();
     assert_eq!(spans, count.spans);
     assert_eq!(datadog::check(&back).unwrap(), count);
     outcome.add("back", &msgpack::to_json(&back));
@@ -142,10 +142,11 @@ fn otlp_to_both() {
     cases("otlp", |request| {
         let mut outcome = Outcome::default();
         let request = json::to_protobuf(Signal::Traces, request).unwrap();
-        let (list, spans) = zipkin::from_otlp(&request, LIMIT).unwrap();
+        let (list, spans) = zipkin::from_otlp(&request, zipkin::TraceIds::Whole, LIMIT).unwrap();
         assert_eq!(zipkin::check(&list).unwrap(), spans);
         outcome.add("Zipkin", &text(&list));
-        let (message, spans) = datadog::from_otlp(&request, LIMIT).unwrap();
+        let (message, spans) =
+            datadog::from_otlp(&request, datadog::Services::AsNamed, LIMIT).unwrap();
         assert_eq!(datadog::check(&message).unwrap().spans, spans);
         outcome.add("Datadog", &msgpack::to_json(&message));
         outcome
@@ -238,10 +239,54 @@ fn what_would_grow_without_bound_is_refused() {
     let request = serde_json::json!({"resourceSpans": [
         {"resource": {"attributes": [attribute]}, "scopeSpans": [{"spans": spans}]}]});
     let request = json::to_protobuf(Signal::Traces, request.to_string().as_bytes()).unwrap();
-    let error = datadog::from_otlp(&request, LIMIT).unwrap_err();
+    let error = datadog::from_otlp(&request, datadog::Services::AsNamed, LIMIT).unwrap_err();
     assert!(matches!(error, datadog::DatadogError::TooLarge { limit: LIMIT }), "{error}");
-    let error = zipkin::from_otlp(&request, LIMIT).unwrap_err();
+    let error = zipkin::from_otlp(&request, zipkin::TraceIds::Whole, LIMIT).unwrap_err();
     assert!(matches!(error, zipkin::ZipkinError::TooLarge { limit: LIMIT }), "{error}");
+}
+
+/// What MeshTrace's `traceId128bit: false` and `splitService: true` ask for.
+#[test]
+fn ids_are_shortened_and_services_split_where_that_is_asked_for() {
+    let attribute = |(key, value): (&str, &str)| serde_json::json!({"key": key, "value": {"stringValue": value}});
+    let span = |(id, kind, attributes): (&str, u32, &[(&str, &str)])| {
+        let attributes: Vec<_> = attributes.iter().copied().map(attribute).collect();
+        let trace = format!("463ac35c9f6413ad48485a3953bb612{id}");
+        let links = [serde_json::json!({"traceId": trace, "spanId": "00000000000000aa"})];
+        serde_json::json!({"traceId": trace, "spanId": format!("000000000000000{id}"),
+            "kind": kind, "attributes": attributes, "links": links})
+    };
+    let spans = [
+        ("1", 2, &[("component", "proxy"), ("upstream_cluster", "local:80")][..]),
+        ("2", 3, &[("envoy.component", "proxy"), ("envoy.upstream_cluster", "cart:v=1")]),
+        ("3", 3, &[("component", "proxy")]),
+        ("4", 2, &[("component", "grpc")]),
+    ]
+    .map(span);
+    let resource = serde_json::json!({"attributes": [attribute(("service.name", "shop"))]});
+    let request = serde_json::json!({"resourceSpans": [
+        {"resource": resource, "scopeSpans": [{"spans": spans}]}]});
+    let request = json::to_protobuf(Signal::Traces, request.to_string().as_bytes()).unwrap();
+
+    let (list, spans) = zipkin::from_otlp(&request, zipkin::TraceIds::Lower, LIMIT).unwrap();
+    let list = text(&list);
+    assert_eq!((spans, &list[0]["traceId"]), (4, &"48485a3953bb6121".into()));
+    let link = list[0]["tags"]["otlp.link.0"].as_str().unwrap();
+    assert!(link.starts_with("000000000000000048485a3953bb6121|"), "{link}");
+
+    let split = datadog::Services::ByDirection;
+    let (message, _) = datadog::from_otlp(&request, split, LIMIT).unwrap();
+    let again = datadog::to_otlp(&message).unwrap();
+    let mut services: Vec<_> = otlp(&again)["resourceSpans"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|resource| resource["resource"]["attributes"].as_array().unwrap().clone())
+        .filter(|attribute| attribute["key"] == "service.name")
+        .map(|attribute| attribute["value"]["stringValue"].as_str().unwrap().to_owned())
+        .collect();
+    services.sort();
+    assert_eq!(services, ["shop", "shop_INBOUND", "shop_OUTBOUND", "shop_OUTBOUND_cart"]);
 }
 
 #[test]
@@ -316,6 +361,9 @@ fn scopes_without_spans_cost_nothing() {
         {"resource": {"attributes": attributes}, "scopeSpans": scopes},
     ]});
     let request = json::to_protobuf(Signal::Traces, request.to_string().as_bytes()).unwrap();
-    assert_eq!(zipkin::from_otlp(&request, LIMIT).unwrap(), (b"[]".to_vec(), 0));
-    assert_eq!(datadog::from_otlp(&request, LIMIT).unwrap().1, 0);
+    assert_eq!(
+        zipkin::from_otlp(&request, zipkin::TraceIds::Whole, LIMIT).unwrap(),
+        (b"[]".to_vec(), 0)
+    );
+    assert_eq!(datadog::from_otlp(&request, datadog::Services::AsNamed, LIMIT).unwrap().1, 0);
 }

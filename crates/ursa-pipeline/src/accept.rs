@@ -24,7 +24,7 @@ use crate::audit::Stored;
 use crate::backend::Backend;
 use crate::ledger::Loss;
 use crate::pipeline::Inner;
-use crate::route::{Phase, Route};
+use crate::route::{Branch, Phase};
 use crate::{Form, Received, Refusal, Signal, Sink, translate};
 
 /// What a sender is told to wait when nothing can be taken.
@@ -40,26 +40,36 @@ impl Sink for Inner {
         table.phase != Phase::Running || table.takes(signal)
     }
 
-    async fn accept(&self, received: Received) -> Result<(), Refusal> {
+    async fn accept(&self, mut received: Received) -> Result<(), Refusal> {
         let table = self.table();
         if table.phase != Phase::Running {
             return Err(UNAVAILABLE);
         }
         let route = table.route_of(received.signal, received.channel.as_deref());
-        if route.backends.is_empty() {
+        if route.branches().is_empty() {
             return Err(Refusal::Unsupported { signal: received.signal });
         }
         if received.items == 0 {
             return Ok(());
         }
+        if let Some(records) = &route.records {
+            received.request = records.apply(&received.request).map_err(invalid)?;
+            received.found = Checked { items: received.items, ..Checked::default() };
+        }
         let source = self.sources.number(&received.source);
         let signal = received.signal;
-        let request = Request::process(route, received)?;
-        let stored = request.store(source, &route.backends).await?;
-        if signal == Signal::Traces {
+        let requests = route.branches().iter().map(|branch| Request::process(branch, &received));
+        let requests = requests.collect::<Result<Vec<_>, _>>()?;
+        let branches = route.branches().iter().zip(&requests);
+        let pairs: Vec<_> = branches
+            .flat_map(|(branch, request)| branch.backends.iter().map(move |one| (one, request)))
+            .collect();
+        let stored = store(source, &pairs).await?;
+        if let (Signal::Traces, Some(request)) = (signal, requests.first()) {
+            // Attributes are all that branches differ in.
             let otlp = &request.otlp;
             let ids = wire::span_ids(&otlp.bytes);
-            let places = route.backends.iter().zip(&stored);
+            let places = route.backends().zip(&stored);
             let places = places.filter_map(|(backend, stored)| Some((backend.name(), (*stored)?)));
             let filtered = otlp.filtered.iter().map(|out| (&out.rule, &out.spans[..]));
             self.trail.record(source, ids, filtered, places);
@@ -70,11 +80,10 @@ impl Sink for Inner {
     fn pace(&self, signal: Signal) -> Option<BoxFuture<'_, ()>> {
         // The fastest backend sets the pace: a slower one delays no other.
         let table = self.table();
-        let backends = &table.route(signal).backends;
+        let backends: Vec<_> = table.route(signal).backends().map(Arc::clone).collect();
         if backends.is_empty() || !backends.iter().all(|backend| backend.is_crowded()) {
             return None;
         }
-        let backends = backends.clone();
         Some(Box::pin(async move {
             let room = select_all(backends.iter().map(|backend| Box::pin(backend.room())));
             // Whoever waited long enough goes on: the queue is there to be filled.
@@ -100,13 +109,10 @@ struct Variant {
 }
 
 impl Request {
-    fn process(route: &Route, received: Received) -> Result<Self, Refusal> {
-        let Received { form, mut request, items, signal, mut found, .. } = received;
-        let rules = &route.rules;
-        if let Some(records) = &route.records {
-            request = records.apply(&request).map_err(invalid)?;
-            found = Checked { items, ..Checked::default() };
-        }
+    fn process(branch: &Branch, received: &Received) -> Result<Self, Refusal> {
+        let Received { form, request, items, signal, found, .. } = received;
+        let (form, items, signal, found) = (*form, *items, *signal, *found);
+        let rules = &branch.rules;
         let variant = |form, request: Bytes| {
             let processed = match form {
                 _ if rules.is_identity(signal) => {
@@ -119,9 +125,9 @@ impl Request {
             let Processed { request: bytes, items, filtered } = processed;
             Ok(Variant { form, bytes, items, filtered })
         };
-        let is_wanted = form != Form::Otlp && route.backends.iter().any(|one| one.takes(form));
+        let is_wanted = form != Form::Otlp && branch.backends.iter().any(|one| one.takes(form));
         let native = is_wanted.then(|| variant(form, request.clone())).transpose()?;
-        let otlp = translate::to_otlp(form, &request).map_err(invalid)?;
+        let otlp = translate::to_otlp(form, request).map_err(invalid)?;
         Ok(Self { otlp: variant(Form::Otlp, otlp)?, native })
     }
 
@@ -129,54 +135,56 @@ impl Request {
     fn of(&self, backend: &Backend) -> &Variant {
         self.native.as_ref().filter(|native| backend.takes(native.form)).unwrap_or(&self.otlp)
     }
+}
 
-    /// Puts it into every backend's queue. Says for each what came of it; nothing for one that is
-    /// gone, or for which nothing was left.
-    async fn store(
-        &self,
-        source: u16,
-        backends: &[Arc<Backend>],
-    ) -> Result<Vec<Option<Stored>>, Refusal> {
-        let push = async |backend: &Arc<Backend>| {
-            let Variant { form, bytes, items, .. } = self.of(backend);
-            match items {
-                0 => Ok(None),
-                _ => backend.push(source, *form, bytes.clone(), *items).await.map(Some),
-            }
-        };
-        // Most have one backend.
-        let pushed = match backends {
-            [backend] => vec![push(backend).await],
-            backends => join_all(backends.iter().map(push)).await,
-        };
-        // A variant of which nothing was left makes nothing safe of another that found no room.
-        let is_stored = pushed.iter().any(|pushed| matches!(pushed, Ok(Some(_))));
-        if !is_stored && pushed.iter().any(Result::is_err) {
-            return Err(refusal(backends, &pushed));
+/// Puts requests into their backends' queues. Says for each backend what came of it; nothing for one
+/// that is gone, or for which nothing was left.
+async fn store(
+    source: u16,
+    pairs: &[(&Arc<Backend>, &Request)],
+) -> Result<Vec<Option<Stored>>, Refusal> {
+    let push = async |(backend, request): &(&Arc<Backend>, &Request)| {
+        let Variant { form, bytes, items, .. } = request.of(backend);
+        match items {
+            0 => Ok(None),
+            _ => backend.push(source, *form, bytes.clone(), *items).await.map(Some),
         }
-        let stored = backends.iter().zip(pushed).map(|(backend, pushed)| {
-            let Variant { items, filtered, .. } = self.of(backend);
-            let loss = match pushed {
-                Err(PushError::Closed) => return None,
-                Ok(_) => None,
-                Err(PushError::Full | PushError::TooLarge) => Some(Loss::QueueFull),
-                Err(PushError::Storage(_)) => Some(Loss::Disk),
-            };
-            if !filtered.is_empty() {
-                let filtered = filtered.iter().map(|out| (&out.rule, out.items as u64));
-                backend.filter(source, filtered);
-            }
-            if let Some(loss) = loss {
-                backend.lose(source, *items, loss);
-            }
-            loss.map(Stored::Lost).or_else(|| Some(Stored::At(pushed.ok()??)))
-        });
-        Ok(stored.collect())
+    };
+    // Most have one backend.
+    let pushed = match pairs {
+        [pair] => vec![push(pair).await],
+        pairs => join_all(pairs.iter().map(push)).await,
+    };
+    // A variant of which nothing was left makes nothing safe of another that found no room.
+    let is_stored = pushed.iter().any(|pushed| matches!(pushed, Ok(Some(_))));
+    if !is_stored && pushed.iter().any(Result::is_err) {
+        return Err(refusal(pairs.iter().map(|(backend, _)| *backend), &pushed));
     }
+    let stored = pairs.iter().zip(pushed).map(|((backend, request), pushed)| {
+        let Variant { items, filtered, .. } = request.of(backend);
+        let loss = match pushed {
+            Err(PushError::Closed) => return None,
+            Ok(_) => None,
+            Err(PushError::Full | PushError::TooLarge) => Some(Loss::QueueFull),
+            Err(PushError::Storage(_)) => Some(Loss::Disk),
+        };
+        if !filtered.is_empty() {
+            let filtered = filtered.iter().map(|out| (&out.rule, out.items as u64));
+            backend.filter(source, filtered);
+        }
+        if let Some(loss) = loss {
+            backend.lose(source, *items, loss);
+        }
+        loss.map(Stored::Lost).or_else(|| Some(Stored::At(pushed.ok()??)))
+    });
+    Ok(stored.collect())
 }
 
 /// What a sender is told when no queue took its request.
-fn refusal(backends: &[Arc<Backend>], pushed: &[Result<Option<u64>, PushError>]) -> Refusal {
+fn refusal<'a>(
+    backends: impl Iterator<Item = &'a Arc<Backend>>,
+    pushed: &[Result<Option<u64>, PushError>],
+) -> Refusal {
     let all = |wanted: fn(&PushError) -> bool| {
         pushed.iter().all(|pushed| pushed.as_ref().is_err_and(wanted))
     };
@@ -185,7 +193,7 @@ fn refusal(backends: &[Arc<Backend>], pushed: &[Result<Option<u64>, PushError>])
     }
     // Now or later, it would fit into none.
     if all(|error| matches!(error, PushError::TooLarge | PushError::Closed)) {
-        let limit = backends.iter().map(|backend| backend.capacity()).max().unwrap_or_default();
+        let limit = backends.map(|backend| backend.capacity()).max().unwrap_or_default();
         return Refusal::TooLarge { limit: usize::try_from(limit).unwrap_or(usize::MAX) };
     }
     Refusal::Full { retry_after: RETRY_AFTER }

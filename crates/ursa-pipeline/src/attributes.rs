@@ -2,7 +2,7 @@
 //!
 //! Weakest first: what is detected here (only where the telemetry does not say it itself),
 //! `OTEL_RESOURCE_ATTRIBUTES` of the environment, what the control plane knows of the proxy, what
-//! the policies say. The last three win over what the telemetry says.
+//! the backend says, what the policies say. All but the first win over what the telemetry says.
 //!
 //! A pipeline that stands beside no proxy (a gateway: no facts, nothing known) passes on what others
 //! said of themselves, so neither what is detected here nor the environment counts.
@@ -13,6 +13,7 @@ use ursa_model::pipeline::{PipelineConfig, SignalConfig};
 use ursa_model::template;
 
 use crate::rpc::unpercent;
+use crate::surroundings::Surroundings;
 
 /// OpenTelemetry SDK configuration: `key=value` pairs, separated by commas, percent-encoded.
 const OTEL_RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
@@ -28,12 +29,14 @@ pub(crate) struct Attributes {
     pub(crate) fill: BTreeMap<String, String>,
 }
 
-/// The attributes of a signal, and warnings about those that had to be left out.
+/// The attributes of a signal for a backend with attributes of its own, and warnings about those that
+/// had to be left out.
 pub(crate) fn of(
     config: &PipelineConfig,
     signal: &SignalConfig,
+    own: &BTreeMap<String, String>,
     variable: impl Fn(&str) -> Option<String>,
-    host_name: Option<&str>,
+    surroundings: &Surroundings,
 ) -> (Attributes, Vec<String>) {
     let mut warnings = Vec::new();
     let for_others = config.facts.is_empty() && config.resource.is_empty();
@@ -42,9 +45,10 @@ pub(crate) fn of(
     set.extend(config.resource.clone());
     let lookup = |name: &str| match name.strip_prefix(ENV) {
         Some(name) => variable(name),
-        None => config.facts.get(name).cloned(),
+        None => config.facts.get(name).or_else(|| surroundings.facts.get(name)).cloned(),
     };
-    for (key, value) in &signal.resource_attributes {
+    let weaker = own.iter().filter(|(key, _)| !signal.resource_attributes.contains_key(*key));
+    for (key, value) in weaker.chain(&signal.resource_attributes) {
         let rendered = template::render(value, lookup);
         match rendered.value {
             Some(value) => {
@@ -56,26 +60,17 @@ pub(crate) fn of(
             )),
         }
     }
-    let fill = if for_others { BTreeMap::new() } else { detected(config, host_name) };
+    let fill = if for_others { BTreeMap::new() } else { detected(config, surroundings) };
     (Attributes { set, fill }, warnings)
 }
 
-/// Semantic conventions: host, os, service.
-fn detected(config: &PipelineConfig, host_name: Option<&str>) -> BTreeMap<String, String> {
-    let os = match std::env::consts::OS {
-        "macos" => "darwin",
-        os => os,
-    };
-    let instance = match (config.facts.get("mesh"), config.facts.get("name")) {
-        (Some(mesh), Some(name)) => Some(format!("{mesh}.{name}")),
-        _ => None,
-    };
-    let found = [
-        ("host.name", host_name.map(ToOwned::to_owned)),
-        ("os.type", Some(os.to_owned())),
-        ("service.instance.id", instance),
-    ];
-    found.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+/// What the surroundings say, and the service's instance.
+fn detected(config: &PipelineConfig, surroundings: &Surroundings) -> BTreeMap<String, String> {
+    let mut found = surroundings.attributes.clone();
+    if let (Some(mesh), Some(name)) = (config.facts.get("mesh"), config.facts.get("name")) {
+        found.insert("service.instance.id".to_owned(), format!("{mesh}.{name}"));
+    }
+    found
 }
 
 /// All of the variable counts, or nothing: a slip in it must not half apply.
@@ -113,6 +108,7 @@ mod tests {
             ("region", "{{env.REGION}}"),
             ("zone", "{{zone | default \"none\"}}"),
             ("lost", "{{k8s.pod}}"),
+            ("node", "{{k8s.node}}"),
         ]);
         config
     }
@@ -122,12 +118,19 @@ mod tests {
         let environment =
             map([("OTEL_RESOURCE_ATTRIBUTES", "a=env, b=env,c=s%C3%BC%C3%9F"), ("REGION", "eu")]);
         let config = config();
-        let (attributes, warnings) =
-            of(&config, &config.traces, |name| environment.get(name).cloned(), Some("node-1"));
+        let own = map([("b", "backend"), ("backend", "{{mesh}}")]);
+        let variable = |name: &str| environment.get(name).cloned();
+        let surroundings = Surroundings {
+            facts: map([("k8s.node", "n"), ("mesh", "never")]),
+            attributes: map([("host.name", "node-1"), ("service.name", "never")]),
+        };
+        let (attributes, warnings) = of(&config, &config.traces, &own, variable, &surroundings);
         let set = map([
             ("a", "dataplane"),
             ("b", "policy"),
+            ("backend", "default"),
             ("c", "süß"),
+            ("node", "n"),
             ("region", "eu"),
             ("service.name", "cart"),
             ("version", "v2"),
@@ -135,18 +138,23 @@ mod tests {
         ]);
         let fill = map([
             ("host.name", "node-1"),
-            ("os.type", "linux"),
             ("service.instance.id", "default.cart-1"),
+            ("service.name", "never"),
         ]);
         assert_eq!(attributes, Attributes { set, fill });
         assert_eq!(warnings, ["resource attribute lost is left out: k8s.pod has no value"]);
+    }
+
+    fn surroundings() -> Surroundings {
+        Surroundings { attributes: map([("host.name", "node-1")]), ..Surroundings::default() }
     }
 
     #[test]
     fn what_others_say_of_themselves_is_passed_on() {
         let config = PipelineConfig::default();
         let environment = |_: &str| Some("a=env".to_owned());
-        let (attributes, _) = of(&config, &config.traces, environment, Some("node-1"));
+        let (attributes, _) =
+            of(&config, &config.traces, &BTreeMap::new(), environment, &surroundings());
         assert_eq!(attributes, Attributes::default());
     }
 

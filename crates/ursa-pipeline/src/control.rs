@@ -17,13 +17,14 @@ use ursa_otlp::access_log::Records;
 use ursa_otlp::process::Rules;
 use ursa_queue::{Options, Queue};
 
+use crate::Signal;
+use crate::attributes::{self, Attributes};
 use crate::backend::{Backend, Parts};
 use crate::export::{Exporter, Outlet, Values};
 use crate::meters::Meters;
 use crate::pipeline::Inner;
 use crate::route::{Phase, Route, Table};
 use crate::status::OrphanedQueue;
-use crate::{Signal, attributes};
 
 /// How long what waits for a removed backend is still tried.
 const REMOVED_FOR: Duration = Duration::from_mins(5);
@@ -41,6 +42,8 @@ pub(crate) struct Control {
     /// Items that wait in [`orphaned`](Self::orphaned) queues and that this process has counted.
     left: BTreeMap<(Signal, String), u64>,
     pub(crate) warnings: Vec<String>,
+    /// Before policies and backends say more.
+    pub(crate) resource_attributes: BTreeMap<String, String>,
     pub(crate) orphaned: Vec<OrphanedQueue>,
 }
 
@@ -75,6 +78,12 @@ impl Control {
         secrets: &BTreeMap<String, SecretText>,
     ) {
         let mut warnings = Vec::new();
+        let variable = |name: &str| Some(inner.environment.get(name)?.expose().to_owned());
+        let (nothing, none) = (SignalConfig::default(), BTreeMap::new());
+        let (Attributes { set, fill: mut known }, _) =
+            attributes::of(&config, &nothing, &none, variable, &inner.surroundings);
+        known.extend(set);
+        self.resource_attributes = known;
         let mut before = std::mem::take(&mut self.active);
         let mut routes: [Route; 3] = Default::default();
         for ((signal, wanted), route) in
@@ -118,21 +127,7 @@ impl Control {
         before: &mut Vec<Active>,
     ) -> (Route, Vec<String>) {
         let (mut route, mut warnings) = (Route::default(), Vec::new());
-        if wanted.backends.is_empty() {
-            return (route, warnings);
-        }
         let variable = |name: &str| Some(inner.environment.get(name)?.expose().to_owned());
-        let (attributes, said) =
-            attributes::of(config, wanted, variable, inner.host_name.as_deref());
-        warnings.extend(said);
-        match Rules::compile(&attributes.set, &attributes.fill, &wanted.processors) {
-            Ok(rules) => route.rules = rules,
-            Err(error) => {
-                warnings.push(format!("processors of {signal} do nothing: {error}"));
-                let compiled = Rules::compile(&attributes.set, &attributes.fill, &[]);
-                route.rules = compiled.unwrap_or_default();
-            }
-        }
         let mut names = BTreeSet::new();
         for backend in &wanted.backends {
             if !names.insert(&backend.name) {
@@ -142,14 +137,29 @@ impl Control {
             let mut known = self.active.iter().map(|active| &active.running.backend);
             let shared =
                 known.find(|known| known.signal() == signal && **known.name() == *backend.name);
-            if let Some(shared) = shared {
-                route.backends.push(Arc::clone(shared));
-                continue;
-            }
-            let made = self.activate(inner, signal, backend, secrets, before, &mut warnings);
-            let active = made.await;
-            route.backends.push(Arc::clone(&active.running.backend));
-            self.active.push(active);
+            let running = match shared {
+                Some(shared) => Arc::clone(shared),
+                None => {
+                    let made =
+                        self.activate(inner, signal, backend, secrets, before, &mut warnings);
+                    let active = made.await;
+                    let running = Arc::clone(&active.running.backend);
+                    self.active.push(active);
+                    running
+                }
+            };
+            let own = &backend.resource_attributes;
+            let (attributes, said) =
+                attributes::of(config, wanted, own, variable, &inner.surroundings);
+            warnings.extend(said);
+            let compile = |attributes: &Attributes| {
+                let Attributes { set, fill } = attributes;
+                Rules::compile(set, fill, &wanted.processors).unwrap_or_else(|error| {
+                    warnings.push(format!("processors of {signal} do nothing: {error}"));
+                    Rules::compile(set, fill, &[]).unwrap_or_default()
+                })
+            };
+            route.add(running, attributes, compile);
         }
         (route, warnings)
     }
@@ -164,7 +174,7 @@ impl Control {
         before: &mut Vec<Active>,
         warnings: &mut Vec<String>,
     ) -> Active {
-        let Wanted { name, spec } = wanted;
+        let Wanted { name, spec, .. } = wanted;
         let of_backend = spec.secret_names();
         let secrets = secrets.iter().filter(|(name, _)| of_backend.contains(*name));
         let secrets: BTreeMap<_, _> =

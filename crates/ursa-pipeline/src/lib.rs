@@ -35,6 +35,7 @@ mod sink;
 mod status;
 mod storage;
 mod stream;
+mod surroundings;
 mod tasks;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,14 +26,13 @@ use crate::meters::Families;
 use crate::route::{Phase, Table};
 use crate::status::{BackendStatus, PipelineStatus};
 use crate::storage::Storage;
+use crate::surroundings::Surroundings;
 use crate::{Audit, Sink};
 
 /// How often what waits too long is given up, metrics are shown, and removed backends looked after.
 const TICK: Duration = Duration::from_secs(1);
 /// How long connections may take to end.
 const CONNECTIONS_END: Duration = Duration::from_secs(1);
-/// Where Linux keeps the host's name.
-const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 
 /// What a pipeline has from its process. `Debug` hides the environment.
 #[derive(Clone)]
@@ -57,7 +56,7 @@ pub struct Pipeline {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) environment: Arc<BTreeMap<String, SecretText>>,
-    pub(crate) host_name: Option<String>,
+    pub(crate) surroundings: Surroundings,
     pub(crate) families: Families,
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) storage: Option<Storage>,
@@ -88,7 +87,7 @@ impl Pipeline {
         let PipelineInputs { environment, registry, storage } = inputs;
         let secret = |(name, value): (String, String)| (name, SecretText::from(value));
         let inner = Arc::new(Inner {
-            host_name: host_name(&environment),
+            surroundings: Surroundings::read(&environment, Path::new("/")),
             environment: Arc::new(environment.into_iter().map(secret).collect()),
             families: Families::new(&registry),
             dial,
@@ -184,6 +183,7 @@ impl Inner {
             let backends = control.backends();
             let status = PipelineStatus {
                 configured: self.table().phase != Phase::Unconfigured,
+                resource_attributes: control.resource_attributes.clone(),
                 backends: backends
                     .map(|(backend, removed)| backend.status(removed, &self.sources))
                     .collect(),
@@ -241,10 +241,4 @@ impl Inner {
         }
         self.given_up.load(Ordering::Relaxed) - before
     }
-}
-
-fn host_name(environment: &BTreeMap<String, String>) -> Option<String> {
-    let read = || std::fs::read_to_string(HOST_NAME).ok();
-    let name = environment.get("HOSTNAME").cloned().or_else(read)?;
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }

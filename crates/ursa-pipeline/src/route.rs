@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::Signal;
+use crate::attributes::Attributes;
 use crate::backend::Backend;
 use ursa_otlp::access_log::Records;
 use ursa_otlp::process::Rules;
@@ -35,8 +36,43 @@ pub(crate) enum Phase {
 pub(crate) struct Route {
     /// What is done before all else to records of Envoy's access logger.
     pub(crate) records: Option<Records>,
+    /// Most have one.
+    branches: Vec<Branch>,
+}
+
+/// Backends that get the same.
+#[derive(Debug)]
+pub(crate) struct Branch {
+    /// What the rules were made of, besides what is the same for the whole signal.
+    attributes: Attributes,
     pub(crate) rules: Rules,
     pub(crate) backends: Vec<Arc<Backend>>,
+}
+
+impl Route {
+    pub(crate) fn branches(&self) -> &[Branch] {
+        &self.branches
+    }
+
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> + Clone {
+        self.branches.iter().flat_map(|branch| &branch.backends)
+    }
+
+    /// Adds a backend that gets what `rules` make with these attributes.
+    pub(crate) fn add(
+        &mut self,
+        backend: Arc<Backend>,
+        attributes: Attributes,
+        rules: impl FnOnce(&Attributes) -> Rules,
+    ) {
+        match self.branches.iter_mut().find(|branch| branch.attributes == attributes) {
+            Some(branch) => branch.backends.push(backend),
+            None => {
+                let rules = rules(&attributes);
+                self.branches.push(Branch { attributes, rules, backends: vec![backend] });
+            }
+        }
+    }
 }
 
 impl Table {
@@ -50,7 +86,7 @@ impl Table {
 
     /// Whether anything is done with that signal.
     pub(crate) fn takes(&self, signal: Signal) -> bool {
-        !self.route(signal).backends.is_empty()
+        !self.route(signal).branches.is_empty()
             || signal == Signal::Logs && !self.channels.is_empty()
     }
 

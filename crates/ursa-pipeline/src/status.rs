@@ -13,6 +13,9 @@ use crate::{Ledger, Signal};
 pub struct PipelineStatus {
     /// Whether it was told what to do; until then it takes nothing.
     pub configured: bool,
+    /// What resources are given before policies and backends say more; what telemetry says itself wins over the detected part.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resource_attributes: BTreeMap<String, String>,
     /// By name, then signal. A removed backend is there until what waits for it is sent or given up.
     pub backends: Vec<BackendStatus>,
     /// Queues on disk that no backend of the configuration owns. They are taken up again when a

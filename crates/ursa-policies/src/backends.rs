@@ -1,6 +1,6 @@
 //! What policies ask for while they are applied, and what they leave behind.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use ursa_model::backend::{BackendKind, BackendRef, OpenTelemetryBackend};
@@ -73,8 +73,8 @@ pub(crate) fn described(reference: &BackendRef, mesh: &str) -> String {
 }
 
 /// Warns of attributes that will be left out. What the agent alone knows is not looked at here.
-pub(crate) fn warn_of_unknown(
-    attributes: &BTreeMap<String, String>,
+pub(crate) fn warn_of_unknown<'a>(
+    attributes: impl Iterator<Item = (&'a String, &'a String)>,
     pipeline: &PipelineConfig,
     applied: &mut Applied,
 ) {
@@ -82,7 +82,7 @@ pub(crate) fn warn_of_unknown(
         let agents = name.starts_with("env.") || name.starts_with("k8s.");
         if agents { Some(name.to_owned()) } else { pipeline.facts.get(name).cloned() }
     };
-    for (attribute, value) in attributes {
+    for (attribute, value) in attributes.collect::<BTreeSet<_>>() {
         let missing = template::render(value, known).missing;
         if let Some(name) = missing.first() {
             applied.warn(format!(

@@ -12,6 +12,7 @@
 pub mod backends;
 pub mod effective;
 pub mod explain;
+pub mod header;
 pub mod kind;
 pub mod merge;
 pub mod mesh_access_log;

@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep, timeout};
 use ursa_agent::upstream::TokenSource;
 use ursa_agent::{Agent, Config, Running, binary};
 use ursa_envoy::proxy::{
-    Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, ProxyConfig, Route,
-    RouteConfig, RouteTracing, Sampling, Tracing,
+    Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, ProxyConfig,
+    RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tracing,
 };
 use ursa_envoy::resources::Resources;
 pub(crate) use ursa_envoy::resources::resources;
@@ -159,7 +159,7 @@ impl World {
     /// The proxy: one inbound, whose every request is traced; changed as a test wants it.
     pub(crate) fn proxy(&self, change: impl FnOnce(&mut ProxyConfig)) -> ProxyConfig {
         let route = Route {
-            prefix: "/".to_owned(),
+            requests: RequestMatch::default(),
             cluster: "app".to_owned(),
             tracing: RouteTracing { sampling: Sampling::ALL, tags: Vec::new() },
         };

@@ -111,13 +111,12 @@ pub(super) async fn inspect(arguments: Inspect, server: &ServerArgs, output: Out
         InspectWhat::Proxy(proxy) => {
             let overview = client.get(&proxy.path("_overview"), &[]).await?;
             let policies = client.get(&proxy.path("_policies"), &[]).await?;
+            let resource = resource_attributes(&client, &proxy, &overview).await?;
             if proxy.output == Form::Table {
-                output.result(&overview_text(&overview, &policies))?;
+                output.result(&overview_text(&overview, &resource, &policies))?;
             } else {
-                output.structured(
-                    proxy.output,
-                    &json!({"overview": overview, "policies": policies}),
-                )?;
+                let shown = json!({"overview": overview, "resourceAttributes": resource, "policies": policies});
+                output.structured(proxy.output, &shown)?;
             }
         }
         InspectWhat::Proxies { output: form } => {
@@ -136,6 +135,20 @@ pub(super) async fn inspect(arguments: Inspect, server: &ServerArgs, output: Out
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the agent beside a proxy puts on resources before policies say more; null while it is away.
+async fn resource_attributes(
+    client: &Client,
+    proxy: &ProxyArgs,
+    overview: &Value,
+) -> Outcome<Value> {
+    if overview["connected"] != true {
+        return Ok(Value::Null);
+    }
+    let narrow = [("mesh", proxy.mesh.clone()), ("proxy", proxy.name.clone())];
+    let asked = client.get("/telemetry/pipelines", &narrow).await?;
+    Ok(asked[0]["status"]["resourceAttributes"].clone())
 }
 
 fn proxy_row(overview: &Value) -> [String; 6] {
@@ -187,7 +200,7 @@ pub(crate) fn state(overview: &Value) -> State {
     }
 }
 
-fn overview_text(overview: &Value, policies: &Value) -> String {
+fn overview_text(overview: &Value, resource: &Value, policies: &Value) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         writeln!(text, "{name:<14}{value}").expect("writing to a string does not fail");
@@ -224,6 +237,10 @@ fn overview_text(overview: &Value, policies: &Value) -> String {
     }
     for warning in overview["warnings"].as_array().into_iter().flatten() {
         line("Warning:", string(warning));
+    }
+    for (index, (name, value)) in resource.as_object().into_iter().flatten().enumerate() {
+        let title = if index == 0 { "Resource:" } else { "" };
+        line(title, format!("{name}={}", string(value)));
     }
     text.push('\n');
     let kinds = policies.as_array().map(Vec::as_slice).unwrap_or_default();

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use ursa_envoy::check::check;
 use ursa_envoy::proxy::{
     Cluster, ClusterKind, Direction, Endpoint, HttpListener, Listener, ListenerKind, ProxyConfig,
-    Route, RouteConfig, RouteTracing,
+    RequestMatch, Route, RouteConfig, RouteTracing,
 };
 use ursa_envoy::resources::{Resources, SECRET, resources};
 use ursa_model::backend::OpenTelemetryBackend;
@@ -31,6 +31,9 @@ use ursa_policies::effective::{Effective, apply, effective};
 use crate::backends::MeshBackends;
 use crate::secrets;
 use crate::snapshot::{Instance, MeshSnapshot, Proxy};
+
+/// Of the semantic conventions; a tag or label of that name says it.
+const ENVIRONMENT: &str = "deployment.environment.name";
 
 /// What holds for all proxies of this control plane.
 #[derive(Debug, Clone)]
@@ -148,13 +151,19 @@ fn pipeline(proxy: &Proxy, site: &Site) -> PipelineConfig {
     for (name, value) in proxy.dataplane.tag_sets().chain([&proxy.labels]).flatten() {
         fact(name, value);
     }
+    let known =
+        |names: [&str; 2]| names.iter().find_map(|name| facts.get(*name)).map(String::as_str);
     let resource = [
-        ("service.name", service.as_str()),
-        ("service.instance.id", &proxy.id.name),
-        ("kuma.mesh", &proxy.id.mesh),
-        ("kuma.zone", &site.zone),
+        ("service.name", Some(service.as_str())),
+        ("service.namespace", known(["service.namespace", "k8s.kuma.io/namespace"])),
+        ("service.version", known(["service.version", "version"])),
+        ("service.instance.id", Some(&*proxy.id.name)),
+        (ENVIRONMENT, known([ENVIRONMENT, "deployment.environment"])),
+        ("kuma.mesh", Some(&*proxy.id.mesh)),
+        ("kuma.zone", Some(&*site.zone)),
     ];
-    let resource = resource.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let resource = resource.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let resource = resource.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     PipelineConfig { facts, resource, ..PipelineConfig::default() }
 }
 
@@ -239,7 +248,7 @@ fn listener_kind(
         return ListenerKind::Tcp { cluster };
     }
     let tracing = RouteTracing::default();
-    let routes = vec![Route { prefix: "/".to_owned(), cluster, tracing }];
+    let routes = vec![Route { requests: RequestMatch::default(), cluster, tracing }];
     ListenerKind::Http(HttpListener {
         stat_prefix,
         tracing: None,

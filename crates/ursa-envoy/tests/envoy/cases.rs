@@ -10,7 +10,7 @@ use ursa_envoy::proxy::{
     AccessLog, ClusterKind, ListenerKind, LogFilter, LogFormat, LogSink, ProxyConfig,
 };
 use ursa_envoy::resources::{PIPELINE, RDS, Resources, SECRET, resources};
-use ursa_model::pipeline::Backend;
+use ursa_model::pipeline::{Backend, ExporterSpec};
 
 use crate::{peers, proxies};
 
@@ -231,5 +231,5 @@ fn backend_with_token(token: &str) -> Backend {
             "auth": { "bearerToken": token },
         },
     });
-    Backend { name: "collector".to_owned(), spec: serde_json::from_value(spec).unwrap() }
+    Backend::new("collector", serde_json::from_value::<ExporterSpec>(spec).unwrap())
 }

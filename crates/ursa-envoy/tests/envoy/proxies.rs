@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use ursa_envoy::proxy::{
-    AccessLog, Cluster, ClusterKind, Direction, Endpoint, HeaderCondition, HeaderValue,
-    HttpListener, Listener, ListenerKind, LogFilter, LogFormat, LogSink, LogValue, ProxyConfig,
-    Route, RouteConfig, RouteTracing, Sampling, Tag, TagSource, Tracing,
+    AccessLog, Cluster, ClusterKind, Direction, Endpoint, HeaderMatch, HeaderValue, HttpListener,
+    Listener, ListenerKind, LogFilter, LogFormat, LogSink, LogValue, PathMatch, ProxyConfig,
+    RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tag, TagSource, Tracing,
 };
 use ursa_model::key::ProxyId;
 use ursa_model::percent::Percent;
@@ -17,6 +17,7 @@ pub(crate) fn all() -> Vec<(&'static str, ProxyConfig)> {
         ("plain", plain()),
         ("traced", traced()),
         ("sampling_nothing", sampling_nothing()),
+        ("decided", decided()),
         ("grpc", grpc()),
         ("tcp", tcp()),
         ("gateway", gateway()),
@@ -55,6 +56,38 @@ pub(crate) fn traced() -> ProxyConfig {
 /// A tracer whose routes sample nothing.
 fn sampling_nothing() -> ProxyConfig {
     with_tracing(plain(), &RouteTracing::off())
+}
+
+/// Routes that decide for some requests, by everything that there is to tell requests apart.
+fn decided() -> ProxyConfig {
+    let header = |name: &str, value| HeaderMatch { name: name.to_owned(), value };
+    let path = |path| RequestMatch { path, ..RequestMatch::default() };
+    let everything = RequestMatch {
+        // Larger than Envoy takes by itself.
+        path: PathMatch::Regex("/(orders|carts)/[0-9a-f]{32}-[^/]{1,64}/items(/.*)?".to_owned()),
+        method: Some("POST".to_owned()),
+        headers: vec![
+            header("x-there", HeaderValue::Present),
+            header("x-gone", HeaderValue::Absent),
+            header("x-exact", HeaderValue::Exact("1".to_owned())),
+            header("x-prefix", HeaderValue::Prefix("kube-probe/".to_owned())),
+            header("traceparent", HeaderValue::Regex(".*-[0-9a-f][13579bdf]".to_owned())),
+        ],
+    };
+    let decisions = [
+        everything,
+        path(PathMatch::Exact("/metrics".to_owned())),
+        path(PathMatch::Segments("/api/".to_owned())),
+        path(PathMatch::Segments("/".to_owned())),
+    ];
+    let mut proxy = traced();
+    for http in proxy.http_listeners_mut() {
+        let all = http.routes.routes[0].clone();
+        let route = |requests| Route { requests, tracing: RouteTracing::off(), ..all.clone() };
+        let routes = decisions.iter().cloned().map(route);
+        http.routes.routes = routes.chain([all.clone()]).collect();
+    }
+    proxy
 }
 
 fn grpc() -> ProxyConfig {
@@ -114,7 +147,7 @@ fn access_logs() -> ProxyConfig {
         attributes: vec![("url.path".to_owned(), "%PATH(NQ:ORIG_OR_PATH)%".to_owned())],
     };
     let header =
-        |name: &str, value: HeaderValue| Some(HeaderCondition { name: name.to_owned(), value });
+        |name: &str, value: HeaderValue| Some(HeaderMatch { name: name.to_owned(), value });
     let filter = LogFilter {
         status_from: Some(400),
         status_to: Some(499),
@@ -128,7 +161,7 @@ fn access_logs() -> ProxyConfig {
     };
     let any_flag = LogFilter {
         any_flag: true,
-        header: header("x-env", HeaderValue::Present(false)),
+        header: header("x-env", HeaderValue::Absent),
         ..LogFilter::default()
     };
     let logs = vec![
@@ -178,7 +211,7 @@ pub(crate) fn http(direction: Direction, port: u16, cluster: &str) -> Listener {
         routes: RouteConfig {
             name: listener.name.clone(),
             routes: vec![Route {
-                prefix: "/".to_owned(),
+                requests: RequestMatch::default(),
                 cluster: cluster.to_owned(),
                 tracing: RouteTracing::off(),
             }],

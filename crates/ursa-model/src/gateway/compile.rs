@@ -17,9 +17,7 @@ impl GatewayFile {
 
     fn signal(&self, signal: SignalName) -> SignalConfig {
         let exporters = self.exporters.iter().filter(|exporter| self.sends(signal, exporter));
-        let backend = |exporter: &Exporter| {
-            Some(Backend { name: exporter.name().to_owned(), spec: exporter.spec()? })
-        };
+        let backend = |exporter: &Exporter| Some(Backend::new(exporter.name(), exporter.spec()?));
         let backends: Vec<_> = exporters.filter_map(backend).collect();
         let processors = if backends.is_empty() { Vec::new() } else { self.processors.clone() };
         SignalConfig { backends, processors, ..SignalConfig::default() }

@@ -275,12 +275,7 @@ impl Exporter {
         }
         if let Some(zipkin) = &self.zipkin {
             let cursor = cursor.at("zipkin");
-            let place = Zipkin {
-                url: zipkin.url.clone(),
-                trace_id_128bit: None,
-                api_version: None,
-                shared_span_context: None,
-            };
+            let place = Zipkin { url: zipkin.url.clone(), ..Zipkin::default() };
             place.validate(&cursor);
             zipkin.delivery.validate(&cursor);
         }

@@ -38,6 +38,9 @@ pub struct ZipkinExporter {
     /// Default `httpJson`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<ZipkinApi>,
+    /// Whether trace ids keep their 128 bits; else the lower 64 of them are sent. Default true.
+    #[serde(default, rename = "traceId128bit", skip_serializing_if = "Option::is_none")]
+    pub trace_id_128bit: Option<bool>,
     /// How it is delivered.
     #[serde(flatten)]
     pub delivery: DeliveryOptions,
@@ -49,6 +52,10 @@ pub struct ZipkinExporter {
 pub struct DatadogExporter {
     /// `http://host:port` of the agent's trace API.
     pub url: String,
+    /// Whether spans of an Envoy's server side become the service `S_INBOUND`, and those of its client
+    /// side `S_OUTBOUND_` with the destination. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_service: Option<bool>,
     /// How it is delivered.
     #[serde(flatten)]
     pub delivery: DeliveryOptions,

@@ -68,7 +68,7 @@ impl AccessLogRecords {
 pub struct SignalConfig {
     /// Where it goes; each backend receives all of it.
     pub backends: Vec<Backend>,
-    /// Resource attributes as the policies say, the strongest last word already had. Values may hold `{{…}}`.
+    /// Resource attributes as the policies say, for every backend; they win over a backend's own. Values may hold `{{…}}`.
     pub resource_attributes: BTreeMap<String, String>,
     /// What changes it, in order, after the resource attributes were put on.
     pub processors: Vec<Processor>,
@@ -82,6 +82,16 @@ pub struct Backend {
     pub name: String,
     /// Where and how to deliver.
     pub spec: ExporterSpec,
+    /// Resource attributes of what goes to this backend. Values may hold `{{…}}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resource_attributes: BTreeMap<String, String>,
+}
+
+impl Backend {
+    /// A backend without resource attributes of its own.
+    pub fn new(name: impl Into<String>, spec: impl Into<ExporterSpec>) -> Self {
+        Self { name: name.into(), spec: spec.into(), resource_attributes: BTreeMap::new() }
+    }
 }
 
 impl PipelineConfig {

@@ -26,6 +26,46 @@ const RENAMED: [(&str, &str); 7] = [
     ("user_agent.original", "http.useragent"),
 ];
 
+/// Which services spans are said to be of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Services {
+    /// Those that their resources name.
+    AsNamed,
+    /// Of Envoy's spans, `S_INBOUND` for those of kind server of a service `S`, and `S_OUTBOUND_D` for
+    /// those of kind client that went to the cluster `D`, as Envoy's users know it from Kuma's
+    /// `splitService`. What narrows a cluster within its service, behind a colon, does not count.
+    ByDirection,
+}
+
+impl Services {
+    /// By direction, or else as named.
+    pub fn split(by_direction: bool) -> Self {
+        if by_direction { Self::ByDirection } else { Self::AsNamed }
+    }
+
+    fn of<'a>(self, service: Cow<'a, str>, attributes: &Shared<'a>, kind: u64) -> Cow<'a, str> {
+        let text = |names: [&str; 2]| match names.iter().find_map(|name| attributes.get(*name)) {
+            Some(Any::Text(text)) => *text,
+            _ => "",
+        };
+        let is_envoys = text(["envoy.component", "component"]) == "proxy";
+        match kind {
+            kind::SERVER if is_envoys && self == Self::ByDirection => {
+                format!("{service}_INBOUND").into()
+            }
+            kind::CLIENT if is_envoys && self == Self::ByDirection => {
+                let cluster = text(["envoy.upstream_cluster", "upstream_cluster"]);
+                let destination = cluster.split(':').next().filter(|name| !name.is_empty());
+                match destination {
+                    Some(destination) => format!("{service}_OUTBOUND_{destination}").into(),
+                    None => format!("{service}_OUTBOUND").into(),
+                }
+            }
+            _ => service,
+        }
+    }
+}
+
 /// A trace that is being gathered.
 #[derive(Debug, Default)]
 struct Gathered {
@@ -43,7 +83,11 @@ struct Gathered {
 /// # Errors
 /// The message would be larger than `limit` bytes: attributes of a resource are said again with
 /// each of its spans.
-pub fn from_otlp(request: &[u8], limit: usize) -> Result<(Vec<u8>, usize), DatadogError> {
+pub fn from_otlp(
+    request: &[u8],
+    services: Services,
+    limit: usize,
+) -> Result<(Vec<u8>, usize), DatadogError> {
     let mut traces: BTreeMap<[u8; 16], Gathered> = BTreeMap::new();
     for_each_span(request, |shared, span| {
         if has_ids(span) {
@@ -67,7 +111,8 @@ pub fn from_otlp(request: &[u8], limit: usize) -> Result<(Vec<u8>, usize), Datad
             let priority = (head && !trace.prioritized).then_some(1.0);
             // A span that stands here twice is head only once.
             trace.prioritized |= head;
-            Out::of(shared, span, head, priority).write(&mut trace.spans);
+            let out = Out::of(shared, span, services, head, priority);
+            out.write(&mut trace.spans);
             length = length.saturating_add(trace.spans.len().saturating_sub(before));
         }
         if length > limit { Err(DatadogError::TooLarge { limit }) } else { Ok(()) }
@@ -111,7 +156,13 @@ struct Out<'a> {
 }
 
 impl<'a> Out<'a> {
-    fn of(shared: &Shared<'a>, from: Span<'a>, head: bool, priority: Option<f64>) -> Self {
+    fn of(
+        shared: &Shared<'a>,
+        from: Span<'a>,
+        services: Services,
+        head: bool,
+        priority: Option<f64>,
+    ) -> Self {
         let mut attributes = shared.clone();
         attributes.extend(from.attributes());
         let mut take = |name: &str| {
@@ -123,6 +174,7 @@ impl<'a> Out<'a> {
         let version = take(names::SERVICE_VERSION);
         let (operation, resource, kind) =
             (take(OPERATION_NAME), take(RESOURCE_NAME), take(SPAN_TYPE));
+        let service = services.of(service, &attributes, from.kind);
         let name = operation.unwrap_or_else(|| operation_of(&attributes, from.kind));
         let mut out = Self {
             from,

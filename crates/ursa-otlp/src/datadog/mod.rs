@@ -42,7 +42,7 @@ use msgpack::{Reader, put_list};
 use span::Span;
 
 pub use apply::apply;
-pub use from_otlp::from_otlp;
+pub use from_otlp::{Services, from_otlp};
 pub use json::from_json;
 pub use table::from_v05;
 pub use to_otlp::to_otlp;

@@ -79,7 +79,7 @@ macro_rules! names {
     ($($constant:ident = $text:literal,)*) => {
         names!(@ 0, $($constant = $text,)*);
         /// Every name.
-        const NAMES: &[&Name] = &[$(&$constant,)*];
+        pub(super) const NAMES: &[&Name] = &[$(&$constant,)*];
     };
     (@ $bit:expr, $constant:ident = $text:literal, $($rest:tt)*) => {
         static $constant: Name = Name::new($text, $bit);

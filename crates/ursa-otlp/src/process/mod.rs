@@ -8,11 +8,13 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod baggage;
 mod editor;
 mod envoy;
 mod filter;
 mod keys;
 mod list;
+mod name;
 mod native;
 mod pass;
 mod quick;
@@ -28,15 +30,18 @@ use bytes::Bytes;
 use thiserror::Error;
 use ursa_model::pipeline::Processor;
 use ursa_model::pipeline::processor::{AttributePlace, RedactUrls, SignalName};
+use ursa_model::template::TemplateError;
 
 pub use native::{SpanFacts, Verdict};
 
 use crate::Signal;
 use crate::wire::{Checked, SpanId, WireError};
+use baggage::Baggage;
 use envoy::Conventions;
 use filter::Filter;
 use keys::Keys;
 use list::List;
+use name::Name;
 use pass::{Dropped, Pass};
 use quick::Quick;
 use resource::Resource;
@@ -93,6 +98,8 @@ impl Default for Plan {
 enum Step {
     Resource(Resource),
     Envoy(Conventions),
+    Baggage(Baggage),
+    Name(Name),
     Keys(Keys),
     Urls(Urls),
     Filter {
@@ -117,6 +124,9 @@ pub enum CompileError {
         /// What is wrong.
         source: regex::Error,
     },
+    /// A span's name is no template.
+    #[error("the template of spans' names cannot be used")]
+    Template(#[from] TemplateError),
 }
 
 /// What became of a request.
@@ -148,7 +158,7 @@ impl Rules {
     /// they are: templates are rendered before. URLs are redacted last, unless a processor does.
     ///
     /// # Errors
-    /// A regular expression cannot be compiled.
+    /// A regular expression or a template cannot be compiled.
     pub fn compile(
         set: &BTreeMap<String, String>,
         fill: &BTreeMap<String, String>,
@@ -166,6 +176,14 @@ impl Rules {
                 Processor::SemanticConventions(spec) => {
                     let new = Conventions::new(spec);
                     rules.push(|of| of == SignalName::Traces, || Step::Envoy(new.clone()));
+                }
+                Processor::Baggage(spec) => {
+                    let new = Baggage::new(spec);
+                    rules.push(|of| of == SignalName::Traces, || Step::Baggage(new.clone()));
+                }
+                Processor::SpanName(spec) => {
+                    let new = Name::new(&spec.template)?;
+                    rules.push(|of| of == SignalName::Traces, || Step::Name(new.clone()));
                 }
                 Processor::Attributes(spec) => {
                     let new = Keys::new(spec);
@@ -306,7 +324,9 @@ impl Plan {
         for step in &self.steps {
             match step {
                 Step::Resource(_) => self.resource = true,
-                Step::Envoy(_) => (self.items, self.only_urls) = (true, false),
+                Step::Envoy(_) | Step::Baggage(_) | Step::Name(_) => {
+                    (self.items, self.only_urls) = (true, false);
+                }
                 Step::Filter { .. } => {
                     (self.items, self.resource, self.only_urls) = (true, true, false);
                 }
@@ -334,7 +354,11 @@ impl Step {
         match self {
             Self::Resource(_) => false,
             Self::Keys(keys) => keys.places.contains(&place),
-            Self::Envoy(_) | Self::Urls(_) | Self::Filter { .. } => true,
+            Self::Envoy(_)
+            | Self::Baggage(_)
+            | Self::Name(_)
+            | Self::Urls(_)
+            | Self::Filter { .. } => true,
         }
     }
 

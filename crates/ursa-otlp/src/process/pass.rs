@@ -420,6 +420,8 @@ impl<'a> Pass<'a> {
                         fate = Fate::Renamed;
                     }
                 }
+                Step::Baggage(baggage) => baggage.apply(&mut self.list),
+                Step::Name(name) => name.apply(&self.list, &mut facts),
                 Step::Filter { filter, number, first_condition } => {
                     let item = Item {
                         signal: self.signal,

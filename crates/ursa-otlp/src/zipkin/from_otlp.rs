@@ -24,17 +24,44 @@ const PEER_ADDRESSES: [(&str, &str); 3] = [
     ("net.sock.peer.addr", "net.sock.peer.port"),
 ];
 
+/// How much of a trace's id is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceIds {
+    /// All 128 bits.
+    Whole,
+    /// The lower 64 bits, as tracers have it that know no more.
+    Lower,
+}
+
+impl TraceIds {
+    /// Whole ones, or else lower ones.
+    pub fn of_128_bits(whole: bool) -> Self {
+        if whole { Self::Whole } else { Self::Lower }
+    }
+
+    fn of(self, id: u128) -> u128 {
+        match self {
+            Self::Whole => id,
+            Self::Lower => id & u128::from(u64::MAX),
+        }
+    }
+}
+
 /// An `ExportTraceServiceRequest` that was checked, as a list of v2 JSON, and how many spans that has.
 /// Spans without valid ids, which Zipkin has no place for, are left out.
 ///
 /// # Errors
 /// The list would be longer than `limit` bytes: attributes of a resource are said again with each
 /// of its spans.
-pub fn from_otlp(request: &[u8], limit: usize) -> Result<(Vec<u8>, usize), ZipkinError> {
+pub fn from_otlp(
+    request: &[u8],
+    ids: TraceIds,
+    limit: usize,
+) -> Result<(Vec<u8>, usize), ZipkinError> {
     let mut out = Vec::new();
     let mut spans = 0_usize;
     for_each_span(request, |shared, span| {
-        if let Some(span) = zipkin(shared, span) {
+        if let Some(span) = zipkin(shared, span, ids) {
             write(&mut out, &span);
             spans = spans.saturating_add(1);
         }
@@ -44,8 +71,8 @@ pub fn from_otlp(request: &[u8], limit: usize) -> Result<(Vec<u8>, usize), Zipki
 }
 
 /// None if the span has no ids.
-fn zipkin<'a>(shared: &Shared<'a>, from: spans::Span<'a>) -> Option<Span<'a>> {
-    let trace_id = TraceId(u128::from_be_bytes(from.trace_id));
+fn zipkin<'a>(shared: &Shared<'a>, from: spans::Span<'a>, ids: TraceIds) -> Option<Span<'a>> {
+    let trace_id = TraceId(ids.of(u128::from_be_bytes(from.trace_id)));
     let id = SpanId(u64::from_be_bytes(from.span_id));
     if trace_id.0 == 0 || id.0 == 0 {
         return None;
@@ -106,7 +133,7 @@ fn zipkin<'a>(shared: &Shared<'a>, from: spans::Span<'a>) -> Option<Span<'a>> {
         span.tag(key, value.to_text());
     }
     for (number, link) in from.links().enumerate() {
-        let trace = u128::from_be_bytes(link.trace_id);
+        let trace = ids.of(u128::from_be_bytes(link.trace_id));
         let id = u64::from_be_bytes(link.span_id);
         let (state, attributes, dropped) = (link.trace_state, link.json(), link.dropped);
         span.tag(

@@ -40,7 +40,7 @@ use list::Elements;
 use span::Span;
 
 pub use apply::apply;
-pub use from_otlp::from_otlp;
+pub use from_otlp::{TraceIds, from_otlp};
 pub use proto::{from_proto, to_proto};
 pub use to_otlp::to_otlp;
 pub use v1::from_v1_json;

@@ -10,7 +10,7 @@
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ursa_model::pipeline::DatadogExporter;
-use ursa_otlp::datadog::{self, DatadogError, Joined};
+use ursa_otlp::datadog::{self, DatadogError, Joined, Services};
 
 use super::answer::Outcome;
 use super::client::{Client, Post};
@@ -47,8 +47,8 @@ pub(super) fn open(spec: &DatadogExporter, signal: Signal, outlet: Outlet) -> Re
 }
 
 /// Makes one attempt.
-pub(super) async fn send(way: &Way, payload: &Payload) -> Outcome {
-    let (Joined { traces, pieces }, spans) = match encode(payload).await {
+pub(super) async fn send(way: &Way, services: Services, payload: &Payload) -> Outcome {
+    let (Joined { traces, pieces }, spans) = match encode(services, payload).await {
         Ok((_, 0)) => return delivered(payload.items, 0),
         Ok(encoded) => encoded,
         Err(error) => {
@@ -71,7 +71,7 @@ pub(super) async fn send(way: &Way, payload: &Payload) -> Outcome {
 }
 
 /// The body, and how many spans it has.
-async fn encode(payload: &Payload) -> Result<(Joined, usize), DatadogError> {
+async fn encode(services: Services, payload: &Payload) -> Result<(Joined, usize), DatadogError> {
     let requests = payload.requests.clone();
     if payload.form == Form::Datadog {
         return Ok((datadog::join(&requests), payload.items));
@@ -82,7 +82,7 @@ async fn encode(payload: &Payload) -> Result<(Joined, usize), DatadogError> {
             [request] => request.clone(),
             several => several.concat().into(),
         };
-        let (message, spans) = datadog::from_otlp(&request, MAX_TRANSLATED)?;
+        let (message, spans) = datadog::from_otlp(&request, services, MAX_TRANSLATED)?;
         Ok((datadog::join([&message.into()]), spans))
     })
     .await

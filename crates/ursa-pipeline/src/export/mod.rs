@@ -45,6 +45,8 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 use ursa_model::mesh_trace_backend::ZipkinApi;
 use ursa_model::pipeline::ExporterSpec;
+use ursa_otlp::datadog::Services;
+use ursa_otlp::zipkin::TraceIds;
 
 use crate::{Form, Signal};
 use client::Client;
@@ -108,10 +110,12 @@ impl Exporter {
             ExporterSpec::Tcp(spec) => Kind::Tcp(TcpSink::new(spec, outlet.dial)),
             ExporterSpec::Zipkin(spec) => {
                 let proto = spec.api_version == Some(ZipkinApi::HttpProto);
-                Kind::remote(Speech::Zipkin { proto }, zipkin::open(spec, signal, outlet))
+                let ids = TraceIds::of_128_bits(spec.trace_id_128bit != Some(false));
+                Kind::remote(Speech::Zipkin { proto, ids }, zipkin::open(spec, signal, outlet))
             }
             ExporterSpec::Datadog(spec) => {
-                Kind::remote(Speech::Datadog, datadog::open(spec, signal, outlet))
+                let services = Services::split(spec.split_service == Some(true));
+                Kind::remote(Speech::Datadog { services }, datadog::open(spec, signal, outlet))
             }
             _ => {
                 let reason = "this version knows no such exporter".to_owned();
@@ -158,8 +162,11 @@ impl Exporter {
     /// Whether payloads may have that form; every exporter takes OTLP.
     pub(crate) fn takes(&self, form: Form) -> bool {
         match &self.kind {
-            Kind::Remote(Speech::Zipkin { .. }, _) => matches!(form, Form::Otlp | Form::Zipkin),
-            Kind::Remote(Speech::Datadog, _) => matches!(form, Form::Otlp | Form::Datadog),
+            // What is sent as it came keeps its ids.
+            Kind::Remote(Speech::Zipkin { ids: TraceIds::Whole, .. }, _) => {
+                matches!(form, Form::Otlp | Form::Zipkin)
+            }
+            Kind::Remote(Speech::Datadog { .. }, _) => matches!(form, Form::Otlp | Form::Datadog),
             _ => form == Form::Otlp,
         }
     }
@@ -185,10 +192,12 @@ impl Exporter {
             Kind::Remote(_, Err(reason)) => Outcome::Blocked(reason.clone()),
             Kind::Remote(Speech::Grpc, Ok(way)) => otlp::send_by_grpc(way, payload).await,
             Kind::Remote(Speech::Http, Ok(way)) => otlp::send_by_http(way, payload).await,
-            Kind::Remote(Speech::Zipkin { proto }, Ok(way)) => {
-                zipkin::send(way, *proto, payload).await
+            Kind::Remote(Speech::Zipkin { proto, ids }, Ok(way)) => {
+                zipkin::send(way, *proto, *ids, payload).await
             }
-            Kind::Remote(Speech::Datadog, Ok(way)) => datadog::send(way, payload).await,
+            Kind::Remote(Speech::Datadog { services }, Ok(way)) => {
+                datadog::send(way, *services, payload).await
+            }
             Kind::File(file) => file.send(payload).await,
             Kind::Console(console) => console.send(payload).await,
             Kind::Tcp(sink) => sink.send(payload).await,

@@ -1,5 +1,8 @@
 //! The way to a backend behind a network.
 
+use ursa_otlp::datadog::Services;
+use ursa_otlp::zipkin::TraceIds;
+
 use super::client::Client;
 
 /// Where requests go, and by what.
@@ -20,8 +23,11 @@ pub(super) enum Speech {
     /// In protobuf, or else in JSON.
     Zipkin {
         proto: bool,
+        ids: TraceIds,
     },
-    Datadog,
+    Datadog {
+        services: Services,
+    },
 }
 
 impl Speech {
@@ -31,7 +37,7 @@ impl Speech {
             Self::Grpc => "grpc",
             Self::Http => "http",
             Self::Zipkin { .. } => "zipkin",
-            Self::Datadog => "datadog",
+            Self::Datadog { .. } => "datadog",
         }
     }
 }

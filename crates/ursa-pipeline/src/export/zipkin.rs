@@ -11,7 +11,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use ursa_model::backend::Compression;
 use ursa_model::pipeline::ZipkinExporter;
-use ursa_otlp::zipkin::{self, ZipkinError};
+use ursa_otlp::zipkin::{self, TraceIds, ZipkinError};
 
 use super::answer::Outcome;
 use super::client::{Client, Post};
@@ -47,8 +47,8 @@ pub(super) fn open(spec: &ZipkinExporter, signal: Signal, outlet: Outlet) -> Res
 }
 
 /// Makes one attempt, in protobuf or else in JSON.
-pub(super) async fn send(way: &Way, proto: bool, payload: &Payload) -> Outcome {
-    let (pieces, spans) = match encode(proto, payload).await {
+pub(super) async fn send(way: &Way, proto: bool, ids: TraceIds, payload: &Payload) -> Outcome {
+    let (pieces, spans) = match encode(proto, ids, payload).await {
         Ok((_, 0)) => return delivered(payload.items, 0),
         Ok(encoded) => encoded,
         Err(error) => {
@@ -80,7 +80,11 @@ pub(super) async fn send(way: &Way, proto: bool, payload: &Payload) -> Outcome {
 }
 
 /// The body's pieces and how many spans they have.
-async fn encode(proto: bool, payload: &Payload) -> Result<(Vec<Bytes>, usize), ZipkinError> {
+async fn encode(
+    proto: bool,
+    ids: TraceIds,
+    payload: &Payload,
+) -> Result<(Vec<Bytes>, usize), ZipkinError> {
     let requests = payload.requests.clone();
     let native = payload.form == Form::Zipkin;
     if native && !proto {
@@ -94,7 +98,7 @@ async fn encode(proto: bool, payload: &Payload) -> Result<(Vec<Bytes>, usize), Z
                 (request, 0)
             } else {
                 let room = MAX_TRANSLATED.saturating_sub(length);
-                let (list, count) = zipkin::from_otlp(&request, room)?;
+                let (list, count) = zipkin::from_otlp(&request, ids, room)?;
                 (list.into(), count)
             };
             length = length.saturating_add(list.len());

@@ -58,6 +58,45 @@ async fn every_form_goes_through_the_processors() {
     rig.pipeline.shutdown(Duration::ZERO).await;
 }
 
+/// Each backend gets what it shall, and both are told of the same spans.
+#[tokio::test]
+async fn backends_have_resource_attributes_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let rig = Rig::new();
+    let backend = |name: &str, own: Value| {
+        let path = file(name);
+        json!({"name": name, "spec": {"file": {"path": path}}, "resourceAttributes": own})
+    };
+    let config = json!({"facts": {"mesh": "default"}, "traces": {
+        "backends": [
+            backend("old", json!({"team": "backend", "vendor": "old of {{mesh}}"})),
+            backend("new", json!({"lost": "{{nothing}}"})),
+        ],
+        "resourceAttributes": {"team": "policy"},
+    }});
+    rig.pipeline.reconfigure(serde_json::from_value(config).unwrap(), &BTreeMap::new()).await;
+    rig.push("buy").await.unwrap();
+    rig.settle().await;
+    let said = |name: &str| {
+        let text = std::fs::read_to_string(file(name)).unwrap();
+        let request: Value = serde_json::from_str(text.trim()).unwrap();
+        assert_eq!(request["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"], "buy");
+        let attributes = request["resourceSpans"][0]["resource"]["attributes"].clone();
+        let own = ["team", "vendor", "lost"];
+        let value = |key| {
+            let mut all = attributes.as_array().unwrap().iter();
+            let one = all.find(|attribute| attribute["key"] == key)?;
+            Some(one["value"]["stringValue"].as_str().unwrap().to_owned())
+        };
+        own.map(value).map(Option::unwrap_or_default)
+    };
+    assert_eq!(said("old"), ["policy", "old of default", ""]);
+    assert_eq!(said("new"), ["policy", "", ""]);
+    let warnings = rig.pipeline.status().await.warnings;
+    assert_eq!(warnings, ["resource attribute lost is left out: nothing has no value"]);
+}
+
 /// One request of 20 spans (Datadog: traces) that is larger than its backend takes.
 #[tokio::test(start_paused = true)]
 async fn lists_of_native_spans_become_as_small_as_the_backend_takes_them() {

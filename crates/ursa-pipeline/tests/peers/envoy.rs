@@ -106,7 +106,8 @@ async fn zipkin_json_and_protobuf() {
             assert_eq!(span["traceId"].as_str().unwrap().len(), 32);
         }
         let request = zipkin::to_otlp(&list).unwrap();
-        let (back, written) = zipkin::from_otlp(&request, 1 << 20).unwrap();
+        let (back, written) =
+            zipkin::from_otlp(&request, zipkin::TraceIds::Whole, 1 << 20).unwrap();
         assert_eq!(written, REQUESTS);
         let mut back: Vec<Value> = serde_json::from_slice(&back).unwrap();
         for (span, back) in spans.iter().zip(&mut back) {
@@ -130,9 +131,15 @@ async fn datadogs_tracer() {
     }});
     let message = traced(Protocol::Datadog, Form::Datadog, &tracer, spans_of_datadog).await;
     let request = datadog::to_otlp(&message).unwrap();
-    let (back, written) = datadog::from_otlp(&request, 1 << 20).unwrap();
+    let (back, written) =
+        datadog::from_otlp(&request, datadog::Services::AsNamed, 1 << 20).unwrap();
     assert_eq!(written, REQUESTS);
     assert_eq!(datadog::check(&back).unwrap(), datadog::check(&message).unwrap());
     // The same spans again, whatever the order of their traces and fields.
-    assert_eq!(datadog::from_otlp(&datadog::to_otlp(&back).unwrap(), 1 << 20).unwrap().0, back);
+    assert_eq!(
+        datadog::from_otlp(&datadog::to_otlp(&back).unwrap(), datadog::Services::AsNamed, 1 << 20)
+            .unwrap()
+            .0,
+        back
+    );
 }

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 use ursa_envoy::proxy::{
-    AccessLog, Direction, HeaderCondition, HeaderValue, ListenerKind, LogFilter, LogFormat,
-    LogSink, LogValue, ProxyConfig,
+    AccessLog, Direction, ListenerKind, LogFilter, LogFormat, LogSink, LogValue, ProxyConfig,
 };
 use ursa_model::backend::{BackendRef, DeliveryOptions};
 use ursa_model::key::ResourceKey;
@@ -21,8 +20,8 @@ use super::schema::{
 };
 use super::validate::ANY;
 use crate::backends::{Applied, Backends, described, warn_of_unknown};
+use crate::header::HeaderMatch;
 use crate::kind::{Merged, Settings};
-use crate::mesh_trace::schema::{HeaderMatch, HeaderMatchType};
 
 pub(super) fn conf(
     merged: &Merged<'_, Conf>,
@@ -120,10 +119,8 @@ impl OfListener<'_> {
             }
         };
         let exporter = TcpExporter { address: tcp.address.clone(), json, delivery: delivery(tcp) };
-        let backend = pipeline::Backend {
-            name: place.inline(),
-            spec: pipeline::ExporterSpec::Tcp(Box::new(exporter)),
-        };
+        let exporter = pipeline::ExporterSpec::Tcp(Box::new(exporter));
+        let backend = pipeline::Backend::new(place.inline(), exporter);
         let channel = place.channel();
         let signal = SignalConfig { backends: vec![backend], ..SignalConfig::default() };
         self.channels.insert(channel.clone(), Channel { signal, access_log: None });
@@ -147,7 +144,7 @@ impl OfListener<'_> {
         let mut resource_attributes = std::mem::take(&mut spec.resource_attributes);
         resource_attributes.extend(logs.backend.backend.resource_attributes.clone());
         resource_attributes.extend(own.clone());
-        warn_of_unknown(&resource_attributes, self.pipeline, self.applied);
+        warn_of_unknown(resource_attributes.iter(), self.pipeline, self.applied);
 
         let mut attributes: Vec<_> = match &logs.attributes {
             Some(attributes) => attributes
@@ -169,7 +166,7 @@ impl OfListener<'_> {
         };
 
         let channel = place.channel();
-        let backend = pipeline::Backend { name, spec: spec.into() };
+        let backend = pipeline::Backend::new(name, spec);
         // Listeners that speak HTTP and others share it.
         let known = self.channels.entry(channel.clone()).or_default();
         known.signal = SignalConfig {
@@ -346,20 +343,8 @@ fn filter(filter: Option<&Filter>, sample: Option<Percent>) -> LogFilter {
         shorter_than: duration(|duration| duration.shorter_than),
         any_flag: flags.as_ref().is_some_and(|flags| flags.iter().any(|flag| flag == ANY)),
         flags: flags.into_iter().flatten().filter(|flag| flag != ANY).collect(),
-        header: filter.header.as_ref().map(header),
+        header: filter.header.as_ref().map(HeaderMatch::of_proxy),
         expression: filter.expression.clone(),
         sample,
     }
-}
-
-fn header(header: &HeaderMatch) -> HeaderCondition {
-    let value = header.value.clone().unwrap_or_default();
-    let value = match header.kind.unwrap_or(HeaderMatchType::Exact) {
-        HeaderMatchType::Exact => HeaderValue::Exact(value),
-        HeaderMatchType::Prefix => HeaderValue::Prefix(value),
-        HeaderMatchType::RegularExpression => HeaderValue::Regex(value),
-        HeaderMatchType::Present => HeaderValue::Present(true),
-        HeaderMatchType::Absent => HeaderValue::Present(false),
-    };
-    HeaderCondition { name: header.name.clone(), value }
 }

@@ -10,7 +10,7 @@ use ursa_model::duration::Duration;
 use ursa_model::mesh_trace_backend::InlineOpenTelemetry;
 use ursa_model::percent::Percent;
 
-use crate::mesh_trace::schema::HeaderMatch;
+use crate::header::HeaderMatch;
 
 /// How requests are written down.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

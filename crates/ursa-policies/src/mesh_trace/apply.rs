@@ -1,15 +1,13 @@
 //! What a MeshTrace does to a proxy: a tracer on every HTTP listener, sampling and tags on every route, and the backend in the agent's pipeline.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use ursa_envoy::proxy::{self, ProxyConfig, RouteTracing, TagSource, Tracing};
-use ursa_model::backend::{BackendKind, BackendRef, OpenTelemetryBackend};
-use ursa_model::mesh_trace_backend::{InlineOpenTelemetry, MeshTraceBackend};
-use ursa_model::percent::Percent;
-use ursa_model::pipeline::{self, SignalConfig};
+use ursa_envoy::proxy::{ProxyConfig, RequestMatch, Route, RouteTracing, Sampling, Tracing};
+use ursa_model::pipeline::{Backend, ExporterSpec, Processor, SignalConfig, processor};
 
-use super::schema::{Backend, Conf, Sampling, Tag};
-use crate::backends::{Applied, Backends, described, warn_of_unknown};
+use super::schema::{Conf, SemanticConventions};
+use super::{decisions, delivery, tags};
+use crate::backends::{Applied, Backends, warn_of_unknown};
 use crate::kind::Merged;
 
 pub(super) fn conf(
@@ -19,29 +17,26 @@ pub(super) fn conf(
     applied: &mut Applied,
 ) {
     let conf = &merged.conf;
-    let inline = || {
-        merged
-            .origin(&["backends"])
-            .map_or_else(String::new, |origin| format!("inline of {}", origin.policy))
-    };
-    let mut lookup = Lookup { mesh: &proxy.id.mesh, backends, applied };
-    let backend = conf.backends.iter().flatten().next();
-    let delivery = backend.and_then(|backend| lookup.delivery(backend, inline));
-
-    let Some((backend, mut resource_attributes)) = delivery else {
+    let backends = delivery::backends(merged, &proxy.id.mesh, backends, applied);
+    if backends.is_empty() {
         // The routes too: connections that outlive their listener's tracer stop at once.
         trace(proxy, None, &RouteTracing::off());
         proxy.pipeline.traces = SignalConfig::default();
         return;
+    }
+    warn_of_formats(conf, &backends, applied);
+    let own = backends.iter().flat_map(|backend| &backend.resource_attributes);
+    warn_of_unknown(own.chain(&conf.resource_attributes), &proxy.pipeline, applied);
+    proxy.pipeline.traces = SignalConfig {
+        backends,
+        resource_attributes: conf.resource_attributes.clone(),
+        processors: processors(conf),
     };
-    resource_attributes.extend(conf.resource_attributes.clone());
-    warn_of_unknown(&resource_attributes, &proxy.pipeline, applied);
-    proxy.pipeline.traces =
-        SignalConfig { backends: vec![backend], resource_attributes, ..SignalConfig::default() };
 
     let tracer = Tracing { service_name: proxy.service.clone() };
-    let tags = tags(conf.tags.as_deref().unwrap_or_default(), proxy);
-    trace(proxy, Some(&tracer), &RouteTracing { sampling: sampling(&conf.sampling), tags });
+    let tags = tags::of_envoy(conf, proxy);
+    trace(proxy, Some(&tracer), &RouteTracing { sampling: decisions::rest(&conf.sampling), tags });
+    decide(proxy, &decisions::decisions(&conf.sampling));
 }
 
 fn trace(proxy: &mut ProxyConfig, tracer: Option<&Tracing>, tracing: &RouteTracing) {
@@ -53,114 +48,57 @@ fn trace(proxy: &mut ProxyConfig, tracer: Option<&Tracing>, tracing: &RouteTraci
     }
 }
 
-/// A backend for the pipeline, and the resource attributes that it brings.
-type Delivery = (pipeline::Backend, BTreeMap<String, String>);
-
-/// Backends by name or labels, for the proxies of one mesh.
-struct Lookup<'a> {
-    mesh: &'a str,
-    backends: &'a dyn Backends,
-    applied: &'a mut Applied,
-}
-
-impl Lookup<'_> {
-    /// Where the spans of `backend` go. `None`: nowhere, and why is in the warnings.
-    fn delivery(&mut self, backend: &Backend, inline: impl FnOnce() -> String) -> Option<Delivery> {
-        match &backend.reference {
-            None => self.trace_backend(&backend.inline, inline()),
-            Some(reference) => match reference.kind {
-                BackendKind::MeshTraceBackend => self.referred_trace_backend(reference),
-                BackendKind::MeshOpenTelemetryBackend => self.referred_open_telemetry(reference),
-            },
+/// Puts a route for each decision before the one that takes all requests of a listener.
+fn decide(proxy: &mut ProxyConfig, decisions: &[(RequestMatch, Sampling)]) {
+    for listener in proxy.http_listeners_mut() {
+        let routes = std::mem::take(&mut listener.routes.routes);
+        for all in routes {
+            let decided = |(requests, sampling): &(RequestMatch, Sampling)| {
+                let tracing = match *sampling {
+                    Sampling::NONE => RouteTracing::off(),
+                    sampling => RouteTracing { sampling, ..all.tracing.clone() },
+                };
+                Route { requests: requests.clone(), tracing, ..all.clone() }
+            };
+            listener.routes.routes.extend(decisions.iter().map(decided));
+            listener.routes.routes.push(all);
         }
     }
+}
 
-    /// A backend that stands in the policy or in a MeshTraceBackend, under the name it shall have.
-    fn trace_backend(&mut self, backend: &MeshTraceBackend, name: String) -> Option<Delivery> {
-        let Some(InlineOpenTelemetry { backend_ref, backend }) = &backend.open_telemetry else {
-            let form = if backend.zipkin.is_some() { "zipkin" } else { "datadog" };
-            self.applied
-                .warnings
-                .push(format!("{name}: `{form}` has no effect yet; nothing is traced"));
-            return None;
-        };
-        let Some(reference) = backend_ref else { return Some(named(name, backend.clone())) };
-        let (found, mut attributes) = self.referred_open_telemetry(reference)?;
-        attributes.extend(backend.resource_attributes.clone());
-        Some((found, attributes))
-    }
+/// What the agent does to spans before they leave.
+fn processors(conf: &Conf) -> Vec<Processor> {
+    let conventions = conf.semantic_conventions != Some(SemanticConventions::Envoy);
+    let conventions = conventions
+        .then(|| Processor::SemanticConventions(processor::SemanticConventions::default()));
+    let name = conf.span_name.clone();
+    let name = name.map(|template| Processor::SpanName(processor::SpanName { template }));
+    tags::of_agent(conf)
+        .map(Processor::Baggage)
+        .into_iter()
+        .chain(conventions)
+        .chain(name)
+        .collect()
+}
 
-    fn referred_trace_backend(&mut self, reference: &BackendRef) -> Option<Delivery> {
-        self.applied.looks_up(self.mesh, reference);
-        let Some((key, backend)) = self.backends.trace(self.mesh, reference) else {
-            return self.missing(reference);
-        };
-        self.trace_backend(&backend, key.to_string())
-    }
-
-    fn referred_open_telemetry(&mut self, reference: &BackendRef) -> Option<Delivery> {
-        self.applied.looks_up(self.mesh, reference);
-        match self.backends.open_telemetry(self.mesh, reference) {
-            Some((key, backend)) => Some(named(key.to_string(), backend)),
-            None => self.missing(reference),
+/// Warns of formats of the trace context that a backend brings along where no list says otherwise.
+fn warn_of_formats(conf: &Conf, backends: &[Backend], applied: &mut Applied) {
+    for (form, propagator) in
+        backends.iter().filter_map(|backend| brings(&backend.spec)).collect::<BTreeSet<_>>()
+    {
+        if conf.propagators.is_none() {
+            applied.warnings.push(format!(
+                "propagator `{propagator}`, which comes with a {form} backend, has no effect yet: context travels as `w3c_tracecontext`"
+            ));
         }
     }
+}
 
-    fn missing(&mut self, reference: &BackendRef) -> Option<Delivery> {
-        let backend = described(reference, self.mesh);
-        self.applied
-            .warnings
-            .push(format!("{backend} does not exist; nothing is traced until it does"));
-        None
+/// The format that applications beside such a backend are used to.
+fn brings(spec: &ExporterSpec) -> Option<(&'static str, &'static str)> {
+    match spec {
+        ExporterSpec::Zipkin(_) => Some(("Zipkin", "b3multi")),
+        ExporterSpec::Datadog(_) => Some(("Datadog", "datadog")),
+        _ => None,
     }
-}
-
-/// The backend's resource attributes are taken out of it: they are merged with the policies' and put on once.
-fn named(name: String, mut spec: OpenTelemetryBackend) -> Delivery {
-    let resource_attributes = std::mem::take(&mut spec.resource_attributes);
-    (pipeline::Backend { name, spec: spec.into() }, resource_attributes)
-}
-
-fn sampling(sampling: &Sampling) -> proxy::Sampling {
-    proxy::Sampling {
-        overall: sampling.overall.unwrap_or(Percent::HUNDRED),
-        client: sampling.client.unwrap_or(Percent::HUNDRED),
-        random: sampling.random.unwrap_or(Percent::HUNDRED),
-    }
-}
-
-/// The user's tags, the first of each name, and then where the proxy is unless the user says so.
-fn tags(tags: &[Tag], proxy: &ProxyConfig) -> Vec<proxy::Tag> {
-    let own = tags
-        .iter()
-        .filter_map(|tag| Some(proxy::Tag { name: tag.name.clone(), source: source(tag)? }));
-    let literal = |name: &str, value: &str| proxy::Tag {
-        name: name.to_owned(),
-        source: TagSource::Literal(value.to_owned()),
-    };
-    let fact = |name: &str, fact: &str| {
-        proxy
-            .pipeline
-            .facts
-            .get(fact)
-            .filter(|value| !value.is_empty())
-            .map(|value| literal(name, value))
-    };
-    let standard = [
-        Some(literal("kuma.mesh", &proxy.id.mesh)),
-        fact("kuma.zone", "zone"),
-        fact("kuma.workload", "kuma.io/workload"),
-    ];
-    let mut names = BTreeSet::new();
-    own.chain(standard.into_iter().flatten()).filter(|tag| names.insert(tag.name.clone())).collect()
-}
-
-/// `None` for a source without effect yet.
-fn source(tag: &Tag) -> Option<TagSource> {
-    if let Some(literal) = &tag.literal {
-        return Some(TagSource::Literal(literal.clone()));
-    }
-    let header = tag.header.as_ref()?;
-    let default = header.default.clone().filter(|default| !default.is_empty());
-    Some(TagSource::Header { name: header.name.clone(), default })
 }

@@ -7,8 +7,11 @@
 //! TCP listeners are left alone: they have no requests.
 
 mod apply;
+mod decisions;
+mod delivery;
 pub mod schema;
 mod spellings;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -45,6 +48,7 @@ impl Policy for MeshTrace {
             "propagators": ["w3c_tracecontext", "w3c_baggage"],
             "resourceAttributes": {},
             "tags": [],
+            "semanticConventions": "openTelemetry",
         })
     }
 

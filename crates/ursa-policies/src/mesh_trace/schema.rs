@@ -8,6 +8,8 @@ use ursa_model::backend::BackendRef;
 use ursa_model::mesh_trace_backend::MeshTraceBackend;
 use ursa_model::percent::Percent;
 
+use crate::header::HeaderMatch;
+
 /// How a proxy's requests are traced.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -23,8 +25,11 @@ pub struct Conf {
     pub resource_attributes: BTreeMap<String, String>,
     /// What is written on each span besides what the tracer writes. Unset: nothing.
     pub tags: Option<Vec<Tag>>,
-    /// Further backends that get the same spans, delivered by the agent.
+    /// Further backends that get the same spans, for example while moving from one to another. A resource that is in `backends` too gets them once.
     pub additional_backends: Option<Vec<Backend>>,
+    /// What spans are called, for example `{{http.request.method}} {{tenant | default "nobody"}}`: references are span attributes as they leave, and
+    /// `{{name}}` is the name that the span would have. A span without one of them has that name. Unset: `{method} {route}`, else `{method}`.
+    pub span_name: Option<String>,
     /// How spans name what they say. Unset: `openTelemetry`.
     pub semantic_conventions: Option<SemanticConventions>,
 }
@@ -50,13 +55,14 @@ pub struct Sampling {
     pub client: Option<Percent>,
     /// Of all other requests. It decides where a trace begins; the proxies after that follow. Percent. Unset: 100. Envoy: `random_sampling`.
     pub random: Option<Percent>,
-    /// Keeping the decision of the caller, whatever the shares say.
+    /// Keeping the decision of the caller, whatever the shares say. Of W3C's callers.
     pub parent: Option<ParentBased>,
     /// Shares that follow the traffic.
     pub adaptive: Option<Adaptive>,
     /// What decides before the shares, the first that matches.
     pub rules: Option<Vec<Rule>>,
-    /// Whether health probes and requests for `/metrics` are traced. Unset: false.
+    /// Whether probes are traced: requests for `/healthz`, `/livez`, `/readyz`, `/metrics` and gRPC's health service, and all of the
+    /// kubelet. A rule that matches decides before. Unset: false.
     pub trace_probes: Option<bool>,
 }
 
@@ -78,14 +84,16 @@ pub struct Adaptive {
     pub traces_per_second: f64,
 }
 
-/// A decision for some requests: exactly one of `random` and `off`.
+/// A decision for some requests: exactly one of `random`, `overall` and `off`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
     /// Which requests. All that is given must match.
     pub r#match: RequestMatch,
-    /// The share of these requests that is traced. Percent.
+    /// Their share instead of the policy's `random`. Percent.
     pub random: Option<Percent>,
+    /// Their bound instead of the policy's `overall`. Percent.
+    pub overall: Option<Percent>,
     /// `true`: none of these requests gets a span, though its context travels on.
     pub off: Option<bool>,
 }
@@ -129,41 +137,6 @@ pub enum PathMatchType {
     PathPrefix,
     /// RE2, on the whole path.
     RegularExpression,
-}
-
-/// A header of requests.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct HeaderMatch {
-    /// How `value` is compared. Unset: `Exact`.
-    #[serde(rename = "type")]
-    pub kind: Option<HeaderMatchType>,
-    /// The header's name.
-    pub name: String,
-    /// What its value is compared with.
-    pub value: Option<String>,
-}
-
-impl HeaderMatch {
-    /// Whether it is compared with a `value`.
-    pub fn needs_value(&self) -> bool {
-        !matches!(self.kind, Some(HeaderMatchType::Present | HeaderMatchType::Absent))
-    }
-}
-
-/// How a header is compared.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-pub enum HeaderMatchType {
-    /// The whole value.
-    Exact,
-    /// It is there.
-    Present,
-    /// RE2, on the whole value.
-    RegularExpression,
-    /// It is not there.
-    Absent,
-    /// Its beginning.
-    Prefix,
 }
 
 /// A format in which trace context travels.

@@ -91,6 +91,8 @@ fn rewrite_sampling(sampling: &mut Node) {
         percent::rewrite(fallback);
     }
     for rule in sampling.get_mut("rules").and_then(Node::as_list_mut).into_iter().flatten() {
-        rule.get_mut("random").into_iter().for_each(percent::rewrite);
+        for share in ["random", "overall"] {
+            rule.get_mut(share).into_iter().for_each(percent::rewrite);
+        }
     }
 }

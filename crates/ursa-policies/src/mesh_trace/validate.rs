@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use ursa_model::backend;
 use ursa_model::mesh_trace_backend::MeshTraceBackend;
 use ursa_model::percent::Percent;
+use ursa_model::pipeline::processor;
 use ursa_model::report::Cursor;
 use ursa_model::target_ref::TargetRef;
 use ursa_model::tree::Node;
 
 use super::schema::{Backend, Conf, Propagator, Rule, Sampling, Tag};
+use crate::header::HeaderMatchType;
 
 /// Settings that belong to a listener or to the agent, so that a route cannot have its own.
-const NOT_OF_ROUTES: [&str; 4] =
-    ["propagators", "resourceAttributes", "additionalBackends", "semanticConventions"];
+const NOT_OF_ROUTES: [&str; 5] =
+    ["propagators", "resourceAttributes", "additionalBackends", "spanName", "semanticConventions"];
 
 /// The node and the cursor are `spec.default`'s.
 pub(super) fn conf(settings: &Node, target: &TargetRef, report: &Cursor<'_>) {
@@ -27,12 +29,12 @@ pub(super) fn conf(settings: &Node, target: &TargetRef, report: &Cursor<'_>) {
         }
     }
     backends(&conf, target, report);
-    for field in ["additionalBackends", "semanticConventions"] {
-        report.at(field).warn_if_without_effect();
-    }
     sampling(&conf.sampling, &report.at("sampling"));
     propagators(conf.propagators.as_deref(), &report.at("propagators"));
     backend::validate_attributes(&conf.resource_attributes, &report.at("resourceAttributes"));
+    if let Some(name) = &conf.span_name {
+        processor::SpanName::validate(name, &report.at("spanName"));
+    }
     tags(conf.tags.as_deref().unwrap_or_default(), &report.at("tags"));
 }
 
@@ -62,9 +64,6 @@ fn validate_backend(backend: &Backend, cursor: &Cursor<'_>) {
     match &backend.reference {
         None => {
             backend.inline.validate(cursor);
-            for form in ["zipkin", "datadog"] {
-                cursor.at(form).warn_if_without_effect();
-            }
         }
         Some(reference) => {
             reference.validate(&cursor.at("reference"));
@@ -86,8 +85,14 @@ fn sampling(sampling: &Sampling, cursor: &Cursor<'_>) {
             precision(share, &cursor.at(field));
         }
     }
-    for field in ["parent", "adaptive", "rules", "traceProbes"] {
-        cursor.at(field).warn_if_without_effect();
+    cursor.at("adaptive").warn_if_without_effect();
+    if let Some(parent) = &sampling.parent {
+        if let Some(fallback) = parent.fallback {
+            precision(fallback, &cursor.at("parent.fallback"));
+        }
+        if parent.fallback.is_some() && !parent.enabled.unwrap_or(false) {
+            cursor.at("parent.fallback").warn("has no effect while `parent` is not `enabled`");
+        }
     }
     if sampling.random.is_some()
         && sampling.parent.as_ref().is_some_and(|parent| parent.fallback.is_some())
@@ -115,20 +120,29 @@ fn precision(share: Percent, cursor: &Cursor<'_>) {
 }
 
 fn validate_rule(rule: &Rule, cursor: &Cursor<'_>) {
-    if rule.random.is_some() == (rule.off == Some(true)) {
-        cursor.refuse("needs exactly one of `random` and `off: true`");
+    let set = [rule.random.is_some(), rule.overall.is_some(), rule.off == Some(true)];
+    if set.into_iter().filter(|set| *set).count() != 1 {
+        cursor.refuse("needs exactly one of `random`, `overall` and `off: true`");
+    }
+    for (field, share) in [("random", rule.random), ("overall", rule.overall)] {
+        if let Some(share) = share {
+            precision(share, &cursor.at(field));
+        }
     }
     let matched = &rule.r#match;
     let headers = matched.headers.as_deref().unwrap_or_default();
     if matched.path.is_none() && matched.method.is_none() && headers.is_empty() {
         cursor.at("match").refuse("needs a `path`, a `method` or `headers`");
     }
-    if matched
-        .path
-        .as_ref()
-        .is_some_and(|path| path.is_written_out() && !path.value.starts_with('/'))
-    {
-        cursor.at("match.path.value").refuse("must begin with `/`");
+    if let Some(path) = &matched.path {
+        let cursor = cursor.at("match.path.value");
+        if !path.is_written_out() {
+            processor::validate_regex(&path.value, &cursor);
+        } else if !path.value.starts_with('/') {
+            cursor.refuse("must begin with `/`");
+        } else if path.value.contains(['?', '#']) {
+            cursor.refuse("is compared with the path alone, without its query");
+        }
     }
     if matched.method.as_ref().is_some_and(|method| !is_token(method)) {
         cursor.at("match.method").refuse("is not a method");
@@ -143,6 +157,11 @@ fn validate_rule(rule: &Rule, cursor: &Cursor<'_>) {
                 "needs a `value`",
                 "`type: Present` asks only whether the header is there",
             );
+        }
+        if let (Some(HeaderMatchType::RegularExpression), Some(regex)) =
+            (header.kind, &header.value)
+        {
+            processor::validate_regex(regex, &cursor.at("value"));
         }
     }
 }
@@ -188,7 +207,6 @@ fn tags(tags: &[Tag], cursor: &Cursor<'_>) {
         if tag.baggage.as_ref().is_some_and(|baggage| !is_token(&baggage.name)) {
             cursor.at("baggage.name").refuse("is not a key of baggage");
         }
-        cursor.at("baggage").warn_if_without_effect();
     }
 }
 

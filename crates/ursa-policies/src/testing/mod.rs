@@ -7,8 +7,9 @@ use std::sync::{Arc, LazyLock};
 
 use serde::de::DeserializeOwned;
 use ursa_envoy::proxy::{
-    AccessLog, Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, LogFilter,
-    LogFormat, LogSink, LogValue, ProxyConfig, Route, RouteConfig, RouteTracing, TagSource,
+    AccessLog, Cluster, ClusterKind, Direction, HeaderMatch, HeaderValue, HttpListener, Listener,
+    ListenerKind, LogFilter, LogFormat, LogSink, LogValue, PathMatch, ProxyConfig, RequestMatch,
+    Route, RouteConfig, RouteTracing, Sampling, TagSource,
 };
 use ursa_model::backend::{BackendRef, OpenTelemetryBackend};
 use ursa_model::dataplane::Dataplane;
@@ -87,11 +88,19 @@ pub(crate) fn outcome(case: &str) -> String {
         &mut text,
         "backends",
         traces.backends.iter().map(|backend| {
-            format!(
-                "{}\n{}",
-                backend.name,
-                document::to_yaml(&serde_json::to_value(&backend.spec).expect("backends are JSON"))
-            )
+            let spec = serde_json::to_value(&backend.spec).expect("backends are JSON");
+            let mut text = format!("{}\n{}", backend.name, document::to_yaml(&spec).trim_end());
+            for (name, value) in &backend.resource_attributes {
+                write!(text, "\nresource attribute {name}: {value}").expect("writing to a string");
+            }
+            text
+        }),
+    );
+    section(
+        &mut text,
+        "processors",
+        traces.processors.iter().map(|processor| {
+            document::to_yaml(&serde_json::to_value(processor).expect("processors are JSON"))
         }),
     );
     section(
@@ -135,10 +144,28 @@ fn listener(listener: &Listener) -> String {
     let ListenerKind::Http(http) = &listener.kind else { return format!("{}: tcp", listener.name) };
     let tracer = http.tracing.as_ref().map_or("no tracer", |tracing| &tracing.service_name);
     let mut text = format!("{}: {tracer}", listener.name);
-    for Route { prefix, tracing: RouteTracing { sampling, tags }, .. } in &http.routes.routes {
+    let mut before: &[_] = &[];
+    let is_off = |route: &&Route| route.tracing.sampling == Sampling::NONE;
+    let (all, decided) = http.routes.routes.split_last().expect("a listener has a route");
+    let off: Vec<_> =
+        decided.iter().filter(is_off).map(|route| requests(&route.requests)).collect();
+    if !off.is_empty() {
+        write!(text, "\noff: {}", off.join(" | ")).expect("writing to a string");
+    }
+    let traced = decided.iter().filter(|route| !is_off(route)).chain([all]);
+    for Route { requests, tracing: RouteTracing { sampling, tags }, .. } in traced {
         let (overall, client, random) = (sampling.overall, sampling.client, sampling.random);
-        write!(text, "\n{prefix}: overall {overall}, client {client}, random {random}")
-            .expect("writing to a string");
+        write!(
+            text,
+            "\n{}: overall {overall}, client {client}, random {random}",
+            self::requests(requests)
+        )
+        .expect("writing to a string");
+        if !tags.is_empty() && before == tags.as_slice() {
+            text.push_str("\n   the same tags");
+            continue;
+        }
+        before = tags;
         for tag in tags {
             let source = match &tag.source {
                 TagSource::Literal(text) => format!("{text:?}"),
@@ -195,6 +222,29 @@ fn value(of: &LogValue) -> String {
             format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
         }
     }
+}
+
+fn requests(RequestMatch { path, method, headers }: &RequestMatch) -> String {
+    let mut text = match path {
+        PathMatch::Prefix(path) => path.clone(),
+        PathMatch::Segments(path) => format!("{path}[/…]"),
+        PathMatch::Exact(path) => format!("={path}"),
+        PathMatch::Regex(path) => format!("~{path}"),
+    };
+    if let Some(method) = method {
+        text.insert_str(0, &format!("{method} "));
+    }
+    for HeaderMatch { name, value } in headers {
+        let value = match value {
+            HeaderValue::Present => "present".to_owned(),
+            HeaderValue::Absent => "absent".to_owned(),
+            HeaderValue::Exact(value) => format!("={value}"),
+            HeaderValue::Prefix(value) => format!("{value}…"),
+            HeaderValue::Regex(value) => format!("~{value}"),
+        };
+        write!(text, ", {name} {value}").expect("writing to a string");
+    }
+    text
 }
 
 /// A proxy of `proxies/`.
@@ -265,8 +315,11 @@ fn listener_of(
     http: bool,
 ) -> Listener {
     let name = format!("{direction:?} {address}:{port}").to_lowercase();
-    let route =
-        Route { prefix: "/".to_owned(), cluster: name.clone(), tracing: RouteTracing::off() };
+    let route = Route {
+        requests: RequestMatch::default(),
+        cluster: name.clone(),
+        tracing: RouteTracing::off(),
+    };
     let routes = RouteConfig { name: name.clone(), routes: vec![route] };
     let kind = if http {
         ListenerKind::Http(HttpListener { stat_prefix: name.clone(), tracing: None, routes })

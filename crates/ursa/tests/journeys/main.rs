@@ -10,6 +10,8 @@ mod collector;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod datadog;
+#[cfg(test)]
 mod gateway;
 #[cfg(test)]
 mod live_policy;
@@ -18,7 +20,11 @@ mod mesh;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
+mod sampling;
+#[cfg(test)]
 mod telemetry;
+#[cfg(test)]
+mod trace_backends;
 #[cfg(test)]
 mod up;
 #[cfg(test)]

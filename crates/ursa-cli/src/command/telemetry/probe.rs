@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 use ursa_model::SecretText;
-use ursa_model::backend::{BackendKind, BackendRef, DeliveryOptions, OpenTelemetryBackend};
+use ursa_model::backend::{BackendKind, BackendRef, OpenTelemetryBackend};
 use ursa_model::document::Document;
 use ursa_model::gateway;
-use ursa_model::mesh_trace_backend::{self, MeshTraceBackend};
-use ursa_model::pipeline::{DatadogExporter, ExporterSpec, ZipkinExporter};
+use ursa_model::mesh_trace_backend::MeshTraceBackend;
+use ursa_model::pipeline::ExporterSpec;
 use ursa_model::secret::Secret;
 use ursa_pipeline::probe::probe;
 
@@ -135,23 +135,7 @@ fn spec(document: &Document, all: &[Document]) -> Outcome<Option<ExporterSpec>> 
             Some(reference) => Ok(Some(referred(reference, document, all)?)),
         };
     }
-    let zipkin = zipkin.map(|zipkin| {
-        let delivery = DeliveryOptions::default();
-        let exporter =
-            ZipkinExporter { url: zipkin.url, api_version: zipkin.api_version, delivery };
-        ExporterSpec::Zipkin(Box::new(exporter))
-    });
-    Ok(zipkin.or_else(|| Some(of_datadog(&datadog?))))
-}
-
-fn of_datadog(datadog: &mesh_trace_backend::Datadog) -> ExporterSpec {
-    let host = datadog.address.as_deref().unwrap_or_default();
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let parts = || format!("http://{host}:{}", datadog.port.unwrap_or(8126));
-    ExporterSpec::Datadog(Box::new(DatadogExporter {
-        url: datadog.url.clone().unwrap_or_else(parts),
-        delivery: DeliveryOptions::default(),
-    }))
+    Ok(zipkin.map(|zipkin| zipkin.exporter()).or_else(|| Some(datadog?.exporter())))
 }
 
 /// The MeshOpenTelemetryBackend that is meant, among the documents that were read.

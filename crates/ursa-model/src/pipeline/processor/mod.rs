@@ -4,6 +4,7 @@
 //! log records; what decides over whole traces would stand between these and the queues.
 
 mod filter;
+mod span;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub use filter::{
     AttributeMatch, Condition, Filter, MAX_REGEX_BYTES, Severity, SpanKind, SpanStatus, TextMatch,
 };
+pub use span::{BaggageAttributes, BaggageMember, SpanName};
+pub use validate::validate_regex;
 
 /// One step between receiver and queue; written as one field named after the kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +27,10 @@ pub enum Processor {
     ResourceAttributes(ResourceAttributes),
     /// Gives a source's own attributes the names and types of OpenTelemetry's conventions.
     SemanticConventions(SemanticConventions),
+    /// Gives spans attributes from W3C Baggage.
+    Baggage(BaggageAttributes),
+    /// Names spans by their attributes.
+    SpanName(SpanName),
     /// Keeps, removes, masks and hashes attributes.
     Attributes(AttributeRules),
     /// Takes credentials and query strings out of URLs. Without this processor it happens with its

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regex::bytes::RegexBuilder;
 
 use super::filter::{AttributeMatch, Condition, Filter, MAX_REGEX_BYTES, TextMatch};
-use super::{AttributeRules, Processor, RedactUrls, ResourceAttributes, SignalName};
+use super::{AttributeRules, Processor, RedactUrls, ResourceAttributes, SignalName, SpanName};
 use crate::backend::validate_attributes;
 use crate::report::Cursor;
 
@@ -19,6 +19,10 @@ impl Processor {
         match self {
             Self::ResourceAttributes(rules) => rules.validate(&cursor.at("resourceAttributes")),
             Self::SemanticConventions(_) => {}
+            Self::Baggage(rules) => rules.validate(&cursor.at("baggage")),
+            Self::SpanName(name) => {
+                SpanName::validate(&name.template, &cursor.at("spanName.template"));
+            }
             Self::Attributes(rules) => rules.validate(&cursor.at("attributes")),
             Self::RedactUrls(rules) => rules.validate(&cursor.at("redactUrls")),
             Self::Filter(filter) => filter.validate(&cursor.at("filter")),
@@ -181,7 +185,8 @@ fn validate_patterns(patterns: &[String], cursor: &Cursor<'_>) {
     }
 }
 
-fn validate_regex(regex: &str, cursor: &Cursor<'_>) {
+/// Refuses an expression that cannot be compiled. The cursor stands on it.
+pub fn validate_regex(regex: &str, cursor: &Cursor<'_>) {
     if let Err(error) = RegexBuilder::new(regex).size_limit(MAX_REGEX_BYTES).build() {
         match error {
             regex::Error::CompiledTooBig(_) => cursor.refuse("is too large once compiled"),

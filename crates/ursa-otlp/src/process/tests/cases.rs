@@ -120,6 +120,43 @@ fn the_schema_is_that_of_the_spans_that_remain() {
     }
 }
 
+/// Members of baggage become attributes before spans are renamed, and names may be made of all.
+#[test]
+fn spans_are_named_by_attributes_and_baggage() {
+    let rules = compile(&processors(json!([
+        {"baggage": {"from": "ursa.baggage", "members": [
+            {"attribute": "tenant", "member": "tenant.id", "default": "none"},
+            {"attribute": "team", "member": "x"},
+            {"attribute": "absent", "member": "absent"},
+        ]}},
+        {"semanticConventions": {}},
+        {"spanName": {"template": "{{name}} of {{tenant}}: {{http.response.status_code}}"}},
+    ])));
+    let name = |baggage: &str| {
+        let mut span = envoy();
+        if !baggage.is_empty() {
+            span.attributes.push(reference::pair("ursa.baggage", reference::text(baggage)));
+        }
+        let processed = rules.apply(Signal::Traces, &request(vec![span])).unwrap();
+        let lines = show(&decode(&processed.request).resource_spans[0].scope_spans[0].spans[0]);
+        assert!(lines.contains(&"team: \"shop\"".to_owned()), "what is there stays: {lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("baggage") || line.contains("absent")));
+        lines[0].clone()
+    };
+    assert_eq!(name("x=1, tenant.id=a%20b;p=1"), "GET of a b: 503 (status 2)");
+    assert_eq!(name(""), "GET of none: 503 (status 2)");
+
+    let missing = compile(&processors(json!([{"spanName": {"template": "{{gone}}"}}])));
+    let bytes = request(vec![envoy()]);
+    let processed = missing.apply(Signal::Traces, &bytes).unwrap();
+    assert_eq!(
+        decode(&processed.request).resource_spans[0].scope_spans[0].spans[0].name,
+        "ingress"
+    );
+    Rules::compile(&[].into(), &[].into(), &processors(json!([{"spanName": {"template": "{{"}}])))
+        .unwrap_err();
+}
+
 #[test]
 fn what_an_application_says_is_left_alone() {
     let mut span = envoy();

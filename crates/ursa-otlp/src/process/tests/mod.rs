@@ -9,6 +9,7 @@
 
 mod cases;
 mod conventions;
+mod page;
 mod quick;
 mod reference;
 

@@ -1,0 +1,53 @@
+//! Headers of requests, as policies ask for them.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use ursa_envoy::proxy::{self, HeaderValue};
+
+/// A header of requests.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeaderMatch {
+    /// How `value` is compared. Unset: `Exact`.
+    #[serde(rename = "type")]
+    pub kind: Option<HeaderMatchType>,
+    /// The header's name.
+    pub name: String,
+    /// What its value is compared with.
+    pub value: Option<String>,
+}
+
+impl HeaderMatch {
+    /// Whether it is compared with a `value`.
+    pub fn needs_value(&self) -> bool {
+        !matches!(self.kind, Some(HeaderMatchType::Present | HeaderMatchType::Absent))
+    }
+
+    /// What it asks of a proxy. Envoy knows names of headers in small letters.
+    pub(crate) fn of_proxy(&self) -> proxy::HeaderMatch {
+        let value = self.value.clone().unwrap_or_default();
+        let value = match self.kind.unwrap_or(HeaderMatchType::Exact) {
+            HeaderMatchType::Exact => HeaderValue::Exact(value),
+            HeaderMatchType::Prefix => HeaderValue::Prefix(value),
+            HeaderMatchType::RegularExpression => HeaderValue::Regex(value),
+            HeaderMatchType::Present => HeaderValue::Present,
+            HeaderMatchType::Absent => HeaderValue::Absent,
+        };
+        proxy::HeaderMatch { name: self.name.to_ascii_lowercase(), value }
+    }
+}
+
+/// How a header is compared.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+pub enum HeaderMatchType {
+    /// The whole value.
+    Exact,
+    /// It is there.
+    Present,
+    /// RE2, on the whole value.
+    RegularExpression,
+    /// It is not there.
+    Absent,
+    /// Its beginning.
+    Prefix,
+}

@@ -1,0 +1,103 @@
+//! Which requests are traced in which shares. Each decision becomes a route before the one that all other requests take:
+//! Envoy decides by the first route that matches, before anything else has happened to a request.
+
+use ursa_envoy::proxy::{HeaderMatch, HeaderValue, PathMatch, RequestMatch, Sampling};
+use ursa_model::percent::Percent;
+
+use super::schema::{self, PathMatchType, Rule};
+
+/// Paths that are asked for by probes and scrapers: Kubernetes' own names for them, and Prometheus'.
+const PROBED_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/metrics"];
+/// gRPC's health service.
+const GRPC_HEALTH: &str = "/grpc.health.v1.Health";
+/// How the kubelet begins to say who it is.
+const KUBELET: &str = "kube-probe/";
+/// A `traceparent` whose flags say that the caller's span is recorded: the lowest bit of a hexadecimal number.
+const SAMPLED: &str = ".*-[0-9a-f][13579bdf]";
+
+/// The shares of all requests that no decision is about.
+pub(super) fn rest(sampling: &schema::Sampling) -> Sampling {
+    let fallback = if is_parent_based(sampling) {
+        sampling.parent.as_ref().and_then(|parent| parent.fallback)
+    } else {
+        None
+    };
+    Sampling {
+        overall: sampling.overall.unwrap_or(Percent::HUNDRED),
+        client: sampling.client.unwrap_or(Percent::HUNDRED),
+        random: fallback.or(sampling.random).unwrap_or(Percent::HUNDRED),
+    }
+}
+
+/// The decisions, the first that matches counts.
+pub(super) fn decisions(sampling: &schema::Sampling) -> Vec<(RequestMatch, Sampling)> {
+    let rest = rest(sampling);
+    let mut decisions = Vec::new();
+    let mut decide = |requests: RequestMatch, shares: Sampling| {
+        // A caller's decision not to trace is kept by the tracer itself.
+        if is_parent_based(sampling) && shares != Sampling::NONE && shares != Sampling::ALL {
+            decisions.push((of_traced_callers(requests.clone()), Sampling::ALL));
+        }
+        decisions.push((requests, shares));
+    };
+    for Rule { r#match, random, overall, off } in sampling.rules.iter().flatten() {
+        let shares = match off {
+            Some(true) => Sampling::NONE,
+            _ => Sampling {
+                random: random.unwrap_or(rest.random),
+                overall: overall.unwrap_or(rest.overall),
+                client: rest.client,
+            },
+        };
+        decide(requests(r#match), shares);
+    }
+    if !sampling.trace_probes.unwrap_or(false) {
+        for requests in probes() {
+            decide(requests, Sampling::NONE);
+        }
+    }
+    if is_parent_based(sampling) && rest != Sampling::ALL {
+        decisions.push((of_traced_callers(RequestMatch::default()), Sampling::ALL));
+    }
+    decisions
+}
+
+fn is_parent_based(sampling: &schema::Sampling) -> bool {
+    sampling.parent.as_ref().is_some_and(|parent| parent.enabled.unwrap_or(false))
+}
+
+/// Of these requests those whose caller is traced.
+fn of_traced_callers(mut requests: RequestMatch) -> RequestMatch {
+    let value = HeaderValue::Regex(SAMPLED.to_owned());
+    requests.headers.push(HeaderMatch { name: "traceparent".to_owned(), value });
+    requests
+}
+
+fn probes() -> impl Iterator<Item = RequestMatch> {
+    let kubelet = HeaderMatch {
+        name: "user-agent".to_owned(),
+        value: HeaderValue::Prefix(KUBELET.to_owned()),
+    };
+    let path = |path| RequestMatch { path, ..RequestMatch::default() };
+    PROBED_PATHS
+        .map(|exact| path(PathMatch::Exact(exact.to_owned())))
+        .into_iter()
+        .chain([path(PathMatch::Segments(GRPC_HEALTH.to_owned()))])
+        .chain([RequestMatch { headers: vec![kubelet], ..RequestMatch::default() }])
+}
+
+fn requests(requests: &schema::RequestMatch) -> RequestMatch {
+    let path = requests.path.as_ref().map(|schema::PathMatch { kind, value }| {
+        let value = value.clone();
+        match kind {
+            PathMatchType::Exact => PathMatch::Exact(value),
+            PathMatchType::PathPrefix => PathMatch::Segments(value),
+            PathMatchType::RegularExpression => PathMatch::Regex(value),
+        }
+    });
+    RequestMatch {
+        path: path.unwrap_or_default(),
+        method: requests.method.clone(),
+        headers: requests.headers.iter().flatten().map(|header| header.of_proxy()).collect(),
+    }
+}
