@@ -194,7 +194,7 @@ impl MeshSnapshot {
             Some(Resource::OpenTelemetryBackend(it)) => {
                 set(&mut self.open_telemetry_backends, name, Some(it));
             }
-            Some(Resource::TraceBackend(it)) => set(&mut self.trace_backends, name, Some(it)),
+            Some(Resource::TraceBackend(it)) => set(&mut self.trace_backends, name, Some(*it)),
             Some(Resource::Secret(it)) => set(&mut self.secrets, name, Some(it)),
             None => match key.kind.as_str() {
                 "Mesh" => self.exists = false,
@@ -286,7 +286,7 @@ enum Resource {
     Proxy(Proxy),
     Policy(PolicyResource),
     OpenTelemetryBackend(Stored<MeshOpenTelemetryBackend>),
-    TraceBackend(Stored<MeshTraceBackend>),
+    TraceBackend(Box<Stored<MeshTraceBackend>>),
     Secret(Stored<Secret>),
 }
 
@@ -304,7 +304,7 @@ fn read(record: &Record, kinds: &Kinds) -> Result<Resource, String> {
             labels: document.meta.labels.clone(),
         }),
         "MeshOpenTelemetryBackend" => Resource::OpenTelemetryBackend(stored(&document, record)?),
-        "MeshTraceBackend" => Resource::TraceBackend(stored(&document, record)?),
+        "MeshTraceBackend" => Resource::TraceBackend(Box::new(stored(&document, record)?)),
         "Secret" => Resource::Secret(stored(&document, record)?),
         _ => {
             let file = record.origin.as_ref().map(|origin| origin.file.as_str());

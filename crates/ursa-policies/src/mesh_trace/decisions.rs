@@ -1,10 +1,11 @@
 //! Which requests are traced in which shares. Each decision becomes a route before the one that all other requests take:
 //! Envoy decides by the first route that matches, before anything else has happened to a request.
 
-use ursa_envoy::proxy::{HeaderMatch, HeaderValue, PathMatch, RequestMatch, Sampling};
+use ursa_envoy::proxy::{self, HeaderValue, PathMatch, RequestMatch, Sampling};
 use ursa_model::percent::Percent;
 
 use super::schema::{self, PathMatchType, Rule};
+use crate::header::HeaderMatch;
 
 /// Paths that are asked for by probes and scrapers: Kubernetes' own names for them, and Prometheus'.
 const PROBED_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/metrics"];
@@ -69,12 +70,12 @@ fn is_parent_based(sampling: &schema::Sampling) -> bool {
 /// Of these requests those whose caller is traced.
 fn of_traced_callers(mut requests: RequestMatch) -> RequestMatch {
     let value = HeaderValue::Regex(SAMPLED.to_owned());
-    requests.headers.push(HeaderMatch { name: "traceparent".to_owned(), value });
+    requests.headers.push(proxy::HeaderMatch { name: "traceparent".to_owned(), value });
     requests
 }
 
 fn probes() -> impl Iterator<Item = RequestMatch> {
-    let kubelet = HeaderMatch {
+    let kubelet = proxy::HeaderMatch {
         name: "user-agent".to_owned(),
         value: HeaderValue::Prefix(KUBELET.to_owned()),
     };
@@ -98,6 +99,6 @@ fn requests(requests: &schema::RequestMatch) -> RequestMatch {
     RequestMatch {
         path: path.unwrap_or_default(),
         method: requests.method.clone(),
-        headers: requests.headers.iter().flatten().map(|header| header.of_proxy()).collect(),
+        headers: requests.headers.iter().flatten().map(HeaderMatch::of_proxy).collect(),
     }
 }
