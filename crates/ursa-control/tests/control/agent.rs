@@ -162,7 +162,8 @@ pub(crate) fn bodies(response: &DeltaDiscoveryResponse) -> BTreeMap<String, Valu
 
 /// The overall sampling of a route configuration's first route, in percent.
 pub(crate) fn overall(routes: &Value) -> u64 {
-    let route = &routes["virtual_hosts"][0]["routes"][0];
+    let routes = routes["virtual_hosts"][0]["routes"].as_array();
+    let route = routes.and_then(|routes| routes.last()).unwrap();
     let share = &route["tracing"]["overall_sampling"];
     let of = match share["denominator"].as_str() {
         Some("MILLION") => 1_000_000,
