@@ -27,7 +27,7 @@ pub const PIPELINE_NAME: &str = "pipeline";
 
 /// All types in the order in which additions are sent, so that what is referred to comes first.
 /// Removals go the other way.
-pub const TYPES: [&str; 6] = [CDS, EDS, LDS, RDS, PIPELINE, SECRET];
+pub const TYPES: [&str; 6] = [CDS, EDS, LDS, RDS, SECRET, PIPELINE];
 
 /// Everything one proxy is sent: type URL → name → resource.
 pub type Resources = BTreeMap<&'static str, BTreeMap<String, Resource>>;

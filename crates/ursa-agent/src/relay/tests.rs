@@ -216,7 +216,7 @@ fn the_agents_own_types_never_reach_envoy_and_secrets_are_answered_here() {
     let mut verdicts = Verdicts::default();
     verdicts.refuse(SECRET, "s", "not text");
     relay.configured(&verdicts);
-    assert_eq!(said(&mut relay).0, ["ack pipeline 1", "nack other 1: not text"]);
+    assert_eq!(said(&mut relay).0, ["nack other 1: not text", "ack pipeline 1"]);
     assert_eq!(relay.own().of(SECRET).count(), 0, "a refused one is not used");
 
     // The control plane has spoken, so what has not come is empty.

@@ -5,8 +5,8 @@
 //!
 //! - Every subscription is to all resources of a type (`*`); what the agent says it already holds
 //!   is not sent again.
-//! - Additions go in the order of [`TYPES`], then, when all are acknowledged, removals in reverse,
-//!   so that nothing in use is taken away.
+//! - Additions go in the order of [`TYPES`], the agent's own before Envoy's, then, when all are
+//!   acknowledged, removals in reverse, so that nothing in use is taken away.
 //! - One response per type waits for its answer. While any of Envoy's types waits, they stay on one
 //!   configuration; the newest replaces it after that, whatever came between. The agent's own types
 //!   do the same by themselves, so that an Envoy that is away does not hold back the telemetry.
@@ -181,7 +181,8 @@ impl State {
         self.newest = Some(newest.clone());
         let mut responses = Vec::new();
         let (envoys, agents) = TYPES.split_at(ENVOYS);
-        for (group, types) in [envoys, agents].into_iter().enumerate() {
+        // What Envoy is about to send, its agent has to know.
+        for (group, types) in [(1, agents), (0, envoys)] {
             if !self.waits(types) {
                 self.targets[group] = Some(newest.clone());
             }

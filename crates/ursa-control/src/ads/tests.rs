@@ -52,9 +52,9 @@ async fn additions_go_in_order_and_removals_in_reverse_after_they_are_acknowledg
     let mut state = subscribed(&TYPES);
     let old = of(&[(CDS, "a", "1"), (LDS, "in", "1"), (RDS, "in", "1"), (PIPELINE, "p", "1")]);
     let sent = advance(&mut state, &old);
-    let wanted = ["Cluster +a=1", "ClusterLoadAssignment", "Listener +in=1"];
-    assert_eq!(words(&sent)[..3], wanted);
-    assert_eq!(words(&sent)[3..], ["RouteConfiguration +in=1", "Pipeline +p=1", "Secret"]);
+    let wanted = ["Secret", "Pipeline +p=1", "Cluster +a=1", "ClusterLoadAssignment"];
+    assert_eq!(words(&sent)[..4], wanted);
+    assert_eq!(words(&sent)[4..], ["Listener +in=1", "RouteConfiguration +in=1"]);
     for response in &sent {
         assert!(matches!(answer(&mut state, response, None), Answer::Acknowledged(_)));
     }
@@ -78,9 +78,9 @@ async fn a_slow_agent_is_sent_the_newest_only() {
         assert_eq!(advance(&mut state, &of(&[(CDS, "a", version), (PIPELINE, "p", "1")])), []);
     }
     let newest = of(&[(CDS, "a", "5"), (PIPELINE, "p", "5")]);
-    answer(&mut state, &first[1], None);
-    assert_eq!(words(&advance(&mut state, &newest)), ["Pipeline +p=5"], "not held back by Envoy");
     answer(&mut state, &first[0], None);
+    assert_eq!(words(&advance(&mut state, &newest)), ["Pipeline +p=5"], "not held back by Envoy");
+    answer(&mut state, &first[1], None);
     assert_eq!(words(&advance(&mut state, &newest)), ["Cluster +a=5"]);
 }
 
@@ -283,5 +283,5 @@ proptest! {
 
 #[test]
 fn every_type_is_of_one_group() {
-    assert_eq!(TYPES, [CDS, EDS, LDS, RDS, PIPELINE, SECRET]);
+    assert_eq!(TYPES, [CDS, EDS, LDS, RDS, SECRET, PIPELINE]);
 }

@@ -71,9 +71,9 @@ async fn a_backend_that_comes_to_be_switches_tracing_on() {
 
     let backend = "type: MeshOpenTelemetryBackend\nmesh: default\nname: later\nspec:\n  endpoint: 127.0.0.1:4399\n";
     apply(&running, &[backend.to_owned()]).await;
+    assert!(cart.accept(PIPELINE).await["pipeline"].to_string().contains("127.0.0.1:4399"));
     cart.accept(LDS).await;
     cart.accept(RDS).await;
-    assert!(cart.accept(PIPELINE).await["pipeline"].to_string().contains("127.0.0.1:4399"));
     running.shutdown().await;
 }
 

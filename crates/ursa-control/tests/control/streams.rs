@@ -83,7 +83,7 @@ async fn an_agent_that_lags_is_sent_the_newest_only() {
     let mut agent = Agent::start(&running, &id("catalog")).await;
     apply(&running, &[tracing("all", ALL, 1)]).await;
     let mut first = Vec::new();
-    for type_url in [LDS, RDS, PIPELINE] {
+    for type_url in [PIPELINE, LDS, RDS] {
         let response = agent.next().await.unwrap();
         assert_eq!(response.type_url, type_url);
         first.push(response);
