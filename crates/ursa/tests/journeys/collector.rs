@@ -30,10 +30,10 @@ impl Collector {
         let files = tempfile::tempdir().unwrap();
         let config = format!(
             "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, http: {{endpoint: '127.0.0.1:{http}'}}}}}}}}\n\
-             exporters: {{file: {{path: '{}'}}, nop: {{}}}}\n\
-             service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines:\n    traces: {{receivers: [otlp], exporters: [file]}}\n    \
-             metrics: {{receivers: [otlp], exporters: [nop]}}\n    logs: {{receivers: [otlp], exporters: [nop]}}\n",
-            files.path().join("spans.json").display()
+             exporters: {{file/spans: {{path: '{0}/spans.json'}}, file/logs: {{path: '{0}/logs.json'}}, nop: {{}}}}\n\
+             service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines:\n    traces: {{receivers: [otlp], exporters: [file/spans]}}\n    \
+             metrics: {{receivers: [otlp], exporters: [nop]}}\n    logs: {{receivers: [otlp], exporters: [file/logs]}}\n",
+            files.path().display()
         );
         std::fs::write(files.path().join("config.yaml"), config).unwrap();
         let log = std::fs::File::create(files.path().join("log")).unwrap();
@@ -65,21 +65,33 @@ impl Collector {
 
     /// The spans received, in order, each with its resource's attributes under `resource`.
     pub(crate) fn spans(&self) -> Vec<Value> {
-        let text =
-            std::fs::read_to_string(self.files.path().join("spans.json")).unwrap_or_default();
-        let mut spans = Vec::new();
+        self.received("spans.json", ["resourceSpans", "scopeSpans", "spans"])
+    }
+
+    /// The log records received, likewise, each with its own attributes under `said` too.
+    pub(crate) fn logs(&self) -> Vec<Value> {
+        let mut logs = self.received("logs.json", ["resourceLogs", "scopeLogs", "logRecords"]);
+        for log in &mut logs {
+            log["said"] = serde_json::to_value(attributes(log)).unwrap();
+        }
+        logs
+    }
+
+    fn received(&self, file: &str, [resources, scopes, items]: [&str; 3]) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.files.path().join(file)).unwrap_or_default();
+        let mut received = Vec::new();
         // The last line may be half written.
         for request in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-            for resource in list(&request["resourceSpans"]) {
-                for span in list(&resource["scopeSpans"]).flat_map(|scope| list(&scope["spans"])) {
-                    let mut span = span.clone();
-                    span["resource"] =
+            for resource in list(&request[resources]) {
+                for item in list(&resource[scopes]).flat_map(|scope| list(&scope[items])) {
+                    let mut item = item.clone();
+                    item["resource"] =
                         serde_json::to_value(attributes(&resource["resource"])).unwrap();
-                    spans.push(span);
+                    received.push(item);
                 }
             }
         }
-        spans
+        received
     }
 }
 

@@ -1,6 +1,8 @@
 //! Whole journeys through the finished program: real processes, real Envoys, a real Collector.
 
 #[cfg(test)]
+mod access_logs;
+#[cfg(test)]
 mod border;
 #[cfg(test)]
 #[path = "../../../ursa-pipeline/tests/collector/certificates.rs"]
