@@ -133,7 +133,9 @@ impl TcpSink {
 
 #[tokio::test]
 async fn sinks_that_are_away_under_load_miss_no_line() {
-    let away: u64 = std::env::var("URSA_SINKS_AWAY").map_or(5, |text| text.parse().unwrap());
+    // In seconds. A minute is a long test.
+    let away: u64 = std::env::var_os("URSA_SINKS_AWAY")
+        .map_or(5, |seconds| seconds.to_str().unwrap().parse().unwrap());
     let mesh = Mesh::demo(&["--rps", "0"]);
     let (grpc, http, tcp) = (free(), free(), free());
     mesh.ok(&["delete", "meshtrace", "payments"]);
