@@ -6,6 +6,7 @@
 mod client;
 mod command;
 mod demo;
+mod difference;
 mod directories;
 mod documents;
 mod environment;

@@ -25,6 +25,7 @@ mod generate;
 pub mod gui;
 mod measured;
 mod metrics;
+mod patch;
 mod planner;
 mod proxies;
 mod questions;

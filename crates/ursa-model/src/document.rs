@@ -26,6 +26,10 @@ pub const MESH_LABEL: &str = "kuma.io/mesh";
 pub const NAMESPACE_LABEL: &str = "k8s.kuma.io/namespace";
 /// After how many refusals the rest of a text is not looked at.
 pub const MAX_REFUSALS: usize = 1000;
+/// The label of a policy that says whether it is applied.
+pub const EFFECT_LABEL: &str = "kuma.io/effect";
+/// The value of [`EFFECT_LABEL`] for policies that are computed and shown, and never applied.
+pub const SHADOW: &str = "shadow";
 /// The one `apiVersion` there is.
 pub const API_VERSION: &str = "kuma.io/v1alpha1";
 

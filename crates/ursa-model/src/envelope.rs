@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::document::{API_VERSION, DEFAULT_MESH, MESH_LABEL, Meta, NAMESPACE_LABEL};
+use crate::document::{
+    API_VERSION, DEFAULT_MESH, EFFECT_LABEL, MESH_LABEL, Meta, NAMESPACE_LABEL, SHADOW,
+};
 use crate::kind::{Kind, Kinds, Scope};
 use crate::names;
 use crate::path::Path;
@@ -24,12 +26,12 @@ pub(crate) struct Envelope {
 }
 
 /// Fields of the universal form that are not the resource's own.
-const UNIVERSAL: [&str; 9] =
+pub(crate) const UNIVERSAL: [&str; 9] =
     ["type", "mesh", "name", "labels", "spec", "creationTime", "modificationTime", "kri", "status"];
 /// Fields of the Kubernetes form. `mesh` stood beside `metadata` in older versions.
 const KUBERNETES: [&str; 6] = ["apiVersion", "kind", "metadata", "mesh", "spec", "status"];
 /// Fields of Kubernetes' metadata that the API server writes, or that are not for us.
-const METADATA: [&str; 15] = [
+pub(crate) const METADATA: [&str; 15] = [
     "name",
     "generateName",
     "namespace",
@@ -77,6 +79,7 @@ impl Envelope {
         let mesh_label = labels.remove(MESH_LABEL);
         let kind = kind?;
         let mesh = mesh(kind, map, mesh_label, cursor);
+        warn_of_effect(kind, &labels, &cursor.at("labels"));
         let (spec, spec_path) = if kind.flat {
             let mut fields = map.clone();
             fields.retain(|entry| !UNIVERSAL.contains(&entry.key.as_str()));
@@ -141,6 +144,7 @@ impl Envelope {
         let mesh_label = labels.remove(MESH_LABEL);
         let kind = kind?;
         let mesh = mesh(kind, map, mesh_label, cursor);
+        warn_of_effect(kind, &labels, &metadata_cursor.at("labels"));
         let place = map.entry("metadata").map_or(Place::START, |entry| entry.key_place);
         let (spec, spec_path) = spec_beside(map, &KUBERNETES, kind, kinds, cursor, place);
         let name = checked_name(name?, kind, &metadata_cursor.at("name"));
@@ -253,6 +257,20 @@ fn labels(map: &Map, cursor: &Cursor<'_>) -> BTreeMap<String, String> {
     }
     names::validate_labels(&labels, &cursor);
     labels
+}
+
+/// A shadow that is none would be applied unseen.
+fn warn_of_effect(kind: &Kind, labels: &BTreeMap<String, String>, cursor: &Cursor<'_>) {
+    let Some(effect) = labels.get(EFFECT_LABEL) else { return };
+    let cursor = cursor.key(EFFECT_LABEL);
+    if !kind.policy {
+        cursor.warn(format!("has no effect: a {} is no policy", kind.name));
+    } else if effect != SHADOW {
+        cursor.warn_with_hint(
+            format!("`{effect}` means nothing: the policy is applied"),
+            format!("`{SHADOW}` only shows what it would do"),
+        );
+    }
 }
 
 /// The spec of a kind that has one, reporting the fields beside it that do not belong there.

@@ -14,7 +14,7 @@ use crate::kind::PolicyKind;
 use crate::merge::Tree;
 use crate::part::{self, Part, Scope, Section};
 use crate::policy::PolicyResource;
-use crate::select::select;
+use crate::select::{select, select_with_shadows};
 use crate::subject::Subject;
 
 /// What the policies of one kind say about one proxy, or about all that the same policies select.
@@ -153,7 +153,18 @@ impl Holding<'_> {
 
 /// What `policies` say about `subject`: one element for each kind of policy, in the order of [`KINDS`], also where no policy selects it.
 pub fn effective(policies: &[Arc<PolicyResource>], subject: &Subject<'_>) -> Vec<Effective> {
-    let selected = select(policies, subject);
+    by_kind(&select(policies, subject))
+}
+
+/// The same, as if shadows held too.
+pub fn effective_with_shadows(
+    policies: &[Arc<PolicyResource>],
+    subject: &Subject<'_>,
+) -> Vec<Effective> {
+    by_kind(&select_with_shadows(policies, subject))
+}
+
+fn by_kind(selected: &[&Arc<PolicyResource>]) -> Vec<Effective> {
     let of_kind = |kind: &'static PolicyKind| {
         let own = selected.iter().filter(|policy| policy.key.kind == kind.kind.name);
         Effective::of(kind, own.map(|policy| Arc::clone(policy)).collect())

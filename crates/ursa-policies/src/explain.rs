@@ -15,6 +15,9 @@ pub struct Explained {
     pub kind: &'static str,
     /// The policies that select the proxy, weakest first.
     pub policies: Vec<ResourceKey>,
+    /// Those of them that are shadows: they are only looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<ResourceKey>,
     /// Every value by its path; defaults are among them.
     pub values: Vec<ExplainedValue>,
 }
@@ -47,7 +50,9 @@ pub(crate) fn explain(effective: &Effective, defaults: &Json) -> Explained {
     }
     values.sort_by(|a, b| a.path.cmp(&b.path));
     let policies = effective.policies().iter().map(|policy| policy.key.clone()).collect();
-    Explained { kind: effective.kind(), policies, values }
+    let shadows = effective.policies().iter().filter(|policy| policy.is_shadow());
+    let shadows = shadows.map(|policy| policy.key.clone()).collect();
+    Explained { kind: effective.kind(), policies, shadows, values }
 }
 
 /// What is merged to `tree`, with the defaults of what nobody wrote.

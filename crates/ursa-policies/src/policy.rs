@@ -10,6 +10,9 @@ use crate::kind::{self, PolicyKind};
 use crate::merge::Tree;
 use crate::part::{self, Scope, Section};
 
+/// The label of a policy that is computed and shown, and never applied, when its value is [`SHADOW`].
+pub use ursa_model::document::{EFFECT_LABEL, SHADOW};
+
 /// A policy resource that was accepted.
 #[derive(Clone, Debug)]
 pub struct PolicyResource {
@@ -56,6 +59,11 @@ impl PolicyResource {
     /// The value of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
         self.labels.get(key).map(String::as_str)
+    }
+
+    /// Whether it is only to be looked at: label `kuma.io/effect: shadow`.
+    pub fn is_shadow(&self) -> bool {
+        self.label(EFFECT_LABEL) == Some(SHADOW)
     }
 
     /// The name that people gave it: in Kubernetes and across zones a label keeps it.

@@ -11,18 +11,32 @@ use crate::order;
 use crate::policy::PolicyResource;
 use crate::subject::Subject;
 
-/// The policies among `policies` that select `subject`, weakest first; the order of `policies` does not matter.
+/// The policies among `policies` that hold for `subject`, weakest first; the order of `policies` does not matter.
 pub fn select<'p>(
     policies: &'p [Arc<PolicyResource>],
     subject: &Subject<'_>,
 ) -> Vec<&'p Arc<PolicyResource>> {
-    let mut selected: Vec<_> =
-        policies.iter().filter(|policy| selects_policy(policy, subject)).collect();
+    select_of(policies.iter().filter(|policy| !policy.is_shadow()), subject)
+}
+
+/// The same, as if shadows held too.
+pub fn select_with_shadows<'p>(
+    policies: &'p [Arc<PolicyResource>],
+    subject: &Subject<'_>,
+) -> Vec<&'p Arc<PolicyResource>> {
+    select_of(policies.iter(), subject)
+}
+
+fn select_of<'p>(
+    policies: impl Iterator<Item = &'p Arc<PolicyResource>>,
+    subject: &Subject<'_>,
+) -> Vec<&'p Arc<PolicyResource>> {
+    let mut selected: Vec<_> = policies.filter(|policy| selects_policy(policy, subject)).collect();
     selected.sort_by(|a, b| order::by_strength(a, b));
     selected
 }
 
-/// Whether `policy` holds for `subject`: same mesh, same zone if the policy is a zone's, and its target.
+/// Whether `policy` means `subject`, be it a shadow or not: same mesh, same zone if the policy is a zone's, and its target.
 pub fn selects_policy(policy: &PolicyResource, subject: &Subject<'_>) -> bool {
     policy.key.mesh.as_deref() == Some(&subject.id.mesh)
         && of_zone(policy, subject)
@@ -36,7 +50,7 @@ pub fn affects(
     subject: &Subject<'_>,
 ) -> bool {
     let holds = |policy: Option<&PolicyResource>| {
-        policy.is_some_and(|policy| selects_policy(policy, subject))
+        policy.is_some_and(|policy| !policy.is_shadow() && selects_policy(policy, subject))
     };
     match (holds(old), holds(new)) {
         (false, false) => false,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
+use ursa_model::document::{EFFECT_LABEL, SHADOW};
 use ursa_model::kind::{Kind, Scope};
 
 use crate::client::{Client, ServerArgs};
@@ -119,6 +120,10 @@ fn rows(kind: &Kind, items: &[Value], with_mesh: bool) -> String {
         _ if kind.policy => &[("TARGET", target)],
         _ => &[],
     };
+    let mut middle = middle.to_vec();
+    if kind.policy && items.iter().any(|item| !effect(item).is_empty()) {
+        middle.push(("EFFECT", effect));
+    }
     let mut header = vec!["NAME"];
     header.extend(middle.iter().map(|(head, _)| *head));
     header.push("AGE");
@@ -170,6 +175,12 @@ fn target(item: &Value) -> String {
         }
     }
     words.join(" ")
+}
+
+/// `shadow` of a policy that is only looked at.
+fn effect(item: &Value) -> String {
+    let shadow = item["labels"][EFFECT_LABEL] == SHADOW;
+    if shadow { SHADOW.to_owned() } else { String::new() }
 }
 
 fn age(item: &Value) -> String {

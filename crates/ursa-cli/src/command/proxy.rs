@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::apply::key_text;
 use crate::client::{Client, ServerArgs};
+use crate::difference;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Form, Output, counted, table};
 
@@ -41,7 +42,8 @@ enum InspectWhat {
 #[command(after_help = "\
 Examples:
   ursa explain proxy frontend
-  ursa explain proxy frontend --policy meshtrace --field sampling")]
+  ursa explain proxy frontend --policy meshtrace --field sampling
+  ursa explain proxy frontend --shadow            # as if shadow policies were applied")]
 pub(crate) struct Explain {
     #[command(subcommand)]
     what: ExplainWhat,
@@ -60,6 +62,9 @@ enum ExplainWhat {
         /// Only fields that begin so, such as `sampling` or `tags`.
         #[arg(long)]
         field: Option<String>,
+        /// As if the policies labelled `kuma.io/effect: shadow` were applied.
+        #[arg(long)]
+        shadow: bool,
     },
 }
 
@@ -68,7 +73,8 @@ enum ExplainWhat {
 #[command(after_help = "\
 Examples:
   ursa config proxy frontend
-  ursa config proxy frontend --type rds -o yaml")]
+  ursa config proxy frontend --type rds -o yaml
+  ursa config proxy frontend --shadow --diff      # what shadow policies would change")]
 pub(crate) struct Config {
     #[command(subcommand)]
     what: ConfigWhat,
@@ -84,6 +90,12 @@ enum ConfigWhat {
         /// Only this type: lds, rds, cds, eds, pipeline or secret.
         #[arg(long, value_name = "TYPE")]
         r#type: Option<String>,
+        /// As if the policies labelled `kuma.io/effect: shadow` were applied.
+        #[arg(long)]
+        shadow: bool,
+        /// Only how that differs from what the proxy is told.
+        #[arg(long, requires = "shadow")]
+        diff: bool,
     },
 }
 
@@ -111,11 +123,13 @@ pub(super) async fn inspect(arguments: Inspect, server: &ServerArgs, output: Out
         InspectWhat::Proxy(proxy) => {
             let overview = client.get(&proxy.path("_overview"), &[]).await?;
             let policies = client.get(&proxy.path("_policies"), &[]).await?;
+            let shadows = client.get(&proxy.path("_policies"), &look(true)).await?;
+            let shadows = shadows_of(&shadows);
             let resource = resource_attributes(&client, &proxy, &overview).await?;
             if proxy.output == Form::Table {
-                output.result(&overview_text(&overview, &resource, &policies))?;
+                output.result(&overview_text(&overview, &resource, &policies, &shadows))?;
             } else {
-                let shown = json!({"overview": overview, "resourceAttributes": resource, "policies": policies});
+                let shown = json!({"overview": overview, "resourceAttributes": resource, "policies": policies, "shadows": shadows});
                 output.structured(proxy.output, &shown)?;
             }
         }
@@ -200,7 +214,18 @@ pub(crate) fn state(overview: &Value) -> State {
     }
 }
 
-fn overview_text(overview: &Value, resource: &Value, policies: &Value) -> String {
+/// The shadow policies that select a proxy.
+fn shadows_of(policies: &Value) -> Vec<Value> {
+    let kinds = policies.as_array().into_iter().flatten();
+    kinds.flat_map(|kind| kind["shadows"].as_array().cloned().unwrap_or_default()).collect()
+}
+
+fn overview_text(
+    overview: &Value,
+    resource: &Value,
+    policies: &Value,
+    shadows: &[Value],
+) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         writeln!(text, "{name:<14}{value}").expect("writing to a string does not fail");
@@ -256,13 +281,23 @@ fn overview_text(overview: &Value, resource: &Value, policies: &Value) -> String
             writeln!(text, "  {row}").expect("writing to a string does not fail");
         }
     }
+    if !shadows.is_empty() {
+        let names: Vec<_> = shadows.iter().map(key_text).collect();
+        writeln!(
+            text,
+            "\nShadows, not applied: {}\n  what they would change: ursa config proxy {} --shadow --diff",
+            names.join(", "),
+            string(&overview["proxy"]["name"])
+        )
+        .expect("writing to a string does not fail");
+    }
     text
 }
 
 pub(super) async fn explain(arguments: Explain, server: &ServerArgs, output: Output) -> Outcome {
-    let ExplainWhat::Proxy { proxy, policy, field } = arguments.what;
+    let ExplainWhat::Proxy { proxy, policy, field, shadow } = arguments.what;
     let client = Client::new(server)?;
-    let mut explained = client.get(&proxy.path("_explain"), &[]).await?;
+    let mut explained = client.get(&proxy.path("_explain"), &look(shadow)).await?;
     let wanted = policy.as_deref().map(super::get::kind).transpose()?.map(|kind| kind.name);
     if let Some(kinds) = explained.as_array_mut() {
         kinds.retain(|kind| wanted.is_none_or(|wanted| kind["kind"] == wanted));
@@ -295,17 +330,19 @@ fn explained_text(explained: &Value) -> String {
     for kind in explained.as_array().into_iter().flatten() {
         text.push_str(kind["kind"].as_str().unwrap_or_default());
         text.push('\n');
+        let shadows = kind["shadows"].as_array().map(Vec::as_slice).unwrap_or_default();
         for value in kind["values"].as_array().into_iter().flatten() {
             let path = value["path"].as_str().unwrap_or_default();
             write!(
                 text,
                 "  {path} = {}\n      {}\n",
                 plain(&value["value"]),
-                origin(&value["origin"])
+                origin(&value["origin"], shadows)
             )
             .expect("writing to a string does not fail");
             for entry in value["overridden"].as_array().into_iter().flatten() {
-                writeln!(text, "      instead of {}, {}", plain(&entry[1]), origin(&entry[0]))
+                let origin = origin(&entry[0], shadows);
+                writeln!(text, "      instead of {}, {origin}", plain(&entry[1]))
                     .expect("writing to a string does not fail");
             }
         }
@@ -316,16 +353,17 @@ fn explained_text(explained: &Value) -> String {
     text
 }
 
-fn plain(value: &Value) -> String {
+pub(crate) fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// `set by MeshTrace default/all (policy.yaml:12)`, or that it is the default.
-fn origin(origin: &Value) -> String {
+pub(crate) fn origin(origin: &Value, shadows: &[Value]) -> String {
     if origin.is_null() {
         return "the default".to_owned();
     }
-    let policy = format!("set by {}", key_text(&origin["policy"]));
+    let shadow = if shadows.contains(&origin["policy"]) { "the shadow " } else { "" };
+    let policy = format!("set by {shadow}{}", key_text(&origin["policy"]));
     let line = &origin["place"]["line"];
     match origin["file"].as_str() {
         Some(file) => format!("{policy} ({file}:{line})"),
@@ -334,9 +372,12 @@ fn origin(origin: &Value) -> String {
 }
 
 pub(super) async fn config(arguments: Config, server: &ServerArgs, output: Output) -> Outcome {
-    let ConfigWhat::Proxy { proxy, r#type } = arguments.what;
+    let ConfigWhat::Proxy { proxy, r#type, shadow, diff } = arguments.what;
     let client = Client::new(server)?;
-    let mut config = client.get(&proxy.path("_config"), &[]).await?;
+    if diff {
+        return shadow_difference(&client, &proxy, r#type.as_deref(), output).await;
+    }
+    let mut config = client.get(&proxy.path("_config"), &look(shadow)).await?;
     if let Some(wanted) = &r#type {
         let url = type_url(wanted)?;
         for part in ["resources", "acknowledged"] {
@@ -355,6 +396,41 @@ pub(super) async fn config(arguments: Config, server: &ServerArgs, output: Outpu
     } else {
         output.structured(proxy.output, &config)?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The query by which a proxy is looked at.
+fn look(shadow: bool) -> Vec<(&'static str, String)> {
+    if shadow { vec![("shadow", "true".to_owned())] } else { Vec::new() }
+}
+
+/// How the configuration with shadows differs from the one that holds.
+async fn shadow_difference(
+    client: &Client,
+    proxy: &ProxyArgs,
+    of_type: Option<&str>,
+    output: Output,
+) -> Outcome {
+    let only = of_type.map(type_url).transpose()?;
+    if proxy.output != Form::Table {
+        let query = [("shadow", "true".to_owned()), ("include", "diff".to_owned())];
+        let config = client.get(&proxy.path("_config"), &query).await?;
+        let mut diff = config["diff"].clone();
+        if let (Some(operations), Some(url)) = (diff.as_array_mut(), only) {
+            let url = format!("/{}", url.replace('/', "~1"));
+            operations.retain(|it| it["path"].as_str().is_some_and(|path| path.starts_with(&url)));
+        }
+        output.structured(proxy.output, &diff)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let now = client.get(&proxy.path("_config"), &look(false)).await?;
+    let then = client.get(&proxy.path("_config"), &look(true)).await?;
+    let changes = difference::of_resources(&now["resources"], &then["resources"], only);
+    output.result(&if changes.is_empty() {
+        "shadow policies would change nothing".to_owned()
+    } else {
+        difference::text(&changes, output)
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use ursa_envoy::json::to_json;
-use ursa_envoy::resources::{CDS, EDS, LDS, PIPELINE, RDS, SECRET, TYPES};
+use ursa_envoy::resources::{CDS, EDS, LDS, PIPELINE, RDS, Resource, Resources, SECRET, TYPES};
 use ursa_model::ProxyId;
 use ursa_policies::effective::Effective;
 
@@ -16,11 +17,37 @@ use super::page::Page;
 use super::problem::Problem;
 use super::resource::existing_mesh;
 use crate::ads::summary;
-use crate::generate::{self, Generated};
+use crate::generate::{self, Consider, Generated};
+use crate::patch::patch;
 use crate::proxies::Connection;
 use crate::snapshot::{Proxy, Snapshots};
 
 type Proxied = Path<(String, String)>;
+
+/// How a proxy is looked at.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Look {
+    /// As if shadow policies were applied.
+    shadow: bool,
+    /// What is wanted besides, separated by commas: `diff`.
+    include: String,
+}
+
+impl Look {
+    fn consider(&self) -> Consider {
+        if self.shadow { Consider::Shadows } else { Consider::Applied }
+    }
+
+    /// Whether the difference to what holds is wanted.
+    fn diff(&self) -> Result<bool, Problem> {
+        let mut wanted = self.include.split(',').filter(|part| !part.is_empty());
+        match wanted.find(|part| *part != "diff") {
+            None => Ok(!self.include.is_empty()),
+            Some(_) => Err(Problem::parameter("include", "only `diff` can be included")),
+        }
+    }
+}
 
 /// How far a proxy is.
 pub(crate) async fn overview(
@@ -58,12 +85,22 @@ pub(crate) async fn overviews_of_all(State(api): State<Api>, page: Page) -> Json
 pub(crate) async fn policies(
     State(api): State<Api>,
     Path((mesh, name)): Proxied,
+    Query(look): Query<Look>,
 ) -> Result<Json<Value>, Problem> {
-    let effective = effective(&api, &ProxyId::new(mesh, name))?;
+    let effective = effective(&api, &ProxyId::new(mesh, name), look.consider())?;
     let selecting = effective.iter().filter(|effective| !effective.policies().is_empty());
     let shown = selecting.map(|effective| {
-        let policies: Vec<_> = effective.policies().iter().map(|policy| &policy.key).collect();
-        json!({"kind": effective.kind(), "policies": policies, "conf": effective.conf()})
+        let keys = |shadow: Option<bool>| -> Vec<_> {
+            let policies = effective.policies().iter();
+            let wanted = policies.filter(|it| shadow.is_none_or(|shadow| it.is_shadow() == shadow));
+            wanted.map(|policy| &policy.key).collect()
+        };
+        let mut shown =
+            json!({"kind": effective.kind(), "policies": keys(None), "conf": effective.conf()});
+        if look.shadow {
+            shown["shadows"] = json!(keys(Some(true)));
+        }
+        shown
     });
     Ok(Json(shown.collect()))
 }
@@ -72,31 +109,34 @@ pub(crate) async fn policies(
 pub(crate) async fn explain(
     State(api): State<Api>,
     Path((mesh, name)): Proxied,
+    Query(look): Query<Look>,
 ) -> Result<Json<Value>, Problem> {
-    let effective = effective(&api, &ProxyId::new(mesh, name))?;
+    let effective = effective(&api, &ProxyId::new(mesh, name), look.consider())?;
     Ok(Json(effective.iter().map(|effective| json!(effective.explain())).collect()))
 }
 
-/// What a proxy is to hold, what it acknowledged and what it refused.
+/// What a proxy is to hold, what it acknowledged and what it refused. With `shadow=true`, what it would hold; with
+/// `include=diff`, also how that differs from what it is to hold.
 pub(crate) async fn config(
     State(api): State<Api>,
     Path((mesh, name)): Proxied,
+    Query(look): Query<Look>,
 ) -> Result<Json<Value>, Problem> {
     let id = ProxyId::new(mesh, name);
+    let with_diff = look.diff()?;
+    let snapshots = api.planner.snapshots();
     let connection = api.planner.proxies.get(&id);
-    let target = target(&api, &api.planner.snapshots(), &id, connection.as_ref());
+    let target = target(&api, &snapshots, &id, connection.as_ref());
     let target = target.ok_or_else(|| no_dataplane(&id))?;
-    let mut resources = Map::new();
-    for (type_url, of_type) in target.resources.iter() {
-        let shown = of_type.iter().map(|(name, resource)| {
-            let mut shown = json!({ "version": resource.version });
-            if *type_url != SECRET {
-                shown["body"] = to_json(type_url, &resource.body.value);
-            }
-            (name.clone(), shown)
-        });
-        resources.insert((*type_url).to_owned(), Value::Object(shown.collect()));
-    }
+    let wanted = if look.shadow {
+        let (mesh, proxy) = (snapshots.mesh(&id.mesh), proxy(&snapshots, &id)?);
+        let site = api.planner.site();
+        let policies = generate::policies(&mesh, &proxy, site, Consider::Shadows);
+        Arc::new(generate::generate_as(&policies, &mesh, &proxy, site))
+    } else {
+        Arc::clone(&target)
+    };
+    let resources = shown(&wanted.resources);
     let (acknowledged, refused) = match &connection {
         Some(connection) => {
             let state = connection.state();
@@ -115,7 +155,37 @@ pub(crate) async fn config(
             })
         })
         .collect();
-    Ok(Json(json!({"resources": resources, "acknowledged": acknowledged, "nacks": nacks})))
+    let mut answer = json!({"resources": resources, "acknowledged": acknowledged, "nacks": nacks});
+    if with_diff {
+        answer["diff"] = patch(&bodies(&target.resources), &bodies(&wanted.resources)).into();
+    }
+    Ok(Json(answer))
+}
+
+/// Resources with their versions, by type and name; of secrets the versions alone.
+fn shown(resources: &Resources) -> Value {
+    let of_type = |(type_url, of_type): (&&str, &BTreeMap<String, Resource>)| {
+        let shown = of_type.iter().map(|(name, resource)| {
+            let mut shown = json!({ "version": resource.version });
+            if *type_url != SECRET {
+                shown["body"] = to_json(type_url, &resource.body.value);
+            }
+            (name.clone(), shown)
+        });
+        ((*type_url).to_owned(), Value::Object(shown.collect()))
+    };
+    Value::Object(resources.iter().map(of_type).collect())
+}
+
+/// The same without versions and secrets.
+fn bodies(resources: &Resources) -> Value {
+    let of_type = |(type_url, of_type): (&&str, &BTreeMap<String, Resource>)| {
+        let shown = of_type.iter();
+        let shown = shown.map(|(name, it)| (name.clone(), to_json(type_url, &it.body.value)));
+        ((*type_url).to_owned(), Value::Object(shown.collect()))
+    };
+    let public = resources.iter().filter(|(type_url, _)| **type_url != SECRET);
+    Value::Object(public.map(of_type).collect())
 }
 
 /// How many there are of what.
@@ -172,10 +242,10 @@ fn proxies(snapshots: &Snapshots, in_mesh: impl Fn(&str) -> bool) -> Vec<ProxyId
     meshes.flat_map(|(_, mesh)| mesh.proxies.values().map(|proxy| proxy.id.clone())).collect()
 }
 
-fn effective(api: &Api, id: &ProxyId) -> Result<Vec<Effective>, Problem> {
+fn effective(api: &Api, id: &ProxyId, consider: Consider) -> Result<Vec<Effective>, Problem> {
     let snapshots = api.planner.snapshots();
     let proxy = proxy(&snapshots, id)?;
-    Ok(generate::policies(&snapshots.mesh(&id.mesh), &proxy, api.planner.site()))
+    Ok(generate::policies(&snapshots.mesh(&id.mesh), &proxy, api.planner.site(), consider))
 }
 
 /// What a proxy is to hold; made for the occasion where it is not connected.

@@ -26,7 +26,7 @@ use ursa_model::backend::OpenTelemetryBackend;
 use ursa_model::dataplane::{Outbound, Protocol, SERVICE_TAG};
 use ursa_model::pipeline::PipelineConfig;
 use ursa_policies::backends::Applied;
-use ursa_policies::effective::{Effective, apply, effective};
+use ursa_policies::effective::{Effective, apply, effective, effective_with_shadows};
 
 use crate::backends::MeshBackends;
 use crate::secrets;
@@ -73,16 +73,45 @@ impl fmt::Debug for Generated {
     }
 }
 
+/// Which policies are considered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Consider {
+    /// Those that are applied.
+    #[default]
+    Applied,
+    /// Shadows too, as if they were applied.
+    Shadows,
+}
+
 /// What the policies say about a proxy.
-pub(crate) fn policies(mesh: &MeshSnapshot, proxy: &Proxy, site: &Site) -> Vec<Effective> {
-    effective(&mesh.policies, &proxy.subject(&site.zone))
+pub(crate) fn policies(
+    mesh: &MeshSnapshot,
+    proxy: &Proxy,
+    site: &Site,
+    consider: Consider,
+) -> Vec<Effective> {
+    let subject = proxy.subject(&site.zone);
+    match consider {
+        Consider::Applied => effective(&mesh.policies, &subject),
+        Consider::Shadows => effective_with_shadows(&mesh.policies, &subject),
+    }
 }
 
 /// Makes the configuration of a proxy.
 pub(crate) fn generate(mesh: &MeshSnapshot, proxy: &Proxy, site: &Site) -> Generated {
+    generate_as(&policies(mesh, proxy, site, Consider::Applied), mesh, proxy, site)
+}
+
+/// Makes what the configuration of a proxy would be, did `policies` hold for it.
+pub(crate) fn generate_as(
+    policies: &[Effective],
+    mesh: &MeshSnapshot,
+    proxy: &Proxy,
+    site: &Site,
+) -> Generated {
     let Picture { mut config, destinations, mut warnings } = picture(mesh, proxy, site);
     let backends = MeshBackends { mesh, built_in: &site.built_in };
-    let applied = apply(&policies(mesh, proxy, site), &backends, &mut config);
+    let applied = apply(policies, &backends, &mut config);
     warnings.extend(applied.warnings.iter().cloned());
 
     let secrets = config.pipeline.secret_names();

@@ -12,5 +12,6 @@ mod questions;
 mod rest;
 mod restart;
 mod secrecy;
+mod shadows;
 mod shop;
 mod streams;

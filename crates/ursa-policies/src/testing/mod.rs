@@ -62,7 +62,7 @@ pub(crate) fn outcome(case: &str) -> String {
         return text;
     }
     for effective in effective.iter().filter(|effective| !effective.policies().is_empty()) {
-        let Explained { kind, policies, values } = effective.explain();
+        let Explained { kind, policies, values, .. } = effective.explain();
         let title = format!("{kind} of {}, weakest first", proxy.id);
         section(&mut text, &title, policies.iter().map(ToString::to_string));
         section(&mut text, "explained", values.iter().map(explained));
