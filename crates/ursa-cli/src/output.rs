@@ -30,6 +30,22 @@ pub(crate) enum Form {
     Yaml,
 }
 
+/// How a document is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Notation {
+    Json,
+    Yaml,
+}
+
+impl From<Notation> for Form {
+    fn from(notation: Notation) -> Self {
+        match notation {
+            Notation::Json => Self::Json,
+            Notation::Yaml => Self::Yaml,
+        }
+    }
+}
+
 /// Where results and messages go.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {

@@ -141,6 +141,7 @@ impl JsonSchema for Duration {
             "description": "A length of time: 10s, 250ms, 1m30s, 24h.",
             "type": "string",
             "format": "duration",
+            "pattern": "^(0|(([0-9]+\\.?[0-9]*|\\.[0-9]+)(h|ms|us|µs|ns|m|s))+)$",
         })
     }
 }

@@ -7,6 +7,7 @@
 //! Not here: files, sockets, clocks, Envoy, and what policies mean. The kinds of policies are in `ursa-policies`, made of the same parts.
 
 pub mod backend;
+pub mod crd;
 pub mod dataplane;
 pub mod document;
 pub mod duration;

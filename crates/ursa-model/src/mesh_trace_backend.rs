@@ -12,6 +12,7 @@ use crate::report::Cursor;
 /// A backend for traces; exactly one of its forms is set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-exactly-one" = ["openTelemetry", "zipkin", "datadog"]))]
 pub struct MeshTraceBackend {
     /// Which form is set. May be left out.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]

@@ -191,6 +191,19 @@ impl JsonSchema for Percent {
             "description": "A share between 0 and 100 percent, as a number, a decimal string, or {value: N}.",
             "type": ["number", "string", "object"],
             "format": "percent",
+            "x-published": {"anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 100},
+                {"type": "string", "pattern": "^[0-9.eE+-]+$"},
+                {
+                    "type": "object",
+                    "properties": {"value": {"anyOf": [
+                        {"type": "number", "minimum": 0, "maximum": 100},
+                        {"type": "string", "pattern": "^[0-9.eE+-]+$"},
+                    ]}},
+                    "required": ["value"],
+                    "additionalProperties": false,
+                },
+            ]},
         })
     }
 }

@@ -115,6 +115,10 @@ impl JsonSchema for ByteSize {
             "description": "An amount of bytes: 256Mi, 1Gi, or a number of bytes.",
             "type": ["integer", "string"],
             "format": "byte-size",
+            "x-published": {"anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "pattern": "^[0-9]+(Ti|T|Gi|G|Mi|M|Ki|k)?$"},
+            ]},
         })
     }
 }

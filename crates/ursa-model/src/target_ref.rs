@@ -12,6 +12,17 @@ use crate::tree::{Node, Value};
 /// A reference to the proxies, or the routes, that a policy applies to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-also" = [
+    {
+        "if": {"properties": {"kind": {"enum": ["MeshService", "MeshServiceSubset", "MeshGateway"]}}},
+        "then": {"required": ["name"]},
+    },
+    {
+        "if": {"properties": {"kind": {"enum": ["Mesh", "MeshSubset"]}}},
+        "then": {"not": {"anyOf": [{"required": ["name"]}, {"required": ["namespace"]}, {"required": ["labels"]}]}},
+        "else": {"not": {"required": ["proxyTypes"]}},
+    },
+]))]
 pub struct TargetRef {
     /// What is selected.
     pub kind: TargetKind,
@@ -50,6 +61,7 @@ pub struct TargetRef {
     Deserialize,
     JsonSchema,
 )]
+#[schemars(extend("x-accepts" = [{"enum": ["MeshGatewayRoute", "MeshTrafficRoute"]}]))]
 pub enum TargetKind {
     /// Every proxy of the mesh.
     #[default]

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use ursa_envoy::proxy::ProxyConfig;
 use ursa_model::document::Meta;
 use ursa_model::kind::{Kind, Scope};
@@ -282,7 +282,22 @@ fn schema<P: Policy>() -> Schema {
             properties.remove(part.field());
         }
     }
+    accept_one_backend(&mut schema);
     schema
+}
+
+/// Says that a single `backend: {…}` stands for `backends: [{…}]`, see [`list_of_one_backend`].
+fn accept_one_backend(schema: &mut Schema) {
+    let definitions = schema.get_mut("$defs").and_then(Json::as_object_mut);
+    for definition in definitions.into_iter().flat_map(|all| all.values_mut()) {
+        let Some(backends) = definition.pointer("/properties/backends") else { continue };
+        let one =
+            json!({"description": backends["description"], "$ref": backends["items"]["$ref"]});
+        if let Some(definition) = definition.as_object_mut() {
+            let others = definition.entry("x-accepts-fields").or_insert_with(|| json!({}));
+            others["backend"] = one;
+        }
+    }
 }
 
 fn rewrite<P: Policy>(spec: &mut Node, report: &Cursor<'_>) {

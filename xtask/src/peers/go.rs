@@ -21,6 +21,8 @@ pub(super) struct Program {
     checksums: &'static str,
     /// What of it is left out.
     tags: &'static str,
+    /// Its one file, where it is a program of ours over others' packages.
+    main: &'static str,
 }
 
 /// Makes load.
@@ -32,6 +34,7 @@ pub(super) const TELEMETRYGEN: Program = Program {
     modules: include_str!("../../peers/telemetrygen/go.mod"),
     checksums: include_str!("../../peers/telemetrygen/go.sum"),
     tags: "",
+    main: "",
 };
 
 /// Takes metrics by OTLP. Release 3.15 is version 0.315 of its module. Its web page is not built in, the API is; nor
@@ -44,6 +47,7 @@ pub(super) const PROMETHEUS: Program = Program {
     modules: include_str!("../../peers/prometheus/go.mod"),
     checksums: include_str!("../../peers/prometheus/go.sum"),
     tags: "remove_all_sd",
+    main: "",
 };
 
 /// Takes logs by OTLP.
@@ -55,6 +59,19 @@ pub(super) const LOKI: Program = Program {
     modules: include_str!("../../peers/loki/go.mod"),
     checksums: include_str!("../../peers/loki/go.sum"),
     tags: "",
+    main: "",
+};
+
+/// Judges definitions and resources by the code of Kubernetes' API server.
+pub(super) const CRDCHECK: Program = Program {
+    name: "crdcheck",
+    version: "0.37.0-1",
+    minutes: "2 minutes",
+    package: ".",
+    modules: include_str!("../../peers/crdcheck/go.mod"),
+    checksums: include_str!("../../peers/crdcheck/go.sum"),
+    tags: "",
+    main: include_str!("../../peers/crdcheck/main.go"),
 };
 
 impl Program {
@@ -70,6 +87,9 @@ pub(super) fn build(program: &Program, directory: &Path) -> anyhow::Result<PathB
     say(&format!("peers: building {name} {version} (some {minutes})"));
     std::fs::write(directory.join("go.mod"), program.modules)?;
     std::fs::write(directory.join("go.sum"), program.checksums)?;
+    if !program.main.is_empty() {
+        std::fs::write(directory.join("main.go"), program.main)?;
+    }
     let build = ["build", "-trimpath", "-ldflags=-s -w", "-tags", program.tags, "-o", name];
     run_quietly(go().args(build).arg(program.package).current_dir(directory))
         .context("go build failed; Go 1.26 is needed (https://go.dev/dl)")?;

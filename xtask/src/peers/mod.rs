@@ -37,6 +37,8 @@ pub(crate) enum Peer {
     Prometheus,
     /// Loki, which takes logs by OTLP
     Loki,
+    /// The code of Kubernetes' API server that judges definitions
+    Crdcheck,
     /// The browser that looks at the live view
     Chromium,
 }
@@ -48,6 +50,7 @@ impl Peer {
         Self::Prometheus,
         Self::Otelcol,
         Self::Telemetrygen,
+        Self::Crdcheck,
         Self::Zipkin,
         Self::Envoy,
         Self::EnvoyOldest,
@@ -67,6 +70,7 @@ impl Peer {
             Self::Telemetrygen => built(&go::TELEMETRYGEN),
             Self::Prometheus => built(&go::PROMETHEUS),
             Self::Loki => built(&go::LOKI),
+            Self::Crdcheck => built(&go::CRDCHECK),
             Self::Rotel => kept(Path::new(rotel::PATH), rotel::fetch),
             Self::Datadog => {
                 Ok(kept(Path::new(datadog::PATH), datadog::fetch)?.join(datadog::PROGRAM))

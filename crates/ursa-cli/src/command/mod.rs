@@ -3,11 +3,13 @@
 pub(crate) mod apply;
 mod completion;
 pub(crate) mod cp;
+mod crds;
 mod delete;
 mod dp;
 mod gateway;
 mod get;
 pub(crate) mod proxy;
+mod schema;
 mod telemetry;
 mod token;
 mod trace;
@@ -70,6 +72,8 @@ enum Command {
     Traces(trace::List),
     Trace(trace::Show),
     Telemetry(telemetry::Arguments),
+    Schema(schema::Arguments),
+    Crds(crds::Arguments),
     Token(token::Arguments),
     Cp(cp::Arguments),
     Dp(dp::Arguments),
@@ -134,6 +138,8 @@ pub(crate) fn run(cli: Cli, output: Output) -> Outcome {
             Command::Cp(arguments) => cp::run(arguments, output).await,
             Command::Dp(arguments) => dp::run(arguments, output).await,
             Command::Gateway(arguments) => gateway::run(arguments, output).await,
+            Command::Schema(arguments) => schema::run(&arguments, output),
+            Command::Crds(arguments) => crds::run(&arguments, output),
             Command::Completion(arguments) => completion::run(&arguments, output),
             Command::DemoService(arguments) => demo::run(arguments).await,
             Command::ExecTied(_) => Ok(ExitCode::FAILURE),

@@ -3,6 +3,7 @@
 //! It knows what schemars makes of our types, not all of JSON Schema. Objects are closed unless they say otherwise: an unknown field is an error. A
 //! `null` field is an unset one. The formats `percent`, `duration` and `byte-size` are ours.
 
+pub mod published;
 mod stand_ins;
 mod tagged;
 

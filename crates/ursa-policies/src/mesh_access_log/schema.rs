@@ -15,6 +15,7 @@ use crate::header::HeaderMatch;
 /// How requests are written down.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-exactly-one" = ["backends", "backend"]))]
 pub struct Conf {
     /// Where requests are written down; required. `[]` switches it off. Also written `backend: {…}`.
     pub backends: Option<Vec<Backend>>,
@@ -25,6 +26,8 @@ pub struct Conf {
 /// A place where requests are written down: exactly one of `file`, `tcp`, `openTelemetry`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-exactly-one" = ["file", "tcp", "openTelemetry", "reference"]))]
+#[schemars(extend("x-accepts-fields" = {"reference": {"$ref": "#/$defs/BackendRef"}}))]
 pub struct Backend {
     /// Which form is set. May be left out.
     #[serde(rename = "type")]

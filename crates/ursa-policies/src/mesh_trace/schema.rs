@@ -15,6 +15,7 @@ use crate::header::HeaderMatch;
 #[serde(rename_all = "camelCase", default)]
 pub struct Conf {
     /// Where spans go; required, at most one. `[]` switches tracing off. Also written `backend: {…}`.
+    #[schemars(length(max = 1))]
     pub backends: Option<Vec<Backend>>,
     /// Which requests are traced.
     pub sampling: Sampling,
@@ -37,6 +38,7 @@ pub struct Conf {
 /// A place that spans go to: exactly one of `openTelemetry`, `zipkin`, `datadog`, `reference`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-exactly-one" = ["openTelemetry", "zipkin", "datadog", "reference"]))]
 pub struct Backend {
     /// A MeshTraceBackend; a MeshOpenTelemetryBackend is the same as `openTelemetry.backendRef`.
     pub reference: Option<BackendRef>,
@@ -142,6 +144,7 @@ pub enum PathMatchType {
 /// A format in which trace context travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(extend("x-accepts" = [{"enum": ["tracecontext", "baggage"]}]))]
 pub enum Propagator {
     /// W3C Trace Context: `traceparent`, `tracestate`. Also written `tracecontext`.
     W3cTracecontext,
@@ -158,6 +161,7 @@ pub enum Propagator {
 /// A span attribute: exactly one of `literal`, `header`, `baggage`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-exactly-one" = ["literal", "header", "baggage"]))]
 pub struct Tag {
     /// The attribute's key. Not empty.
     pub name: String,
