@@ -23,6 +23,16 @@ pub(crate) struct Change {
     after: Option<Value>,
 }
 
+impl Change {
+    /// Of `{"type", "name", "before", "after"}`.
+    pub(crate) fn of(change: &Value) -> Self {
+        let given = |field: &str| change.get(field).filter(|value| !value.is_null()).cloned();
+        let text = |field: &str| change[field].as_str().unwrap_or_default();
+        let (before, after) = (given("before"), given("after"));
+        Self { kind: short(text("type")), name: text("name").to_owned(), before, after }
+    }
+}
+
 /// What differs between two `{type: {name: {"body", …}}}`.
 pub(crate) fn of_resources(before: &Value, after: &Value, only: Option<&str>) -> Vec<Change> {
     let mut changes = Vec::new();

@@ -9,7 +9,7 @@ use clap::Args;
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use ursa_model::document::{self, Document};
 use ursa_model::gateway;
 use ursa_model::report::Violation;
@@ -124,6 +124,12 @@ pub(crate) struct Parsed {
     pub(crate) refused: Vec<Value>,
     /// What is accepted, though its writer should know.
     pub(crate) warned: Vec<Value>,
+}
+
+/// Sources as the control plane takes them.
+pub(crate) fn texts(sources: &[Source]) -> Value {
+    let text = |source: &Source| json!({"text": source.text, "file": source.name, "line": 1});
+    sources.iter().map(text).collect()
 }
 
 /// Parses sources as the control plane does; gateway files are refused.
@@ -295,7 +301,6 @@ fn word(text: &str, offset: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_violation_is_shown_on_one_line_with_its_file_its_place_and_a_hint() {

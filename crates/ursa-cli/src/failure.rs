@@ -25,6 +25,11 @@ impl Failure {
         Self { code: 2, ..Self::new(message) }
     }
 
+    /// The same with exit code 1.
+    pub(crate) fn ordinary(self) -> Self {
+        Self { code: 1, ..self }
+    }
+
     /// Wraps an error and all its causes: `what: error: cause: cause`.
     pub(crate) fn because(what: impl fmt::Display, error: &dyn std::error::Error) -> Self {
         let mut message = format!("{what}: {error}");

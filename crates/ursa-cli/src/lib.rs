@@ -15,6 +15,7 @@ mod failure;
 mod logging;
 mod output;
 mod paint;
+mod plan;
 mod telemetry;
 mod traces;
 mod up;
@@ -28,7 +29,10 @@ use crate::command::Cli;
 /// Does as the process's arguments say. What is wrong is on standard error, with an exit code that tells
 /// it apart.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return command::misunderstood(&error),
+    };
     let output = output::Output::from_terminal(cli.global.color);
     match command::run(cli, output) {
         Ok(code) => code,

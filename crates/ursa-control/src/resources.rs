@@ -20,6 +20,7 @@ use ursa_store::{
 
 use crate::backends::BUILT_IN;
 use crate::planner::Planner;
+use crate::references;
 
 /// How long a change waits for proxies' targets to follow it before it is answered.
 const FOLLOW: Duration = Duration::from_secs(2);
@@ -47,6 +48,19 @@ pub enum Action {
     Updated,
     /// The resource was there, word for word.
     Unchanged,
+    /// The resource is gone.
+    Deleted,
+}
+
+impl Action {
+    /// What writing `text` does where `before` is stored.
+    pub(crate) fn of(before: Option<&Record>, text: &str) -> Self {
+        match before {
+            None => Self::Created,
+            Some(before) if before.text == text => Self::Unchanged,
+            Some(_) => Self::Updated,
+        }
+    }
 }
 
 /// One document that was applied, or would have been.
@@ -148,11 +162,7 @@ impl Resources {
         let mut changes = Vec::new();
         for ReadDocument { document, origin, warnings, .. } in documents {
             let before = self.get(&document.key).await?;
-            let action = match before {
-                None => Action::Created,
-                Some(before) if before.text == document.text => Action::Unchanged,
-                Some(_) => Action::Updated,
-            };
+            let action = Action::of(before.as_ref(), &document.text);
             let (key, text) = (document.key, document.text);
             applied.push(Applied { key: key.clone(), action, warnings });
             changes.push(Change::Put { key, text, origin, expect: Expect::Any });
@@ -201,18 +211,30 @@ impl Resources {
         expect: Expect,
     ) -> Result<(), ChangeError> {
         let gate = self.gate.lock().await;
-        if key.mesh.is_none() && key.kind == "Mesh" {
-            let within = Filter { kind: None, mesh: Some(key.name.clone()) };
-            let mut resources: Vec<_> =
-                self.list(&within).await?.records.into_iter().map(|record| record.key).collect();
-            if !resources.is_empty() {
-                let more = resources.len().saturating_sub(MAX_NAMED);
-                resources.truncate(MAX_NAMED);
-                return Err(ChangeError::MeshInUse { mesh: key.name.clone(), resources, more });
-            }
-        }
+        self.refuse_mesh_in_use(key, &BTreeSet::new()).await?;
         self.write(gate, vec![Change::Delete { key: key.clone(), expect }]).await?;
         Ok(())
+    }
+
+    /// Refuses that `key` goes, if it is a mesh in which something is left when `going` are gone.
+    pub(crate) async fn refuse_mesh_in_use(
+        &self,
+        key: &ResourceKey,
+        going: &BTreeSet<ResourceKey>,
+    ) -> Result<(), ChangeError> {
+        if key.mesh.is_some() || key.kind != "Mesh" {
+            return Ok(());
+        }
+        let within = Filter { kind: None, mesh: Some(key.name.clone()) };
+        let records = self.list(&within).await?.records.into_iter();
+        let mut resources: Vec<_> =
+            records.map(|record| record.key).filter(|key| !going.contains(key)).collect();
+        if resources.is_empty() {
+            return Ok(());
+        }
+        let more = resources.len().saturating_sub(MAX_NAMED);
+        resources.truncate(MAX_NAMED);
+        Err(ChangeError::MeshInUse { mesh: key.name.clone(), resources, more })
     }
 
     /// Writes, and lets the next change in before proxies' targets have followed.
@@ -229,7 +251,7 @@ impl Resources {
         Ok(written)
     }
 
-    fn read(&self, sources: &[Source<'_>]) -> Read {
+    pub(crate) fn read(&self, sources: &[Source<'_>]) -> Read {
         let mut read = Read { documents: Vec::new(), violations: Vec::new() };
         for (index, source) in sources.iter().enumerate() {
             let above = source.line.saturating_sub(1);
@@ -260,15 +282,31 @@ impl Resources {
     }
 
     /// The documents, if nothing at all is wrong with them.
-    async fn accepted(&self, read: Read) -> Result<Vec<ReadDocument>, ChangeError> {
-        let Read { documents, mut violations } = read;
+    pub(crate) async fn accepted(&self, read: Read) -> Result<Vec<ReadDocument>, ChangeError> {
+        let Read { mut documents, mut violations } = read;
         self.check_together(&documents, &mut violations).await?;
+        self.warn_of_missing_backends(&mut documents);
         if !violations.iter().any(Violation::is_refusal) {
             return Ok(documents);
         }
         violations.extend(documents.into_iter().flat_map(|document| document.warnings));
         violations.sort_by_key(|violation| (violation.document, violation.place));
         Err(ChangeError::Violations(violations))
+    }
+
+    /// Tells the writers of policies which backends are missing.
+    fn warn_of_missing_backends(&self, documents: &mut [ReadDocument]) {
+        let snapshots = self.planner.snapshots();
+        let all: Vec<_> = documents.iter().map(|read| &read.document).collect();
+        let missing = |document: &Document| {
+            let mesh = references::mesh_of(document, &snapshots);
+            references::warnings(document, &mesh, self.planner.site(), &all)
+        };
+        let found: Vec<_> = all.iter().map(|document| missing(document)).collect();
+        for (read, found) in documents.iter_mut().zip(found) {
+            let of_source = |warning| Violation { document: read.source, ..warning };
+            read.warnings.extend(found.into_iter().map(of_source));
+        }
     }
 
     /// What can only be known by looking at the documents together, and at the store.
@@ -326,19 +364,19 @@ pub(crate) fn key_of(kind: &Kind, mesh: &str, name: &str) -> ResourceKey {
 }
 
 /// What became of the texts.
-struct Read {
+pub(crate) struct Read {
     documents: Vec<ReadDocument>,
     violations: Vec<Violation>,
 }
 
 /// A document by itself without a refusal.
-struct ReadDocument {
+pub(crate) struct ReadDocument {
     /// Which of the texts it is from.
     source: usize,
-    document: Document,
-    origin: Option<Origin>,
+    pub(crate) document: Document,
+    pub(crate) origin: Option<Origin>,
     /// What its writer should know.
-    warnings: Vec<Violation>,
+    pub(crate) warnings: Vec<Violation>,
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Answering the control plane's questions ([`ursa_envoy::questions`]).
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,6 +18,8 @@ use crate::telemetry::Telemetry;
 
 /// Envoy's counter of spans that it handed over. It counts them before it knows that they arrived.
 const SPANS_SENT: &str = "tracing.opentelemetry.spans_sent";
+/// The last part of Envoy's counters of requests: `http.<listener>.downstream_rq_total`.
+const REQUESTS: &str = ".downstream_rq_total";
 
 /// The receiver on which Envoy's spans come.
 const OTLP_GRPC: &str = "otlp_grpc";
@@ -84,14 +88,23 @@ impl Answers {
     /// agent: the two are an estimate.
     async fn status(&self) -> Value {
         let status = self.telemetry.status().await;
-        let stats = self.admin.stats("tracing.opentelemetry").await.ok();
-        let sent = stats.and_then(|stats| {
-            let found = stats.into_iter().find(|(name, _)| name == SPANS_SENT);
-            found.map(|(_, sent)| sent)
-        });
+        let stats = self.admin.stats("opentelemetry.spans_sent%7Cdownstream_rq_total").await.ok();
+        let sent = stats.iter().flatten().find(|(name, _)| name == SPANS_SENT);
+        let sent = sent.map(|(_, sent)| *sent);
+        let requests = stats.as_deref().map(requests);
         let received = status.as_ref().map(received);
-        json!({ "status": status, "envoy": { "spansSent": sent, "received": received } })
+        let envoy = json!({ "spansSent": sent, "received": received, "requests": requests });
+        json!({ "status": status, "envoy": envoy })
     }
+}
+
+/// Requests since Envoy started, by the name under which a listener counts.
+fn requests(stats: &[(String, u64)]) -> BTreeMap<&str, u64> {
+    let counted = stats.iter().filter_map(|(name, count)| {
+        let listener = name.strip_prefix("http.")?.strip_suffix(REQUESTS)?;
+        (listener != "admin").then_some((listener, *count))
+    });
+    counted.collect()
 }
 
 /// The answer's bytes, if the control plane takes so many: a longer one would end the stream, and with

@@ -70,10 +70,7 @@ pub(crate) async fn apply(
     if !gateways.is_empty() {
         return Ok(Applied::Refused(gateways));
     }
-    let documents: Vec<_> = sources
-        .iter()
-        .map(|source| json!({"text": source.text, "file": source.name, "line": 1}))
-        .collect();
+    let documents = documents::texts(sources);
     let reply = client.post("/_apply", &json!({"documents": documents, "dryRun": dry_run})).await?;
     if reply.is_success() {
         return Ok(Applied::Done(reply.json()?));

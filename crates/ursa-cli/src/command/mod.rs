@@ -8,6 +8,7 @@ mod delete;
 mod dp;
 mod gateway;
 mod get;
+mod plan;
 pub(crate) mod proxy;
 mod schema;
 mod telemetry;
@@ -30,6 +31,7 @@ use crate::{demo, exec_tied, up};
 #[command(after_help = "\
 Examples:
   ursa up                           a demo mesh with real Envoys, traced, in one command
+  ursa plan -f policy.yaml          what a change would do, before it does
   ursa apply -f policy.yaml         create or change resources
   ursa traces --errors              recent traces with an error
   ursa trace 4bf92f3577b34da6       one trace as a waterfall
@@ -63,6 +65,7 @@ pub(crate) struct Global {
 enum Command {
     Up(up::Arguments),
     Apply(apply::Arguments),
+    Plan(plan::Arguments),
     Get(get::Arguments),
     Delete(delete::Arguments),
     Validate(validate::Arguments),
@@ -96,6 +99,19 @@ struct ExecTied {
     program: Vec<std::ffi::OsString>,
 }
 
+/// Says what is wrong with what was typed, or what was asked about it.
+pub(crate) fn misunderstood(error: &clap::Error) -> ExitCode {
+    // With standard error gone there is nobody left to tell.
+    drop(error.print());
+    // Of a plan, 2 says that something would change.
+    let plan = std::env::args_os().nth(1).is_some_and(|command| command == "plan");
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if plan => ExitCode::FAILURE,
+        code => u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from),
+    }
+}
+
 /// Runs what was typed.
 pub(crate) fn run(cli: Cli, output: Output) -> Outcome {
     let Cli { global, command } = cli;
@@ -123,6 +139,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Outcome {
         match command {
             Command::Up(arguments) => up::run(arguments, output).await,
             Command::Apply(arguments) => apply::run(arguments, &global.server, output).await,
+            Command::Plan(arguments) => plan::run(arguments, &global.server, output).await,
             Command::Get(arguments) => get::run(arguments, &global.server, output).await,
             Command::Delete(arguments) => delete::run(arguments, &global.server, output).await,
             Command::Validate(arguments) => validate::run(&arguments, output),

@@ -21,16 +21,33 @@ pub(crate) struct Envoy {
 /// Finds Envoy, or fetches the pinned one into the user's cache.
 pub(crate) async fn find_or_fetch(explicit: Option<&Path>, output: Output) -> Outcome<Envoy> {
     let cache = directories::cache()?;
+    let path = match look(explicit, &cache)? {
+        Some(path) => path,
+        None => fetch(&cache, output).await?,
+    };
+    known(path, output).await
+}
+
+/// Finds Envoy, if there is one.
+pub(crate) async fn find(explicit: Option<&Path>, output: Output) -> Outcome<Option<Envoy>> {
+    match look(explicit, &directories::cache()?)? {
+        Some(path) => Ok(Some(known(path, output).await?)),
+        None => Ok(None),
+    }
+}
+
+fn look(explicit: Option<&Path>, cache: &Path) -> Outcome<Option<PathBuf>> {
     let search = Search {
         explicit: explicit.map(Path::to_owned),
         configured: environment::get("URSA_ENVOY").map(PathBuf::from),
         path: environment::get("PATH"),
-        cache: cache.clone(),
+        cache: cache.to_owned(),
     };
-    let path = match binary::find(&search).doing("find Envoy")? {
-        Some(path) => path,
-        None => fetch(&cache, output).await?,
-    };
+    binary::find(&search).doing("find Envoy")
+}
+
+/// Asks it for its version, and warns of one that is not supported.
+async fn known(path: PathBuf, output: Output) -> Outcome<Envoy> {
     let version =
         binary::version(&path).await.doing(format!("ask {} for its version", path.display()))?;
     if version.support() == Support::Unsupported {

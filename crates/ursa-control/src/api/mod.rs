@@ -9,6 +9,7 @@ mod inspect;
 mod observe;
 mod page;
 mod pipelines;
+mod plan;
 mod problem;
 mod resource;
 mod token;
@@ -56,6 +57,7 @@ pub(crate) fn router(api: Api, access: Access, others: Router) -> Router {
         .route("/metrics", get(observe::metrics))
         .route("/global-insight", get(inspect::global))
         .route("/_apply", post(resource::apply))
+        .route("/_plan", post(plan::plan))
         .route("/tokens/dataplane", post(token::dataplane))
         .route("/tokens/user/admin", post(token::admin))
         .route("/dataplanes+insights", get(inspect::overviews_of_all))

@@ -32,7 +32,7 @@ pub(crate) struct ApplyRequest {
 
 /// A text with one or several documents.
 #[derive(Debug, Deserialize)]
-struct Text {
+pub(super) struct Text {
     text: String,
     file: Option<String>,
     line: Option<u32>,
@@ -44,22 +44,25 @@ pub(crate) async fn apply(
     body: Result<Json<ApplyRequest>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Json(request) = body?;
+    let results = api.resources.apply(&sources(&request.documents)?, request.dry_run).await?;
+    Ok(Json(json!({ "results": results })))
+}
+
+/// Texts as resources are made of them.
+pub(super) fn sources(texts: &[Text]) -> Result<Vec<Source<'_>>, Problem> {
     let is_long = |file: &String| file.len() > MAX_FILE;
-    if request.documents.iter().any(|document| document.file.as_ref().is_some_and(is_long)) {
+    if texts.iter().any(|text| text.file.as_ref().is_some_and(is_long)) {
         let reason = format!("must have at most {MAX_FILE} bytes");
         return Err(Problem::parameter("documents.file", reason));
     }
-    let sources: Vec<_> = request
-        .documents
-        .iter()
-        .map(|document| Source {
-            text: &document.text,
-            file: document.file.as_deref(),
-            line: document.line.unwrap_or(1),
-        })
-        .collect();
-    let results = api.resources.apply(&sources, request.dry_run).await?;
-    Ok(Json(json!({ "results": results })))
+    Ok(texts.iter().map(Text::source).collect())
+}
+
+impl Text {
+    fn source(&self) -> Source<'_> {
+        let Self { text, file, line } = self;
+        Source { text, file: file.as_deref(), line: line.unwrap_or(1) }
+    }
 }
 
 /// The resources of a kind, in all meshes or outside them.
@@ -151,7 +154,7 @@ async fn write(
     })?;
     let status = match applied.action {
         Action::Created => StatusCode::CREATED,
-        Action::Updated | Action::Unchanged => StatusCode::OK,
+        Action::Updated | Action::Unchanged | Action::Deleted => StatusCode::OK,
     };
     let warnings: Vec<_> = applied.warnings.iter().map(ToString::to_string).collect();
     let body = if warnings.is_empty() { json!({}) } else { json!({ "warnings": warnings }) };

@@ -109,6 +109,16 @@ pub(crate) fn generate_as(
     proxy: &Proxy,
     site: &Site,
 ) -> Generated {
+    compose(policies, mesh, proxy, site).1
+}
+
+/// The same with the picture that it is made of.
+pub(crate) fn compose(
+    policies: &[Effective],
+    mesh: &MeshSnapshot,
+    proxy: &Proxy,
+    site: &Site,
+) -> (ProxyConfig, Generated) {
     let Picture { mut config, destinations, mut warnings } = picture(mesh, proxy, site);
     let backends = MeshBackends { mesh, built_in: &site.built_in };
     let applied = apply(policies, &backends, &mut config);
@@ -122,15 +132,16 @@ pub(crate) fn generate_as(
     warnings.extend(missing.iter().map(|name| {
         format!("there is no Secret `{name}`, which a backend refers to; nothing is sent there")
     }));
-    Generated {
-        service: config.service,
+    let generated = Generated {
+        service: config.service.clone(),
         resources: Arc::new(resources),
         warnings,
         applied,
         destinations,
         secrets,
         findings,
-    }
+    };
+    (config, generated)
 }
 
 /// A proxy before policies.

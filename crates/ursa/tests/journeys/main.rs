@@ -20,6 +20,8 @@ mod live_policy;
 #[cfg(test)]
 mod mesh;
 #[cfg(test)]
+mod plan;
+#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod sampling;

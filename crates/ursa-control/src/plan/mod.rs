@@ -1,0 +1,136 @@
+//! What a change of resources would do to proxies, before it is made.
+//!
+//! Everything is computed on snapshots with the documents laid over, and nothing is stored. Which proxies: those that the planner would look at
+//! again. Of each: the values that differ and who sets them ([`values`]), the resources that differ ([`resources`]), and how much more or less
+//! telemetry there would be at the rates of the moment ([`estimate`]).
+
+mod estimate;
+mod proposal;
+mod resources;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use serde::Serialize;
+use ursa_envoy::proxy::{LogSink, ProxyConfig};
+use ursa_envoy::{bootstrap, json, offline};
+use ursa_model::ProxyId;
+use ursa_policies::effective::Effective;
+
+pub(crate) use self::estimate::{Estimate, Rates};
+pub(crate) use self::resources::ResourceChange;
+use self::values::ValueChange;
+use crate::affected::Difference;
+use crate::generate::{self, Consider, Generated, Site};
+use crate::snapshot::MeshSnapshot;
+
+/// A proxy with the policies of one snapshot.
+#[derive(Debug)]
+struct Side {
+    effective: Vec<Effective>,
+    config: ProxyConfig,
+    generated: Generated,
+}
+
+impl Side {
+    fn of(mesh: &MeshSnapshot, name: &str, site: &Site) -> Option<Self> {
+        let proxy = mesh.proxy(name)?;
+        let effective = generate::policies(mesh, proxy, site, Consider::Applied);
+        let (config, generated) = generate::compose(&effective, mesh, proxy, site);
+        Some(Self { effective, config, generated })
+    }
+}
+
+/// What a change would do to one proxy.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProxyPlan {
+    pub(crate) proxy: ProxyId,
+    service: String,
+    /// Values that policies set, which differ.
+    values: Vec<ValueChange>,
+    /// What it would be told otherwise.
+    pub(crate) resources: Vec<ResourceChange>,
+    /// What would not work as written, and does not say so yet.
+    warnings: Vec<String>,
+    #[serde(skip)]
+    before: Option<ProxyConfig>,
+    #[serde(skip)]
+    after: Option<Side>,
+}
+
+impl ProxyPlan {
+    /// What telemetry there would be; of rates as they are now.
+    pub(crate) fn estimate(&self, rates: &Rates) -> Estimate {
+        let after = self.after.as_ref().map(|after| &after.config);
+        Estimate::new(self.before.as_ref(), after, rates)
+    }
+
+    /// A bootstrap that holds all that Envoy would be told, for `envoy --mode validate`. Envoy opens the files of access logs even then: they
+    /// lead nowhere. `None` of a proxy that would be gone.
+    pub(crate) fn bootstrap(&self, site: &Site) -> Option<serde_json::Value> {
+        let mut config = self.after.as_ref()?.config.clone();
+        for log in config.listeners.iter_mut().flat_map(|listener| &mut listener.access_logs) {
+            if let LogSink::File { path, .. } = &mut log.sink {
+                "/dev/null".clone_into(path);
+            }
+        }
+        let bootstrap = bootstrap::bootstrap(&bootstrap::BootstrapInputs {
+            id: &self.proxy,
+            cluster: &self.service,
+            zone: Some(&site.zone),
+            ads_socket: "ads.sock".as_ref(),
+            otlp_socket: "otlp.sock".as_ref(),
+            admin_socket: "admin.sock".as_ref(),
+            metadata: &serde_json::Map::new(),
+        });
+        let bootstrap =
+            offline::offline(bootstrap, &ursa_envoy::resources::resources(&config)).ok()?;
+        Some(json::message_to_json(&bootstrap))
+    }
+}
+
+/// The names of all proxies of two snapshots of a mesh.
+pub(crate) fn proxies(before: &MeshSnapshot, after: &MeshSnapshot) -> Vec<String> {
+    let mut names: Vec<_> = before.proxies.keys().chain(after.proxies.keys()).cloned().collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// What the step from one snapshot to the other does to a proxy; `None` if nothing.
+pub(crate) fn of_proxy(
+    id: ProxyId,
+    before: &MeshSnapshot,
+    after: &MeshSnapshot,
+    difference: &Difference<'_>,
+    site: &Site,
+) -> Option<ProxyPlan> {
+    let old = Side::of(before, &id.name, site);
+    let generated = old.as_ref().map(|old| &old.generated);
+    if old.is_some() && !difference.touches(&site.zone, &id.name, generated) {
+        return None;
+    }
+    let new = Side::of(after, &id.name, site);
+    let values = values::changes(
+        old.as_ref().map_or(&[], |old| &old.effective),
+        new.as_ref().map_or(&[], |new| &new.effective),
+    );
+    let nothing = ursa_envoy::resources::Resources::new();
+    let told =
+        |side: Option<&Side>| side.map(|side| std::sync::Arc::clone(&side.generated.resources));
+    let (told_old, told_new) = (told(old.as_ref()), told(new.as_ref()));
+    let resources = resources::changes(
+        told_old.as_deref().unwrap_or(&nothing),
+        told_new.as_deref().unwrap_or(&nothing),
+    );
+    let known = old.as_ref().map_or(&[][..], |old| &old.generated.warnings);
+    let warnings = new.iter().flat_map(|new| &new.generated.warnings);
+    let warnings: Vec<_> = warnings.filter(|warning| !known.contains(warning)).cloned().collect();
+    if values.is_empty() && resources.is_empty() && warnings.is_empty() {
+        return None;
+    }
+    let service = new.as_ref().or(old.as_ref())?.config.service.clone();
+    let before = old.map(|old| old.config);
+    Some(ProxyPlan { proxy: id, service, values, resources, warnings, before, after: new })
+}
