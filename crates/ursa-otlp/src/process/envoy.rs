@@ -89,6 +89,7 @@ macro_rules! names {
 }
 
 names! {
+    CLIENT_ADDRESS = b"client.address",
     ERROR_TYPE = b"error.type",
     METHOD = b"http.request.method",
     METHOD_ORIGINAL = b"http.request.method_original",
@@ -194,7 +195,7 @@ pub(super) fn tag(key: &[u8]) -> Option<Tag> {
 }
 
 fn given(key: &[u8]) -> Option<Tag> {
-    if !matches!(key.first(), Some(b'e' | b'h' | b'n' | b'r' | b's' | b'u')) {
+    if !matches!(key.first(), Some(b'c' | b'e' | b'h' | b'n' | b'r' | b's' | b'u')) {
         return None;
     }
     let name = NAMES.iter().find(|name| name.text.len() == key.len() && name.text == key)?;
@@ -334,6 +335,33 @@ impl<'t> Said<'t> {
         )
     }
 
+    /// Whether the request failed: by Envoy's word, or by the conventions' rules. Of HTTP that is a
+    /// status of 5xx, and for who asked 4xx too; of gRPC what is the server's fault, and for who asked
+    /// all that is not OK.
+    fn fails(&self, server: bool) -> bool {
+        let http = match self.status {
+            [b'4', _, _] => !server,
+            [b'5', _, _] => true,
+            _ => false,
+        };
+        let grpc = match self.grpc_status {
+            b"" | b"0" => false,
+            // UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+            b"2" | b"4" | b"12" | b"13" | b"14" | b"15" => true,
+            _ => !server,
+        };
+        self.failed || http || grpc
+    }
+
+    /// When all was heard: whether the request failed; then `error.type` says how.
+    pub(super) fn conclude(&self, server: bool, given: &mut Given<'t>) -> bool {
+        let fails = self.fails(server);
+        if fails {
+            given.add(&ERROR_TYPE, New::Text(self.error_type()));
+        }
+        fails
+    }
+
     /// `error.type`: a class of errors, few in number.
     fn error_type(&self) -> &'t [u8] {
         match (self.grpc_status, self.status, self.flags) {
@@ -382,7 +410,7 @@ impl Tag {
             Self::UserAgent if text == Some(b"-") => Becomes::Gone,
             Self::UserAgent => given.rename(&USER_AGENT),
             Self::Protocol => protocol(text, given),
-            Self::Peer => peer(text, given),
+            Self::Peer => peer(text, server, given),
             Self::GrpcStatus => {
                 let becomes = given.number(&GRPC_STATUS, text);
                 given.add(&RPC_SYSTEM, New::Text(b"grpc"));
@@ -409,13 +437,21 @@ fn protocol<'t>(text: Option<&'t [u8]>, given: &mut Given<'t>) -> Becomes<'t> {
 }
 
 #[inline(never)]
-fn peer<'t>(text: Option<&'t [u8]>, given: &mut Given<'t>) -> Becomes<'t> {
-    let Some((address, port)) = text.and_then(host_and_port) else {
-        return given.rename(&PEER_ADDRESS);
+fn peer<'t>(text: Option<&'t [u8]>, server: bool, given: &mut Given<'t>) -> Becomes<'t> {
+    let Some(text) = text else { return given.rename(&PEER_ADDRESS) };
+    let (address, port) = match host_and_port(text) {
+        Some((address, port)) => (address, Some(port)),
+        None => (text, None),
     };
     let (becomes, renamed) = given.replace(&PEER_ADDRESS, New::Text(address));
-    if renamed {
+    if !renamed {
+        return becomes;
+    }
+    if let Some(port) = port {
         given.add(&PEER_PORT, New::Int(port));
+    }
+    if server {
+        given.add_part(&CLIENT_ADDRESS, address);
     }
     becomes
 }
@@ -503,6 +539,9 @@ impl Conventions {
                 }
             }
         }
+        if said.conclude(server, &mut given) && facts.status == 0 {
+            facts.status = ERROR;
+        }
         for (name, value) in given.added() {
             let value = match value {
                 New::Int(number) => Value::Int(number),
@@ -511,9 +550,6 @@ impl Conventions {
             list.add(name.text, value);
         }
         list.changed = true;
-        if said.failed && facts.status == 0 {
-            facts.status = ERROR;
-        }
         if let Some(name) = self.name(&facts.name, &said) {
             facts.name = Cow::Owned(name.concat());
         }

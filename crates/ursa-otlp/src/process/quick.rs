@@ -164,6 +164,7 @@ impl<'a> Span<'a, '_> {
         }
         let cut = if new.is_some() { name } else { Named::default() };
         let had = page.length;
+        let failed = self.said.conclude(self.server, &mut self.given);
         for (name, value) in self.given.added() {
             self.put(name, value, self.tells, page)?;
         }
@@ -173,7 +174,7 @@ impl<'a> Span<'a, '_> {
             after,
             name: new,
             had,
-            failed: self.said.failed && status == 0,
+            failed: failed && status == 0,
         }))
     }
 

@@ -72,6 +72,7 @@ fn envoys_span_speaks_the_conventions() {
     assert_eq!(scope.schema_url, "https://opentelemetry.io/schemas/1.37.0");
     let expected = [
         "GET (status 2)",
+        "client.address: \"10.0.0.1\"",
         "envoy.component: \"proxy\"",
         "envoy.downstream_cluster: \"-\"",
         "envoy.node_id: \"default.backend\"",
@@ -98,6 +99,37 @@ fn envoys_span_speaks_the_conventions() {
     assert_eq!(show(&scope.spans[0]), expected);
     let again = rules.apply(Signal::Traces, &processed.request).unwrap();
     assert_eq!(again.request, processed.request, "what speaks them already stays");
+}
+
+/// What counts as failed where Envoy says nothing: by the status of HTTP or gRPC, and for whom.
+#[test]
+fn statuses_fail_by_the_conventions() {
+    let rules = compile(&processors(json!([{"semanticConventions": {}}])));
+    for (tag, value, server, client) in [
+        ("http.status_code", "200", false, false),
+        ("http.status_code", "302", false, false),
+        ("http.status_code", "404", false, true),
+        ("http.status_code", "503", true, true),
+        ("http.status_code", "0", false, false),
+        ("http.status_code", "5", false, false),
+        ("grpc.status_code", "0", false, false),
+        ("grpc.status_code", "5", false, true),
+        ("grpc.status_code", "14", true, true),
+    ] {
+        for (kind, fails) in [(2, server), (3, client)] {
+            let mut span = Span { kind, ..envoy() };
+            span.status = None;
+            let of_outcome = ["error", "http.status_code", "response_flags"];
+            span.attributes.retain(|one| !of_outcome.contains(&&*one.key));
+            span.attributes.push(reference::pair(tag, reference::text(value)));
+            let processed = rules.apply(Signal::Traces, &request(vec![span])).unwrap();
+            let span = &decode(&processed.request).resource_spans[0].scope_spans[0].spans[0];
+            let lines = show(span);
+            assert_eq!(lines[0].ends_with("(status 2)"), fails, "{tag} {value}: {lines:#?}");
+            let class = format!("error.type: {value:?}");
+            assert_eq!(lines.contains(&class), fails, "{tag} {value}: {lines:#?}");
+        }
+    }
 }
 
 /// A scope says which conventions its spans follow: those that are left, not those that a filter took.

@@ -71,6 +71,17 @@ pub(super) fn apply(span: &mut Span) -> bool {
     let (mut out, mut added): (Vec<KeyValue>, Vec<KeyValue>) = (Vec::new(), Vec::new());
     let (method, path) = (last("http.method"), last("grpc.path"));
     let known = METHODS.contains(&method.as_str());
+    let (grpc, status) = (last("grpc.status_code"), last("http.status_code"));
+    let flags = last("response_flags");
+    let class = if !grpc.is_empty() && grpc != "0" {
+        &grpc
+    } else if status.starts_with(['4', '5']) {
+        &status
+    } else if flags.is_empty() || flags == "-" {
+        "_OTHER"
+    } else {
+        &flags
+    };
     for mut one in list.clone() {
         let value = string(&one);
         let mut rename = |one: &mut KeyValue, name: &str| {
@@ -111,6 +122,13 @@ pub(super) fn apply(span: &mut Span) -> bool {
                     if free("network.peer.port") {
                         added.push(pair("network.peer.port", int(port)));
                     }
+                }
+                if one.key == "network.peer.address"
+                    && span.kind == 2
+                    && let Some(address) = string(&one).filter(|address| !address.is_empty())
+                    && free("client.address")
+                {
+                    added.push(pair("client.address", text(&address)));
                 }
             }
             ("grpc.path", _) => match value.as_deref().and_then(service_and_method) {
@@ -165,18 +183,7 @@ pub(super) fn apply(span: &mut Span) -> bool {
             }
             ("error", Some("true")) => {
                 if rename(&mut one, "error.type") {
-                    let (grpc, status) = (last("grpc.status_code"), last("http.status_code"));
-                    let flags = last("response_flags");
-                    let class = if !grpc.is_empty() && grpc != "0" {
-                        grpc
-                    } else if status.starts_with(['4', '5']) {
-                        status
-                    } else if flags.is_empty() || flags == "-" {
-                        "_OTHER".to_owned()
-                    } else {
-                        flags
-                    };
-                    one.value = text(&class);
+                    one.value = text(class);
                 }
             }
             (key, value) => {
@@ -202,10 +209,19 @@ pub(super) fn apply(span: &mut Span) -> bool {
         }
         out.push(one);
     }
+    let is_client = span.kind != 2;
+    let of_status = |class: char| status.len() == 3 && status.starts_with(class);
+    let failed =
+        list.iter().any(|one| one.key == "error" && string(one).as_deref() == Some("true"))
+            || of_status('5')
+            || is_client && of_status('4')
+            || ["2", "4", "12", "13", "14", "15"].contains(&&*grpc)
+            || is_client && !grpc.is_empty() && grpc != "0";
+    if failed && free("error.type") {
+        added.push(pair("error.type", text(class)));
+    }
     out.extend(added);
     span.attributes = out;
-    let failed =
-        list.iter().any(|one| one.key == "error" && string(one).as_deref() == Some("true"));
     if failed && span.status.as_ref().is_none_or(|status| status.code == 0) {
         span.status.get_or_insert_default().code = 2;
     }

@@ -12,6 +12,7 @@ mod conventions;
 mod page;
 mod quick;
 mod reference;
+mod registry;
 
 use std::collections::BTreeMap;
 

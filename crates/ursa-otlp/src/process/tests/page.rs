@@ -18,7 +18,7 @@ use crate::process::Rules;
 use crate::process::envoy::{NAMES, SCHEMA_URL};
 
 /// Envoy's tags: name, a value, what it says.
-const TAGS: [(&str, &str, &str); 34] = [
+const TAGS: [(&str, &str, &str); 37] = [
     ("component", "proxy", "that the span is Envoy's"),
     ("downstream_cluster", "shop", "the header `x-envoy-downstream-service-cluster`"),
     ("error", "true", "the request failed; the span's status is then an error"),
@@ -28,7 +28,8 @@ const TAGS: [(&str, &str, &str); 34] = [
     ("grpc.message", "no such cart", "gRPC's message"),
     ("grpc.path", "/shop.Cart/Add", "its path"),
     ("grpc.path", "/odd", "its path, where that names no method"),
-    ("grpc.status_code", "14", "gRPC's status"),
+    ("grpc.status_code", "5", "gRPC's status where that is the client's fault"),
+    ("grpc.status_code", "14", "gRPC's status where that is the server's fault"),
     ("grpc.timeout", "1S", "its deadline"),
     ("guid:x-client-trace-id", "7", "the header `x-client-trace-id`"),
     ("guid:x-request-id", "f2a1", "the header `x-request-id`"),
@@ -36,7 +37,9 @@ const TAGS: [(&str, &str, &str); 34] = [
     ("http.method", "BREW", "the method, where it is none of RFC 9110 or RFC 5789"),
     ("http.protocol", "HTTP/1.1", "the protocol"),
     ("http.route", "/carts/{id}", "the route, where a tag of that name says it"),
-    ("http.status_code", "503", "the status"),
+    ("http.status_code", "200", "the status"),
+    ("http.status_code", "404", "a status that is the client's fault"),
+    ("http.status_code", "503", "a status that is the server's fault"),
     ("http.status_code", "0", "there was no response"),
     ("http.url", "https://shop:8443/carts?id=1", "the URL"),
     ("node_id", "default.cart-1", "Envoy's node"),
@@ -97,8 +100,9 @@ Spans leave with the names and types of [OpenTelemetry's conventions]({schema}),
 Envoy knows is under `envoy.*`. `semanticConventions: envoy` in a MeshTrace keeps Envoy's own names.
 
 The span's name is `{{method}} {{route}}` where a route is known, else `{{method}}`; for gRPC `{{service}}/{{method}}`. Its kind is
-server for requests to a service, and client for those that a service makes. A span that Envoy calls failed has the status
-error. URLs are redacted: `?id=1` becomes `?REDACTED` unless a processor says otherwise.
+server for requests to a service, and client for those that a service makes. Its status is an error where Envoy says so,
+where HTTP's status is 5xx, or 4xx in a client span, and where gRPC's is the server's fault, or not OK in a client span;
+`error.type` then says which. URLs are redacted: `?id=1` becomes `?REDACTED` unless a processor says otherwise.
 
 ## Spans
 
