@@ -9,6 +9,8 @@
 
 mod apply;
 mod formats;
+#[cfg(test)]
+mod page;
 pub mod schema;
 mod spellings;
 #[cfg(test)]

@@ -98,6 +98,7 @@ fn the_reference_page_is_up_to_date() {
 
 Spans leave with the names and types of [OpenTelemetry's conventions]({schema}), which is also their schema URL. What only
 Envoy knows is under `envoy.*`. `semanticConventions: envoy` in a MeshTrace keeps Envoy's own names.
+Log records' attributes are [on a page of their own](access-log-records.md).
 
 The span's name is `{{method}} {{route}}` where a route is known, else `{{method}}`; for gRPC `{{service}}/{{method}}`. Its kind is
 server for requests to a service, and client for those that a service makes. Its status is an error where Envoy says so,
