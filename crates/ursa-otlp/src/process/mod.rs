@@ -19,6 +19,7 @@ mod native;
 mod pass;
 mod quick;
 mod resource;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod urls;

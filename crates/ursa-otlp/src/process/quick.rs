@@ -11,7 +11,7 @@ use super::Step;
 use super::editor::patch;
 use super::envoy::{Becomes, Conventions, ERROR, Given, MOST_TAGS, Name, New, Said, Tag, tag};
 use super::list;
-use super::pass::{KIND, NAME, SPAN, STATUS, enumeration, may_redact, status_code};
+use super::shape::{KIND, NAME, SPAN, STATUS, enumeration, may_redact, status_code};
 use super::urls::Urls;
 use crate::wire::fields::{TextAttribute, Walk, head_length, put_bytes, put_head, varint_length};
 use crate::wire::urls as telling;
