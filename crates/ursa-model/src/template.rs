@@ -122,10 +122,10 @@ fn reference(inside: &str) -> Result<TemplatePart, TemplateError> {
     if name.is_empty() {
         return Err(TemplateError::Empty);
     }
-    let missing_name = name == "env." || name == "env";
     let unknown_kubernetes =
         name.starts_with("k8s.") && !KUBERNETES.iter().any(|known| names(known, name));
-    if missing_name || unknown_kubernetes {
+    // `env` alone may be a tag's name.
+    if name == "env." || unknown_kubernetes {
         return Err(TemplateError::Unknown(name.to_owned()));
     }
     let default = filter.map(default_value).transpose()?;

@@ -166,14 +166,14 @@ fn url(scheme: &str, rest: &str) -> Result<Written, EndpointError> {
     }
     let end = rest.find('/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
+    if authority.is_empty() {
+        return Err(error("the URL has no host".to_owned()));
+    }
     if authority.contains('@') {
         return Err(error("credentials do not belong in a URL".to_owned()).hint("use `auth.basic`"));
     }
     let path = valid_path(path.trim_end_matches('/'), "endpoint")?;
     let written = host_and_port(authority)?;
-    if written.host.is_empty() {
-        return Err(error("the URL has no host".to_owned()));
-    }
     Ok(Written { secure: Some(secure), path, path_field: "endpoint", ..written })
 }
 
@@ -188,7 +188,10 @@ fn host_and_port(text: &str) -> Result<Written, EndpointError> {
             error("credentials do not belong in an endpoint".to_owned()).hint("use `auth.basic`")
         );
     }
-    if text.contains(['/', '?', '#']) {
+    if text.contains(['?', '#']) {
+        return Err(error("`host:port` takes no query and no fragment".to_owned()));
+    }
+    if text.contains('/') {
         return Err(error("`host:port` takes no path".to_owned())
             .hint(format!("write a URL: `http://{text}`")));
     }
@@ -204,9 +207,13 @@ fn host_and_port(text: &str) -> Result<Written, EndpointError> {
     let port = port
         .map(|port| match port.parse::<u16>() {
             Ok(number) if number > 0 && port.chars().all(|c| c.is_ascii_digit()) => Ok(number),
+            _ if port.is_empty() => Err(error("there is no port behind `:`".to_owned())),
             _ => Err(error(format!("`{port}` is not a port; ports are 1 to 65535"))),
         })
         .transpose()?;
+    if host.is_empty() {
+        return Err(error("there is no host before `:`".to_owned()));
+    }
     if !names::is_host(host) {
         return Err(error(format!("`{host}` is neither an IP address nor a DNS name")));
     }
