@@ -2,6 +2,10 @@
 //!
 //! A case is a file of resources as users write it. Its first line names the proxy, `# proxy: frontend`, one of `proxies/`; it is in zone `east`.
 
+mod corpus;
+mod endpoints;
+mod examples;
+
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
@@ -38,6 +42,11 @@ pub(crate) fn outcome(case: &str) -> String {
     let proxy = TestProxy::named(
         header.strip_prefix("# proxy: ").expect("a case begins with `# proxy: NAME`"),
     );
+    outcome_for(&proxy, case)
+}
+
+/// All that comes of `case` for `proxy`.
+fn outcome_for(proxy: &TestProxy, case: &str) -> String {
     let parsed = document::parse(case, &KINDS);
     let policies: Vec<_> = parsed
         .documents
