@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -70,7 +70,8 @@ async fn every_request_is_a_record_with_its_trace_and_a_line() {
         let spans: BTreeMap<_, _> = spans
             .map(|span| (span["spanId"].as_str().unwrap().to_owned(), span["traceId"].clone()))
             .collect();
-        (spans.len() >= REQUESTS).then_some(spans)
+        let has = |log: &Value| spans.contains_key(log["spanId"].as_str().unwrap());
+        inbound.iter().all(has).then_some(spans)
     })
     .await;
     for log in &inbound {
@@ -97,29 +98,33 @@ async fn every_request_is_a_record_with_its_trace_and_a_line() {
 
 /// A TCP sink that remembers its lines.
 #[derive(Debug)]
-struct TcpSink {
+pub(crate) struct TcpSink {
     lines: Arc<Mutex<Vec<String>>>,
     _tasks: JoinSet<()>,
 }
 
 impl TcpSink {
-    async fn start(port: u16) -> Self {
+    pub(crate) async fn start(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let (lines, mut tasks) = (Arc::new(Mutex::new(Vec::new())), JoinSet::new());
         let all = Arc::clone(&lines);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
-            while let Ok((mut connection, _)) = listener.accept().await {
+            while let Ok((connection, _)) = listener.accept().await {
                 let all = Arc::clone(&all);
                 connections.spawn(async move {
-                    let mut text = String::new();
-                    if connection.read_to_string(&mut text).await.is_ok() {
-                        all.lock().unwrap().extend(text.lines().map(str::to_owned));
+                    let mut lines = BufReader::new(connection).lines();
+                    while let Ok(Some(line)) = lines.next_line().await {
+                        all.lock().unwrap().push(line);
                     }
                 });
             }
         });
         Self { lines, _tasks: tasks }
+    }
+
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
     }
 
     fn paths(&self) -> BTreeSet<String> {

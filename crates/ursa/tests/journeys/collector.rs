@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::certificates::Authority;
 use crate::mesh::{eventually, peer};
 
 /// A running Collector.
@@ -17,6 +18,8 @@ pub(crate) struct Collector {
     files: TempDir,
     grpc: u16,
     http: u16,
+    /// The same over TLS; 0 without.
+    secure: (u16, u16),
 }
 
 impl Collector {
@@ -27,12 +30,31 @@ impl Collector {
 
     /// The same on these ports.
     pub(crate) async fn start_on(grpc: u16, http: u16) -> Self {
+        Self::start_with(grpc, http, None).await
+    }
+
+    /// The same, over TLS too with the certificate `server` of that authority.
+    pub(crate) async fn start_with(grpc: u16, http: u16, authority: Option<&Authority>) -> Self {
         let files = tempfile::tempdir().unwrap();
+        let secure = authority.map_or((0, 0), |_| (free(), free()));
+        let receivers = authority.map_or_else(String::new, |authority| {
+            let (certificate, key) = (authority.path("server.crt"), authority.path("server.key"));
+            let tls = format!(
+                "tls: {{cert_file: '{}', key_file: '{}'}}",
+                certificate.display(),
+                key.display()
+            );
+            format!(
+                ", otlp/tls: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{}', {tls}}}, http: {{endpoint: '127.0.0.1:{}', {tls}}}}}}}",
+                secure.0, secure.1
+            )
+        });
+        let all = if authority.is_some() { "otlp, otlp/tls" } else { "otlp" };
         let config = format!(
-            "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, http: {{endpoint: '127.0.0.1:{http}'}}}}}}}}\n\
+            "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, http: {{endpoint: '127.0.0.1:{http}'}}}}}}{receivers}}}\n\
              exporters: {{file/spans: {{path: '{0}/spans.json'}}, file/logs: {{path: '{0}/logs.json'}}, nop: {{}}}}\n\
-             service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines:\n    traces: {{receivers: [otlp], exporters: [file/spans]}}\n    \
-             metrics: {{receivers: [otlp], exporters: [nop]}}\n    logs: {{receivers: [otlp], exporters: [file/logs]}}\n",
+             service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines:\n    traces: {{receivers: [{all}], exporters: [file/spans]}}\n    \
+             metrics: {{receivers: [{all}], exporters: [nop]}}\n    logs: {{receivers: [{all}], exporters: [file/logs]}}\n",
             files.path().display()
         );
         std::fs::write(files.path().join("config.yaml"), config).unwrap();
@@ -44,7 +66,7 @@ impl Collector {
             .stderr(log)
             .spawn()
             .unwrap();
-        let collector = Self { child, files, grpc, http };
+        let collector = Self { child, files, grpc, http, secure };
         eventually("the Collector", async || {
             let open = |port| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
             (open(grpc) && open(http)).then_some(())
@@ -61,6 +83,18 @@ impl Collector {
     /// The endpoint for HTTP, as a policy names it.
     pub(crate) fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// The endpoints for gRPC and for HTTP over TLS, as a policy names them.
+    pub(crate) fn secure(&self) -> (String, String) {
+        let (grpc, http) = self.secure;
+        (format!("localhost:{grpc}"), format!("https://localhost:{http}"))
+    }
+
+    /// All that was received, as it was written down.
+    pub(crate) fn text(&self) -> String {
+        let text = |file| std::fs::read_to_string(self.files.path().join(file)).unwrap_or_default();
+        ["spans.json", "logs.json"].map(text).concat()
     }
 
     /// The spans received, in order, each with its resource's attributes under `resource`.

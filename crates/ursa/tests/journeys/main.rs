@@ -12,6 +12,8 @@ mod collector;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod compatibility;
+#[cfg(test)]
 mod datadog;
 #[cfg(test)]
 mod gateway;
@@ -23,6 +25,8 @@ mod mesh;
 mod plan;
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod rotel;
 #[cfg(test)]
 mod sampling;
 #[cfg(test)]
