@@ -19,7 +19,8 @@ Examples:
   ursa get meshtraces
   ursa get meshtrace all -o yaml
   ursa get meshtraces -o yaml > meshtraces.yaml     # can be applied again
-  ursa get dataplanes --mesh demo")]
+  ursa get dataplanes --mesh demo
+  ursa get dataplane-insight frontend -o yaml       # how its backends do, signal by signal")]
 pub(crate) struct Arguments {
     /// The kind: MeshTrace, meshtraces or mt.
     kind: String,
@@ -37,6 +38,9 @@ pub(crate) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Output) -> Outcome {
+    if INSIGHT.contains(&arguments.kind.to_ascii_lowercase().as_str()) {
+        return insights(&arguments, &Client::new(server)?, output).await;
+    }
     let kind = kind(&arguments.kind)?;
     let client = Client::new(server)?;
     if let Some(name) = &arguments.name {
@@ -68,6 +72,38 @@ pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Outpu
     } else {
         output.structured(arguments.output, &json!({"total": items.len(), "items": items}))?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What DataplaneInsights are called. They are no resources: the control plane makes them when asked.
+const INSIGHT: [&str; 4] =
+    ["dataplaneinsight", "dataplaneinsights", "dataplane-insight", "dataplane-insights"];
+
+/// How the backends of one proxy, or of all of a mesh, do.
+async fn insights(arguments: &Arguments, client: &Client, output: Output) -> Outcome {
+    let list = format!("/meshes/{}/dataplane-insights", arguments.mesh);
+    let items = match &arguments.name {
+        Some(name) => vec![client.get(&format!("{list}/{name}"), &[]).await?],
+        None => all(client, &list).await?,
+    };
+    if arguments.output != Form::Table {
+        let one = arguments.name.as_ref().and(items.first());
+        let shown = one.cloned().unwrap_or_else(|| json!({"total": items.len(), "items": items}));
+        output.structured(arguments.output, &shown)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let row = |item: &Value, backend: &Value| {
+        let name = |of: &Value| of["name"].as_str().unwrap_or_default().to_owned();
+        [name(item), name(backend), super::proxy::backend_state(backend)]
+    };
+    let backends = |item: &Value| item["openTelemetry"]["backends"].as_array().cloned();
+    let rows: Vec<_> = items
+        .iter()
+        .flat_map(|item| {
+            backends(item).unwrap_or_default().into_iter().map(move |it| row(item, &it))
+        })
+        .collect();
+    output.result(&table(&["NAME", "BACKEND", "STATE"], &rows))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -267,6 +267,10 @@ fn overview_text(
         let title = if index == 0 { "Resource:" } else { "" };
         line(title, format!("{name}={}", string(value)));
     }
+    let insight = &overview["dataplaneInsight"]["openTelemetry"];
+    for backend in insight["backends"].as_array().into_iter().flatten() {
+        line("Backend:", format!("{}: {}", string(&backend["name"]), backend_state(backend)));
+    }
     text.push('\n');
     let kinds = policies.as_array().map(Vec::as_slice).unwrap_or_default();
     if kinds.is_empty() {
@@ -292,6 +296,26 @@ fn overview_text(
         .expect("writing to a string does not fail");
     }
     text
+}
+
+/// `traces ready; logs blocked: x-key: ${KEY} is not set`.
+pub(super) fn backend_state(backend: &Value) -> String {
+    let state = |of: &Value| {
+        let words = |field: &str| {
+            of[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>()
+        };
+        let why = words("blockedReasons").into_iter().chain(of["lastError"].as_str());
+        let why: Vec<_> = why.collect();
+        let state = of["state"].as_str().unwrap_or("-");
+        if why.is_empty() { state.to_owned() } else { format!("{state}: {}", why.join("; ")) }
+    };
+    if !backend["state"].is_null() {
+        return state(backend);
+    }
+    let enabled =
+        ["traces", "metrics", "logs"].into_iter().filter(|name| backend[name]["enabled"] == true);
+    let states: Vec<_> = enabled.map(|name| format!("{name} {}", state(&backend[name]))).collect();
+    states.join("; ")
 }
 
 pub(super) async fn explain(arguments: Explain, server: &ServerArgs, output: Output) -> Outcome {

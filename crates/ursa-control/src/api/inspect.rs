@@ -8,6 +8,7 @@ use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use ursa_envoy::json::to_json;
+use ursa_envoy::questions::About;
 use ursa_envoy::resources::{CDS, EDS, LDS, PIPELINE, RDS, Resource, Resources, SECRET, TYPES};
 use ursa_model::ProxyId;
 use ursa_policies::effective::Effective;
@@ -18,6 +19,7 @@ use super::problem::Problem;
 use super::resource::existing_mesh;
 use crate::ads::summary;
 use crate::generate::{self, Consider, Generated};
+use crate::insight;
 use crate::patch::patch;
 use crate::proxies::Connection;
 use crate::snapshot::{Proxy, Snapshots};
@@ -59,7 +61,47 @@ pub(crate) async fn overview(
     if proxy(&snapshots, &id).is_err() && api.planner.proxies.get(&id).is_none() {
         return Err(no_dataplane(&id));
     }
-    Ok(Json(overview_of(&api, &snapshots, &id)))
+    let mut overview = overview_of(&api, &snapshots, &id);
+    overview["dataplaneInsight"] = insight_of(&api, &snapshots, &id).await;
+    Ok(Json(overview))
+}
+
+/// How the backends of a proxy do.
+pub(crate) async fn insight(
+    State(api): State<Api>,
+    Path((mesh, name)): Proxied,
+) -> Result<Json<Value>, Problem> {
+    let id = ProxyId::new(mesh, name);
+    let snapshots = api.planner.snapshots();
+    proxy(&snapshots, &id)?;
+    Ok(Json(insight_of(&api, &snapshots, &id).await))
+}
+
+/// How the backends of the proxies of a mesh do.
+pub(crate) async fn insights(
+    State(api): State<Api>,
+    Path(mesh): Path<String>,
+    page: Page,
+) -> Result<Json<Value>, Problem> {
+    existing_mesh(&api, &mesh).await?;
+    let snapshots = api.planner.snapshots();
+    let ids = proxies(&snapshots, |name| name == mesh);
+    let mut list = page.of(&ids, |id| json!(id.name));
+    let ids: Vec<_> = names(&list["items"]).map(|name| ProxyId::new(&mesh, name)).collect();
+    let asked = ids.iter().map(|id| insight_of(&api, &snapshots, id));
+    list["items"] = futures::future::join_all(asked).await.into();
+    Ok(Json(list))
+}
+
+fn names(items: &Value) -> impl Iterator<Item = &str> {
+    items.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+async fn insight_of(api: &Api, snapshots: &Snapshots, id: &ProxyId) -> Value {
+    let connection = api.planner.proxies.get(id);
+    let Some(target) = target(api, snapshots, id, connection.as_ref()) else { return Value::Null };
+    let answer = api.questions.ask(id, About::Telemetry(true)).await.ok();
+    insight::insight(id, &target, &snapshots.mesh(&id.mesh), answer.as_ref())
 }
 
 /// How far the proxies of a mesh are.

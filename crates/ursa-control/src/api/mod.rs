@@ -70,6 +70,8 @@ pub(crate) fn router(api: Api, access: Access, others: Router) -> Router {
         .route("/meshes/{mesh}/dataplanes/{name}/_rules", get(inspect::policies))
         .route("/meshes/{mesh}/dataplanes/{name}/_explain", get(inspect::explain))
         .route("/meshes/{mesh}/dataplanes/{name}/_config", get(inspect::config))
+        .route("/meshes/{mesh}/dataplane-insights", get(inspect::insights))
+        .route("/meshes/{mesh}/dataplane-insights/{name}", get(inspect::insight))
         .route("/telemetry/pipelines", get(pipelines::status))
         .route("/telemetry/audit/{trace}", get(pipelines::audit))
         .route("/{plural}", get(resource::list_all))
