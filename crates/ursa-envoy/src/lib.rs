@@ -8,6 +8,7 @@
 //! - [`cel`]: whether a text is an expression.
 //! - [`mod@format`]: the texts of access logs, with Envoy's command operators.
 //! - [`mod@check`]: a second look at the result.
+//! - [`request`]: what becomes of one request at a listener.
 //! - [`questions`]: what the control plane asks an agent.
 //!
 //! Pure: nothing here opens a file, a socket or a clock, and the same input gives the same bytes.
@@ -21,6 +22,7 @@ pub mod json;
 pub mod offline;
 pub mod proxy;
 pub mod questions;
+pub mod request;
 pub mod resources;
 
 mod access_log;

@@ -8,8 +8,6 @@ use anyhow::Context as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::Process;
-
 /// `ursa up` with the demo. Stopped when dropped.
 pub(crate) struct Demo {
     up: Child,
@@ -48,18 +46,7 @@ impl Demo {
         Ok(response.body_mut().read_json()?)
     }
 
-    /// The process that started all others.
-    pub(crate) fn process(&self) -> Process {
-        Process::new(self.up.id())
-    }
-
-    /// Deletes one resource, by its path.
-    pub(crate) fn delete(&self, path: &str) -> anyhow::Result<()> {
-        self.agent.delete(format!("{}{path}", self.server)).call()?;
-        Ok(())
-    }
-
-    /// Applies documents.
+    /// Applies one document.
     pub(crate) fn apply(&self, text: &str) -> anyhow::Result<()> {
         let body = serde_json::json!({"documents": [{"text": text}]});
         self.agent.post(format!("{}/_apply", self.server)).send_json(&body)?;

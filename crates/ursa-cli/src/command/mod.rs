@@ -10,6 +10,7 @@ mod gateway;
 mod get;
 mod plan;
 pub(crate) mod proxy;
+mod request;
 mod schema;
 mod telemetry;
 mod token;

@@ -37,13 +37,14 @@ enum InspectWhat {
     },
 }
 
-/// Show every effective value, and the policy and line that set it.
+/// Show every effective value, and the policy and line that set it; or what becomes of a request.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   ursa explain proxy frontend
   ursa explain proxy frontend --policy meshtrace --field sampling
-  ursa explain proxy frontend --shadow            # as if shadow policies were applied")]
+  ursa explain proxy frontend --shadow            # as if shadow policies were applied
+  ursa explain request frontend --path /healthz   # is it traced, written down, counted, and why")]
 pub(crate) struct Explain {
     #[command(subcommand)]
     what: ExplainWhat,
@@ -66,6 +67,7 @@ enum ExplainWhat {
         #[arg(long)]
         shadow: bool,
     },
+    Request(super::request::Arguments),
 }
 
 /// Show the Envoy resources generated for a proxy and what it acknowledged.
@@ -100,7 +102,7 @@ enum ConfigWhat {
 }
 
 #[derive(Debug, Args)]
-struct ProxyArgs {
+pub(super) struct ProxyArgs {
     /// The Dataplane's name.
     name: String,
     /// The mesh.
@@ -108,11 +110,11 @@ struct ProxyArgs {
     mesh: String,
     /// The form of the result.
     #[arg(short, long, value_enum, default_value_t)]
-    output: Form,
+    pub(super) output: Form,
 }
 
 impl ProxyArgs {
-    fn path(&self, page: &str) -> String {
+    pub(super) fn path(&self, page: &str) -> String {
         format!("/meshes/{}/dataplanes/{}/{page}", self.mesh, self.name)
     }
 }
@@ -319,8 +321,13 @@ pub(super) fn backend_state(backend: &Value) -> String {
 }
 
 pub(super) async fn explain(arguments: Explain, server: &ServerArgs, output: Output) -> Outcome {
-    let ExplainWhat::Proxy { proxy, policy, field, shadow } = arguments.what;
     let client = Client::new(server)?;
+    let (proxy, policy, field, shadow) = match arguments.what {
+        ExplainWhat::Proxy { proxy, policy, field, shadow } => (proxy, policy, field, shadow),
+        ExplainWhat::Request(request) => {
+            return super::request::run(&request, &client, output).await;
+        }
+    };
     let mut explained = client.get(&proxy.path("_explain"), &look(shadow)).await?;
     let wanted = policy.as_deref().map(super::get::kind).transpose()?.map(|kind| kind.name);
     if let Some(kinds) = explained.as_array_mut() {

@@ -11,6 +11,7 @@ mod page;
 mod pipelines;
 mod plan;
 mod problem;
+mod request;
 mod resource;
 mod token;
 
@@ -70,6 +71,7 @@ pub(crate) fn router(api: Api, access: Access, others: Router) -> Router {
         .route("/meshes/{mesh}/dataplanes/{name}/_rules", get(inspect::policies))
         .route("/meshes/{mesh}/dataplanes/{name}/_explain", get(inspect::explain))
         .route("/meshes/{mesh}/dataplanes/{name}/_config", get(inspect::config))
+        .route("/meshes/{mesh}/dataplanes/{name}/_request", post(request::explain))
         .route("/meshes/{mesh}/dataplane-insights", get(inspect::insights))
         .route("/meshes/{mesh}/dataplane-insights/{name}", get(inspect::insight))
         .route("/telemetry/pipelines", get(pipelines::status))

@@ -72,7 +72,7 @@ async fn asked(api: &Api, narrow: &Narrow, about: &About) -> Value {
     shown.collect()
 }
 
-fn trace_id(text: &str) -> Option<Vec<u8>> {
+pub(super) fn trace_id(text: &str) -> Option<Vec<u8>> {
     let digits = match text.len() {
         32 => text.to_owned(),
         16 => format!("{text:0>32}"),

@@ -9,6 +9,7 @@ mod credentials;
 mod exposition;
 mod metrics;
 mod questions;
+mod requests;
 mod rest;
 mod restart;
 mod secrecy;

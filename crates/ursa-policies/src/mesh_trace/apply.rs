@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use ursa_envoy::proxy::{ProxyConfig, RequestMatch, Route, RouteTracing, Sampling, Tracing};
+use ursa_envoy::proxy::{ProxyConfig, Route, RouteTracing, Sampling, Tracing};
 use ursa_model::pipeline::{Backend, ExporterSpec, Processor, SignalConfig, processor};
 
+use super::decisions::{self, Decision};
 use super::schema::{Conf, SemanticConventions};
-use super::{decisions, delivery, tags};
+use super::{delivery, tags};
 use crate::backends::{Applied, Backends, warn_of_unknown};
 use crate::kind::Merged;
 
@@ -49,12 +50,12 @@ fn trace(proxy: &mut ProxyConfig, tracer: Option<&Tracing>, tracing: &RouteTraci
 }
 
 /// Puts a route for each decision before the one that takes all requests of a listener.
-fn decide(proxy: &mut ProxyConfig, decisions: &[(RequestMatch, Sampling)]) {
+fn decide(proxy: &mut ProxyConfig, decisions: &[Decision]) {
     for listener in proxy.http_listeners_mut() {
         let routes = std::mem::take(&mut listener.routes.routes);
         for all in routes {
-            let decided = |(requests, sampling): &(RequestMatch, Sampling)| {
-                let tracing = match *sampling {
+            let decided = |Decision { requests, shares, .. }: &Decision| {
+                let tracing = match *shares {
                     Sampling::NONE => RouteTracing::off(),
                     sampling => RouteTracing { sampling, ..all.tracing.clone() },
                 };

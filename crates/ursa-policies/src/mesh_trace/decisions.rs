@@ -1,6 +1,7 @@
 //! Which requests are traced in which shares. Each decision becomes a route before the one that all other requests take:
 //! Envoy decides by the first route that matches, before anything else has happened to a request.
 
+use serde::Serialize;
 use ursa_envoy::proxy::{self, HeaderValue, PathMatch, RequestMatch, Sampling};
 use ursa_model::percent::Percent;
 
@@ -30,18 +31,47 @@ pub(super) fn rest(sampling: &schema::Sampling) -> Sampling {
     }
 }
 
+/// A decision about some requests, before the shares of the rest.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Decision {
+    /// Which.
+    pub(super) requests: RequestMatch,
+    /// The shares of these.
+    pub(super) shares: Sampling,
+    /// What says so.
+    pub(super) by: Decider,
+}
+
+/// What decides about some requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Decider {
+    /// The rule of `sampling.rules` with this number, from 0.
+    Rule(usize),
+    /// Probes and scrapes are not traced, unless `sampling.traceProbes` says so.
+    Probe,
+    /// The caller is traced, and `sampling.parent` keeps to it.
+    Parent,
+}
+
 /// The decisions, the first that matches counts.
-pub(super) fn decisions(sampling: &schema::Sampling) -> Vec<(RequestMatch, Sampling)> {
+pub(super) fn decisions(sampling: &schema::Sampling) -> Vec<Decision> {
     let rest = rest(sampling);
     let mut decisions = Vec::new();
-    let mut decide = |requests: RequestMatch, shares: Sampling| {
+    let parent = |requests| Decision {
+        requests: of_traced_callers(requests),
+        shares: Sampling::ALL,
+        by: Decider::Parent,
+    };
+    let mut decide = |requests: RequestMatch, shares: Sampling, by: Decider| {
         // A caller's decision not to trace is kept by the tracer itself.
         if is_parent_based(sampling) && shares != Sampling::NONE && shares != Sampling::ALL {
-            decisions.push((of_traced_callers(requests.clone()), Sampling::ALL));
+            decisions.push(parent(requests.clone()));
         }
-        decisions.push((requests, shares));
+        decisions.push(Decision { requests, shares, by });
     };
-    for Rule { r#match, random, overall, off } in sampling.rules.iter().flatten() {
+    let rules = sampling.rules.iter().flatten().enumerate();
+    for (index, Rule { r#match, random, overall, off }) in rules {
         let shares = match off {
             Some(true) => Sampling::NONE,
             _ => Sampling {
@@ -50,15 +80,15 @@ pub(super) fn decisions(sampling: &schema::Sampling) -> Vec<(RequestMatch, Sampl
                 client: rest.client,
             },
         };
-        decide(requests(r#match), shares);
+        decide(requests(r#match), shares, Decider::Rule(index));
     }
     if !sampling.trace_probes.unwrap_or(false) {
         for requests in probes() {
-            decide(requests, Sampling::NONE);
+            decide(requests, Sampling::NONE, Decider::Probe);
         }
     }
     if is_parent_based(sampling) && rest != Sampling::ALL {
-        decisions.push((of_traced_callers(RequestMatch::default()), Sampling::ALL));
+        decisions.push(parent(RequestMatch::default()));
     }
     decisions
 }

@@ -16,14 +16,23 @@ mod tags;
 mod tests;
 mod validate;
 
+use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use ursa_envoy::proxy::ProxyConfig;
 use ursa_model::report::Cursor;
 use ursa_model::target_ref::TargetRef;
 use ursa_model::tree::Node;
 
+pub use self::decisions::Decider;
 use crate::backends::{Applied, Backends};
 use crate::kind::{Merged, Names, Policy};
+
+/// What decides about each route of a listener but the last, which takes all requests that nothing decides about; of merged settings as they are
+/// in `spec.default`.
+pub fn deciders(settings: &Json) -> Vec<Decider> {
+    let conf = schema::Conf::deserialize(settings).unwrap_or_default();
+    decisions::decisions(&conf.sampling).into_iter().map(|decision| decision.by).collect()
+}
 
 /// The policy kind MeshTrace.
 #[derive(Debug)]

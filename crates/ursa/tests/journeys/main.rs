@@ -26,6 +26,8 @@ mod plan;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
+mod request;
+#[cfg(test)]
 mod rotel;
 #[cfg(test)]
 mod sampling;

@@ -1,0 +1,335 @@
+//! What becomes of one request at a proxy: `POST /meshes/{mesh}/dataplanes/{name}/_request`.
+//!
+//! By hand: what the proxy's configuration makes of a request that is described. By trace id: what is known of that trace (its agent's audit, the
+//! window of recent telemetry), and what the configuration makes of the request that its spans describe.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use ursa_envoy::proxy::{Direction, HttpListener, Listener, ListenerKind, ProxyConfig, stat_name};
+use ursa_envoy::questions::About;
+use ursa_envoy::request::{Answer, By, Request, Step, logged, traced};
+use ursa_model::ProxyId;
+use ursa_policies::explain::Explained;
+use ursa_policies::mesh_trace::{self, Decider};
+
+use super::Api;
+use super::pipelines::trace_id;
+use super::problem::Problem;
+use crate::generate::{self, Consider};
+use crate::snapshot::MeshSnapshot;
+use crate::telemetry::TraceId;
+
+/// The release of Envoy that is meant where the proxy does not say its own.
+const ENVOY: u32 = 40;
+/// Headers of one request.
+const MAX_HEADERS: usize = 100;
+
+/// The body: a trace, or a request by hand.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(crate) struct Asked {
+    /// 32 hexadecimal digits, or 16.
+    trace: Option<String>,
+    method: Option<String>,
+    host: Option<String>,
+    path: Option<String>,
+    headers: BTreeMap<String, String>,
+    /// The service that an outbound leads to; unset: it comes in.
+    outbound: Option<String>,
+    /// The port of the listener; unset: all of the direction.
+    port: Option<u16>,
+    status: Option<u32>,
+    duration_ms: Option<u64>,
+    flags: Option<Vec<String>>,
+}
+
+/// A request and where it is looked at.
+struct Case {
+    request: Request,
+    answer: Answer,
+    direction: Direction,
+    destination: Option<String>,
+    port: Option<u16>,
+}
+
+/// Whether a request is, or was, traced, written down and counted, and what decides.
+pub(crate) async fn explain(
+    State(api): State<Api>,
+    Path((mesh, name)): Path<(String, String)>,
+    body: Result<Json<Asked>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Json(asked) = body?;
+    if asked.headers.len() > MAX_HEADERS {
+        return Err(Problem::parameter("headers", format!("must be {MAX_HEADERS} or fewer")));
+    }
+    let id = ProxyId::new(mesh, name);
+    let snapshots = api.planner.snapshots();
+    let mesh = snapshots.mesh(&id.mesh);
+    let proxy = Proxy::of(&api, &mesh, &id)
+        .ok_or_else(|| Problem::not_found(format!("there is no {}", id.resource_key())))?;
+    let Some(trace) = &asked.trace else {
+        let looked = proxy.look(&asked.case());
+        if looked.is_empty() {
+            let reason = "no listener of the proxy that speaks HTTP is meant";
+            return Err(Problem::parameter("outbound", reason));
+        }
+        return Ok(Json(json!({"proxy": id, "listeners": looked})));
+    };
+    let bytes = trace_id(trace).ok_or_else(|| {
+        Problem::parameter("trace", "a trace id has 32 hexadecimal digits, or 16 for 64 bits")
+    })?;
+    let audits = api.questions.ask_all(api.questions.proxies(), &About::Trace(bytes.clone())).await;
+    let saw = |audit: &Value| audit["audit"]["spans"].as_array().is_some_and(|it| !it.is_empty());
+    let seen_by: Vec<_> = audits
+        .iter()
+        .filter(|(_, audit)| audit.as_ref().is_ok_and(saw))
+        .map(|(id, _)| id)
+        .collect();
+    let own = audits.iter().find(|(of, _)| *of == id).map(|(_, audit)| match audit {
+        Ok(audit) => audit["audit"].clone(),
+        Err(error) => json!({ "error": error.to_string() }),
+    });
+    let traced = own.as_ref().is_some_and(|audit| saw(&json!({ "audit": audit })));
+    let looked: Vec<_> =
+        cases(&api, &bytes, &id).iter().flat_map(|case| proxy.look(case)).collect();
+    Ok(Json(json!({
+        "proxy": id, "trace": trace, "traced": traced, "seenBy": seen_by, "audit": own,
+        "listeners": looked,
+    })))
+}
+
+impl Asked {
+    fn case(&self) -> Case {
+        let text =
+            |field: &Option<String>, other: &str| field.as_deref().unwrap_or(other).to_owned();
+        let headers = self.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
+        Case {
+            request: Request {
+                method: text(&self.method, "GET"),
+                authority: text(&self.host, ""),
+                path: text(&self.path, "/"),
+                headers: headers.collect(),
+            },
+            answer: Answer {
+                status: self.status,
+                duration: self.duration_ms.map(Duration::from_millis),
+                flags: self.flags.clone(),
+            },
+            direction: match self.outbound {
+                Some(_) => Direction::Outbound,
+                None => Direction::Inbound,
+            },
+            destination: self.outbound.clone(),
+            port: self.port,
+        }
+    }
+}
+
+/// The requests that the spans of a proxy in the window describe.
+fn cases(api: &Api, trace: &[u8], id: &ProxyId) -> Vec<Case> {
+    let number = <[u8; 16]>::try_from(trace).map(u128::from_be_bytes).unwrap_or_default();
+    let text = format!("{number:032x}");
+    let detail = text.parse::<TraceId>().ok().and_then(|trace| api.window.trace(trace));
+    let spans = detail.into_iter().flat_map(|detail| detail.spans);
+    let own = spans.filter(|span| {
+        let says = |name: &str, value: &str| span.resource.get(name).is_some_and(|it| it == value);
+        says("service.instance.id", &id.name) && says("kuma.mesh", &id.mesh)
+    });
+    own.map(|span| {
+        let parent = span.parent_span_id.as_deref().map(|parent| format!("00-{text}-{parent}-01"));
+        case(&span.attributes, parent, span.kind, span.duration_ms)
+    })
+    .collect()
+}
+
+/// What a span says of its request, by OpenTelemetry's names or by Envoy's.
+fn case(span: &Map<String, Value>, parent: Option<String>, kind: &str, took_ms: f64) -> Case {
+    let text = |names: &[&str]| {
+        let found = names.iter().find_map(|name| span.get(*name))?;
+        Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+    };
+    let url = text(&["url.full", "http.url"]).unwrap_or_default();
+    let path = text(&["url.path", "http.target"]).or_else(|| {
+        let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        rest.split_once('/').map(|(_, path)| format!("/{path}"))
+    });
+    let mut headers: Vec<(String, String)> = Vec::new();
+    let mut header = |name: &str, value: Option<String>| {
+        headers.extend(value.map(|value| (name.to_owned(), value)));
+    };
+    let id = text(&["envoy.request_id", "guid:x-request-id"]);
+    header("x-request-id", id.map(|id| if parent.is_none() { before_drawn(&id) } else { id }));
+    header("user-agent", text(&["user_agent.original", "user_agent"]));
+    header("traceparent", parent);
+    let flags = text(&["envoy.response_flags", "response_flags"]).filter(|flags| flags != "-");
+    Case {
+        request: Request {
+            method: text(&["http.request.method", "http.method"]).unwrap_or_default(),
+            authority: text(&["server.address", "http.host"]).unwrap_or_default(),
+            path: path.unwrap_or_else(|| "/".to_owned()),
+            headers,
+        },
+        answer: Answer {
+            status: text(&["http.response.status_code", "http.status_code"])
+                .and_then(|status| status.parse().ok()),
+            duration: Duration::try_from_secs_f64(took_ms / 1_000.0).ok(),
+            flags: Some(
+                flags
+                    .map(|flags| flags.split(',').map(str::to_owned).collect())
+                    .unwrap_or_default(),
+            ),
+        },
+        direction: if kind == "client" { Direction::Outbound } else { Direction::Inbound },
+        destination: None,
+        port: None,
+    }
+}
+
+/// A request id as it was before the proxy wrote into it that it drew the request: where a trace begins, it was this one.
+fn before_drawn(id: &str) -> String {
+    const DRAWN: usize = 14;
+    let restored = |(at, digit): (usize, char)| match digit {
+        '9' if at == DRAWN => '4',
+        digit => digit,
+    };
+    id.chars().enumerate().map(restored).collect()
+}
+
+/// A proxy as it is configured, and why.
+struct Proxy {
+    config: ProxyConfig,
+    explained: Vec<Explained>,
+    deciders: Vec<Decider>,
+    envoy: u32,
+}
+
+impl Proxy {
+    fn of(api: &Api, mesh: &MeshSnapshot, id: &ProxyId) -> Option<Self> {
+        let proxy = mesh.proxy(&id.name)?;
+        let site = api.planner.site();
+        let effective = generate::policies(mesh, proxy, site, Consider::Applied);
+        let (config, _) = generate::compose(&effective, mesh, proxy, site);
+        let tracing = effective.iter().find(|effective| effective.kind() == "MeshTrace");
+        let deciders = tracing.map(|it| mesh_trace::deciders(&it.merged().to_json()));
+        let connection = api.planner.proxies.get(id);
+        let version = connection.and_then(|connection| connection.node.envoy.clone());
+        let minor = version.as_deref().and_then(|version| version.split('.').nth(1)?.parse().ok());
+        Some(Self {
+            config,
+            explained: effective.iter().map(ursa_policies::effective::Effective::explain).collect(),
+            deciders: deciders.unwrap_or_default(),
+            envoy: minor.unwrap_or(ENVOY),
+        })
+    }
+
+    /// What each listener that is meant makes of a request.
+    fn look(&self, case: &Case) -> Vec<Value> {
+        let meant = self.config.listeners.iter().filter(|listener| {
+            listener.direction == case.direction
+                && case.port.is_none_or(|port| port == listener.port)
+                && case.destination.as_ref().is_none_or(|to| *to == listener.destination)
+        });
+        let http = meant.filter_map(|listener| match &listener.kind {
+            ListenerKind::Http(http) => Some((listener, http)),
+            ListenerKind::Tcp { .. } => None,
+        });
+        http.map(|(listener, http)| self.at(listener, http, case)).collect()
+    }
+
+    fn at(&self, listener: &Listener, http: &HttpListener, case: &Case) -> Value {
+        let Case { request, answer, .. } = case;
+        let traced = traced(http, request, self.envoy);
+        let decider = traced.route.and_then(|route| self.deciders.get(route));
+        let steps: Vec<_> = traced.steps.iter().map(|step| self.step(step, decider)).collect();
+        let logs = listener.access_logs.iter().map(|log| json!(logged(log, request, answer)));
+        let route = traced.route.and_then(|route| http.routes.routes.get(route));
+        let prefix = stat_name(&http.stat_prefix);
+        let counted = std::iter::once(format!("http.{prefix}.downstream_rq_total"));
+        let counted = counted.chain(
+            route.map(|route| format!("cluster.{}.upstream_rq_total", stat_name(&route.cluster))),
+        );
+        json!({
+            "listener": listener.name,
+            "request": {
+                "method": request.method, "host": request.authority, "path": request.path,
+                "requestId": request.header("x-request-id"),
+            },
+            "traced": {
+                "verdict": traced.verdict,
+                "decider": decider.map(|decider| self.decider(*decider)),
+                "steps": steps,
+            },
+            "logged": logs.collect::<Vec<_>>(),
+            "logPolicies": self.log_policies(listener),
+            "counted": {
+                "by": counted.collect::<Vec<_>>(),
+                "delivered": !self.config.pipeline.metrics.backends.is_empty(),
+            },
+        })
+    }
+
+    /// A step, with the setting that it compares with.
+    fn step(&self, step: &Step, decider: Option<&Decider>) -> Value {
+        let field = match (step.by, decider) {
+            (By::NoTracer, _) => "backends",
+            (By::Client | By::Random | By::Overall, Some(Decider::Rule(_))) => "sampling.rules",
+            (By::Client, _) => "sampling.client",
+            (By::Random, None) if self.is_set("sampling.parent.fallback") => {
+                "sampling.parent.fallback"
+            }
+            (By::Random, _) => "sampling.random",
+            (By::Overall, _) => "sampling.overall",
+            _ => return json!(step),
+        };
+        let mut shown = json!(step);
+        shown["field"] = field.into();
+        shown["origin"] = self.origin(field);
+        shown
+    }
+
+    fn decider(&self, decider: Decider) -> Value {
+        let (field, words) = match decider {
+            Decider::Rule(index) => ("sampling.rules", format!("rule {index} of `sampling.rules`")),
+            Decider::Probe => {
+                let words =
+                    "probes and `/metrics` are not traced, unless `sampling.traceProbes` says so";
+                ("sampling.traceProbes", words.to_owned())
+            }
+            Decider::Parent => {
+                ("sampling.parent.enabled", "`sampling.parent` keeps to the caller".to_owned())
+            }
+        };
+        json!({"field": field, "words": words, "origin": self.origin(field)})
+    }
+
+    fn values(&self, kind: &str) -> impl Iterator<Item = &ursa_policies::explain::ExplainedValue> {
+        let of_kind = self.explained.iter().find(|explained| explained.kind == kind);
+        of_kind.into_iter().flat_map(|explained| &explained.values)
+    }
+
+    fn is_set(&self, path: &str) -> bool {
+        self.values("MeshTrace").any(|value| value.path.to_string() == path)
+    }
+
+    /// Who sets a setting of MeshTrace; null where it is the default.
+    fn origin(&self, path: &str) -> Value {
+        let value = self.values("MeshTrace").find(|value| value.path.to_string() == path);
+        json!(value.and_then(|value| value.origin.as_ref()))
+    }
+
+    /// Who says where a listener's requests are written down.
+    fn log_policies(&self, listener: &Listener) -> Vec<Value> {
+        let inbound = listener.direction == Direction::Inbound;
+        let meant = self.values("MeshAccessLog").filter(|value| {
+            let path = value.path.to_string();
+            path.ends_with("backends") && path.starts_with("to") != inbound
+        });
+        meant.filter_map(|value| value.origin.as_ref()).map(|origin| json!(origin)).collect()
+    }
+}

@@ -1,0 +1,144 @@
+use super::*;
+use crate::proxy::{
+    AccessLog, HeaderMatch, HeaderValue, HttpListener, LogFilter, LogFormat, LogSink, PathMatch,
+    RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tracing,
+};
+
+/// The draw of this id is 0x000004d2 = 1234.
+const ID: &str = "000004d2-0000-4000-8000-000000000000";
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn percent(text: &str) -> ursa_model::percent::Percent {
+    text.parse().unwrap()
+}
+
+fn listener(overall: &str, client: &str, random: &str) -> HttpListener {
+    let sampling =
+        Sampling { overall: percent(overall), client: percent(client), random: percent(random) };
+    let route = |path: PathMatch, sampling| Route {
+        requests: RequestMatch { path, ..RequestMatch::default() },
+        cluster: "local:80".to_owned(),
+        tracing: RouteTracing { sampling, tags: Vec::new() },
+    };
+    let routes = vec![
+        route(PathMatch::Exact("/healthz".to_owned()), Sampling::NONE),
+        route(PathMatch::default(), sampling),
+    ];
+    HttpListener {
+        stat_prefix: "inbound:80".to_owned(),
+        tracing: Some(Tracing { service_name: "web".to_owned() }),
+        routes: RouteConfig { name: "inbound:80".to_owned(), routes },
+    }
+}
+
+fn request(headers: &[(&str, &str)]) -> Request {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Request {
+        method: "GET".to_owned(),
+        authority: "shop".to_owned(),
+        path: "/items?page=2".to_owned(),
+        headers: headers.collect(),
+    }
+}
+
+/// A name, the shares (overall, client, random), a header, and what comes of it.
+type Case<'a> = (&'a str, [&'a str; 3], Option<(&'a str, &'a str)>, Verdict);
+
+#[test]
+fn envoys_rules_decide() {
+    let share = |of| Verdict::Share { of };
+    let (yes, no) = (Verdict::Yes, Verdict::No);
+    let sampled = ID.replace("-4000-", "-9000-");
+    let unsampled = PARENT.replace("-01", "-00");
+    let cases: Vec<Case<'_>> = vec![
+        ("a new id", ["100", "100", "10"], None, share(0.1)),
+        ("one number is compared with both", ["20", "100", "10"], None, share(0.1)),
+        ("overall bounds", ["5", "100", "10"], None, share(0.05)),
+        ("an id draws", ["100", "100", "10"], Some(("X-Request-Id", ID)), no.clone()),
+        ("an id draws", ["100", "100", "13"], Some(("x-request-id", ID)), yes.clone()),
+        ("a share of nothing", ["100", "100", "0"], None, no.clone()),
+        (
+            "what was drawn before",
+            ["100", "100", "0"],
+            Some(("x-request-id", &sampled)),
+            yes.clone(),
+        ),
+        (
+            "overall counts then, too",
+            ["12", "100", "0"],
+            Some(("x-request-id", &sampled)),
+            no.clone(),
+        ),
+        ("no id", ["100", "100", "100"], Some(("x-request-id", "hello")), no.clone()),
+        ("a client's wish", ["100", "100", "0"], Some(("x-client-trace-id", "7")), yes.clone()),
+        (
+            "a client's wish",
+            ["50", "50", "10"],
+            Some(("x-client-trace-id", "7")),
+            share(0.5 * 0.5 + 0.5 * 0.1),
+        ),
+        ("force", ["100", "0", "0"], Some(("x-envoy-force-trace", "true")), yes.clone()),
+        ("a caller's span", ["100", "100", "100"], Some(("traceparent", PARENT)), yes.clone()),
+        ("both must say so", ["100", "100", "10"], Some(("traceparent", PARENT)), share(0.1)),
+        ("not recorded", ["100", "100", "100"], Some(("traceparent", &unsampled)), no.clone()),
+        ("broken", ["100", "100", "100"], Some(("traceparent", "00-1-2-01")), no.clone()),
+    ];
+    for (name, [overall, client, random], headers, verdict) in cases {
+        let request = request(headers.as_slice());
+        let traced = traced(&listener(overall, client, random), &request, 40);
+        assert_eq!((traced.route, &traced.verdict), (Some(1), &verdict), "{name}: {traced:#?}");
+    }
+    let old = traced(&listener("100", "100", "0"), &request(&[("traceparent", PARENT)]), 36);
+    assert_eq!(old.verdict, yes, "before 1.39 the caller decides");
+    let probe = Request { path: "/healthz?x".to_owned(), ..request(&[]) };
+    let probe = traced(&listener("100", "100", "100"), &probe, 40);
+    assert_eq!((probe.route, probe.verdict), (Some(0), no.clone()));
+    let off = HttpListener { tracing: None, ..listener("100", "100", "100") };
+    assert_eq!(traced(&off, &request(&[]), 40).verdict, no);
+}
+
+#[test]
+fn the_draw_is_said() {
+    let traced = traced(&listener("100", "100", "10"), &request(&[("x-request-id", ID)]), 40);
+    let words: Vec<_> = traced.steps.iter().map(|step| step.words.as_str()).collect();
+    assert_eq!(
+        words,
+        ["random is 10 %: the request id draws 1234 of 10000, which is not below 1000"]
+    );
+}
+
+#[test]
+fn filters_decide_or_leave_it_open() {
+    let logged = |filter: LogFilter, answer: &Answer, headers: &[(&str, &str)]| {
+        let format = LogFormat::Text(String::new());
+        let sink = LogSink::File { path: "/tmp/log".to_owned(), format };
+        logged(&AccessLog { sink, filter }, &request(headers), answer).verdict
+    };
+    let (unknown, ok) = (Answer::default(), Answer { status: Some(200), ..Answer::default() });
+    let errors =
+        LogFilter { status_from: Some(500), sample: percent("13"), ..LogFilter::default() };
+    assert_eq!(logged(LogFilter::default(), &unknown, &[]), Verdict::Yes);
+    assert_eq!(logged(errors.clone(), &ok, &[]), Verdict::No);
+    assert_eq!(
+        logged(errors.clone(), &unknown, &[]),
+        Verdict::Open { on: vec!["status"], of: 0.13 }
+    );
+    let failed = Answer { status: Some(503), ..Answer::default() };
+    assert_eq!(logged(errors.clone(), &failed, &[]), Verdict::Share { of: 0.13 });
+    assert_eq!(logged(errors, &failed, &[("x-request-id", ID)]), Verdict::Yes);
+    let header = Some(HeaderMatch { name: "x-debug".to_owned(), value: HeaderValue::Present });
+    let debug = LogFilter { header, ..LogFilter::default() };
+    assert_eq!(logged(debug.clone(), &unknown, &[]), Verdict::No);
+    assert_eq!(logged(debug, &unknown, &[("X-Debug", "1")]), Verdict::Yes);
+    let slow = LogFilter {
+        at_least: Some(Duration::from_secs(1)),
+        any_flag: true,
+        ..LogFilter::default()
+    };
+    let answer = Answer {
+        duration: Some(Duration::from_secs(2)),
+        flags: Some(vec!["UF".to_owned()]),
+        ..failed
+    };
+    assert_eq!(logged(slow, &answer, &[]), Verdict::Yes);
+}

@@ -1,0 +1,225 @@
+//! Whether a request is traced, and what decided.
+
+use serde::Serialize;
+use ursa_model::percent::Percent;
+
+use super::{Request, Verdict, matches};
+use crate::proxy::{HttpListener, Sampling};
+
+/// The place in a request id where Envoy says what it decided.
+const REASON_AT: usize = 14;
+/// The length of a request id that can say it.
+const ID_LENGTH: usize = 36;
+/// From this release on a caller's decision to trace counts only where Envoy's own says so too.
+const FIRST_TO_AGREE: u32 = 39;
+/// Numbers that can be drawn.
+const NUMBERS: f64 = 10_000.0;
+
+/// Whether a request is traced.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Traced {
+    /// Whether a span of it is recorded.
+    pub verdict: Verdict,
+    /// The route that takes it, from 0; `None` where none does.
+    pub route: Option<usize>,
+    /// What decided, in order.
+    pub steps: Vec<Step>,
+}
+
+/// What a step of the decision looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum By {
+    /// The listener has no tracer.
+    NoTracer,
+    /// No route takes the request.
+    NoRoute,
+    /// `x-request-id` says what a proxy before this one decided.
+    RequestId,
+    /// `x-client-trace-id` asks for a trace: `client`.
+    Client,
+    /// `x-envoy-force-trace` asks for one.
+    Forced,
+    /// `random`.
+    Random,
+    /// `overall`.
+    Overall,
+    /// The caller's span, in `traceparent`.
+    Parent,
+}
+
+/// One step of the decision.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// What it looks at.
+    pub by: By,
+    /// The share that it compares with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<Percent>,
+    /// The number that was drawn, from 0 to 9,999; it passes below the share of 10,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<u16>,
+    /// Whether it passes; unset where chance decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passes: Option<bool>,
+    /// The same in words.
+    pub words: String,
+}
+
+impl Step {
+    fn fixed(by: By, passes: bool, words: impl Into<String>) -> Self {
+        Self { by, share: None, drawn: None, passes: Some(passes), words: words.into() }
+    }
+
+    fn share(by: By, name: &str, share: Percent, drawn: Option<u16>) -> Self {
+        let passes = passes(share, drawn);
+        let words = match (passes, drawn) {
+            (Some(passes), Some(drawn)) => format!(
+                "{name} is {share} %: the request id draws {drawn} of 10000, which {} below {}",
+                if passes { "is" } else { "is not" },
+                share.ten_thousandths()
+            ),
+            (Some(true), None) => format!("{name} is {share} %: all pass"),
+            (Some(false), None) => format!("{name} is {share} %: none passes"),
+            (None, _) => format!("{name} is {share} %: the id that Envoy makes decides"),
+        };
+        Self { by, share: Some(share), drawn, passes, words }
+    }
+}
+
+/// Whether a share passes; `None` where it depends on the draw.
+fn passes(share: Percent, drawn: Option<u16>) -> Option<bool> {
+    match (share.ten_thousandths(), drawn) {
+        (0, _) => Some(false),
+        (10_000.., _) => Some(true),
+        (below, Some(drawn)) => Some(u32::from(drawn) < below),
+        _ => None,
+    }
+}
+
+fn fraction(share: Percent) -> f64 {
+    f64::from(share.ten_thousandths()) / NUMBERS
+}
+
+/// Whether `request` is traced at `listener`, by an Envoy of the minor release `envoy`, as 40 for 1.40.
+pub fn traced(listener: &HttpListener, request: &Request, envoy: u32) -> Traced {
+    if listener.tracing.is_none() {
+        let step = Step::fixed(By::NoTracer, false, "the listener has no tracer");
+        return Traced { verdict: Verdict::No, route: None, steps: vec![step] };
+    }
+    let mut routes = listener.routes.routes.iter();
+    let Some(at) = routes.position(|route| matches(&route.requests, request)) else {
+        let step = Step::fixed(By::NoRoute, false, "no route takes it");
+        return Traced { verdict: Verdict::No, route: None, steps: vec![step] };
+    };
+    let shares = listener.routes.routes.get(at).map(|route| route.tracing.sampling);
+    let mut steps = Vec::new();
+    let share = decided(shares.unwrap_or_default(), request, &mut steps);
+    let share = followed(request, envoy, share, &mut steps);
+    Traced { verdict: Verdict::of(share), route: Some(at), steps }
+}
+
+/// The chance that Envoy itself decides to trace.
+fn decided(shares: Sampling, request: &Request, steps: &mut Vec<Step>) -> f64 {
+    let drawn = request.drawn();
+    if request.header("x-request-id").is_some() && drawn.is_none() {
+        steps.push(Step::fixed(
+            By::RequestId,
+            false,
+            "`x-request-id` is no id: Envoy traces nothing",
+        ));
+        return 0.0;
+    }
+    let overall = passes(shares.overall, drawn).map_or(fraction(shares.overall), f64::from);
+    let share = if let Some(words) = said(request) {
+        steps.push(Step::fixed(By::RequestId, true, words));
+        overall
+    } else {
+        let (client, client_step) = client(shares.client, request);
+        steps.extend(client_step);
+        let forced = request.header("x-envoy-force-trace").is_some();
+        let rest = if client >= 1.0 {
+            0.0
+        } else if forced {
+            let words = "`x-envoy-force-trace` asks for a trace";
+            steps.push(Step::fixed(By::Forced, true, words));
+            overall
+        } else {
+            steps.push(Step::share(By::Random, "random", shares.random, drawn));
+            // One number is compared with both.
+            let least = shares.random.min(shares.overall);
+            passes(least, drawn).map_or(fraction(least), f64::from)
+        };
+        client.mul_add(overall, (1.0 - client) * rest)
+    };
+    if steps.last().is_none_or(|step| step.passes != Some(false)) {
+        steps.push(Step::share(By::Overall, "overall", shares.overall, drawn));
+    }
+    share
+}
+
+/// What a request id says that was decided before.
+fn said(request: &Request) -> Option<&'static str> {
+    let id = request.header("x-request-id").filter(|id| id.len() == ID_LENGTH)?;
+    match id.as_bytes().get(REASON_AT)? {
+        b'9' => Some("`x-request-id` says that a proxy before this one drew it for tracing"),
+        b'a' => Some("`x-request-id` says that a trace was forced before this proxy"),
+        b'b' => Some("`x-request-id` says that the client asked for a trace before this proxy"),
+        _ => None,
+    }
+}
+
+/// The chance that a client's wish for a trace is granted; Envoy draws a number of its own for it.
+fn client(share: Percent, request: &Request) -> (f64, Option<Step>) {
+    if request.header("x-client-trace-id").is_none() {
+        return (0.0, None);
+    }
+    let mut step =
+        Step::share(By::Client, "`x-client-trace-id` asks for a trace; client", share, None);
+    if step.passes.is_none() {
+        step.words =
+            format!("`x-client-trace-id` asks for a trace; client is {share} %: chance decides");
+    }
+    (fraction(share), Some(step))
+}
+
+/// What the tracer makes of the decision and of the caller's span.
+fn followed(request: &Request, envoy: u32, share: f64, steps: &mut Vec<Step>) -> f64 {
+    let Some(parent) = request.header("traceparent") else { return share };
+    let Some(sampled) = flag(&parent) else {
+        let words = "`traceparent` cannot be read: the tracer makes no span";
+        steps.push(Step::fixed(By::Parent, false, words));
+        return 0.0;
+    };
+    let (share, words) = match (sampled, envoy >= FIRST_TO_AGREE) {
+        (false, _) => (0.0, "the caller's span is not recorded, and neither is this one"),
+        (true, true) => {
+            (share, "the caller's span is recorded; this one is if the above says so too")
+        }
+        (true, false) => (1.0, "the caller's span is recorded, and so is this one"),
+    };
+    let passes = sampled && share >= 1.0;
+    let mut step = Step::fixed(By::Parent, passes, words);
+    if sampled && share > 0.0 && share < 1.0 {
+        step.passes = None;
+    }
+    steps.push(step);
+    share
+}
+
+/// Whether a `traceparent` (W3C Trace Context, section 3.2) says that the caller's span is recorded; `None` if it is none.
+fn flag(parent: &str) -> Option<bool> {
+    let parts: Vec<_> = parent.split('-').collect();
+    let [version, trace, span, flags] = parts.as_slice() else { return None };
+    let is_hex = |text: &str, length: usize| {
+        text.len() == length
+            && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let is_id = |text: &str, length| is_hex(text, length) && text.bytes().any(|b| b != b'0');
+    if !is_hex(version, 2) || !is_id(trace, 32) || !is_id(span, 16) || !is_hex(flags, 2) {
+        return None;
+    }
+    u8::from_str_radix(flags, 16).ok().map(|flags| flags & 1 == 1)
+}
