@@ -8,6 +8,8 @@ use anyhow::Context as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::process::Process;
+
 /// `ursa up` with the demo. Stopped when dropped.
 pub(crate) struct Demo {
     up: Child,
@@ -46,7 +48,18 @@ impl Demo {
         Ok(response.body_mut().read_json()?)
     }
 
-    /// Applies one document.
+    /// The process that started all others.
+    pub(crate) fn process(&self) -> Process {
+        Process::new(self.up.id())
+    }
+
+    /// Deletes one resource, by its path.
+    pub(crate) fn delete(&self, path: &str) -> anyhow::Result<()> {
+        self.agent.delete(format!("{}{path}", self.server)).call()?;
+        Ok(())
+    }
+
+    /// Applies documents.
     pub(crate) fn apply(&self, text: &str) -> anyhow::Result<()> {
         let body = serde_json::json!({"documents": [{"text": text}]});
         self.agent.post(format!("{}/_apply", self.server)).send_json(&body)?;

@@ -4,8 +4,10 @@
 //! processes cannot be had here by package name; where a peer's figure is shown it was measured elsewhere and says so.
 
 mod demo;
+mod overhead;
 pub(crate) mod pipeline;
 mod policy;
+mod process;
 pub(crate) mod statistics;
 mod up;
 
@@ -34,6 +36,8 @@ pub(crate) enum Bench {
     },
     /// What telemetry costs on its way, beside the OpenTelemetry Collector and rotel
     Pipeline(pipeline::Arguments),
+    /// What being observed costs a proxy: CPU of Envoy and its agent for each request
+    Overhead(overhead::Arguments),
     /// A clean release build, in a target directory of its own
     Build,
 }
@@ -44,6 +48,7 @@ pub(crate) fn run(bench: Option<Bench>) -> anyhow::Result<()> {
         Some(Bench::Up { runs }) => up::run(&release()?, runs),
         Some(Bench::Policy { changes }) => policy::run(&release()?, changes),
         Some(Bench::Pipeline(arguments)) => pipeline::run(&arguments, release),
+        Some(Bench::Overhead(arguments)) => overhead::run(&arguments, release),
         Some(Bench::Build) => build(),
         None => {
             let ursa = release()?;
