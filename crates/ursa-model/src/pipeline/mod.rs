@@ -3,6 +3,7 @@
 //! It travels as JSON between versions of the control plane and of the agent, so fields that are not known are ignored.
 
 mod exporter;
+pub mod metrics;
 pub mod processor;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ pub use exporter::{
     ConsoleExporter, DatadogExporter, ExporterSpec, FileExporter, JsonLines, TcpExporter,
     ZipkinExporter,
 };
+pub use metrics::Collection;
 pub use processor::Processor;
 
 /// The whole task of one pipeline.
@@ -32,6 +34,9 @@ pub struct PipelineConfig {
     /// What happens to log records that come by a name of their own, instead: each of Envoy's access loggers calls the agent by the name of its
     /// channel (the authority of the call). Backends of the same name are one.
     pub channels: BTreeMap<String, Channel>,
+    /// What metrics the agent gathers itself. Unset: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collection: Option<Collection>,
 }
 
 /// What happens to log records that come by a name of their own.
