@@ -14,7 +14,7 @@
 //! assert!(registry.encode().contains(r#"ursa_cp_auth_failures_total{kind="expired",zone="east"} 1"#));
 //! ```
 //!
-//! [`Usage`] is what a process uses, which every part says of itself.
+//! [`profile`] lists those of Envoy that are kept. [`Usage`] is what a process uses, which every part says of itself.
 //!
 //! Not here: where other values come from, and the endpoints that show them.
 
@@ -23,6 +23,7 @@ pub mod control;
 pub mod gateway;
 mod metric;
 pub mod pipeline;
+pub mod profile;
 mod registry;
 mod usage;
 
