@@ -16,11 +16,13 @@ pub mod header;
 pub mod kind;
 pub mod merge;
 pub mod mesh_access_log;
+pub mod mesh_metric;
 pub mod mesh_trace;
 pub mod order;
 pub mod part;
 pub mod policy;
 pub mod select;
+mod spelling;
 pub mod subject;
 #[cfg(test)]
 mod testing;
@@ -29,8 +31,11 @@ use kind::PolicyKind;
 use ursa_model::kind::Kinds;
 
 /// Every kind of policy, in the order in which they are applied.
-pub static KINDS: [PolicyKind; 2] =
-    [PolicyKind::of::<mesh_trace::MeshTrace>(), PolicyKind::of::<mesh_access_log::MeshAccessLog>()];
+pub static KINDS: [PolicyKind; 3] = [
+    PolicyKind::of::<mesh_trace::MeshTrace>(),
+    PolicyKind::of::<mesh_access_log::MeshAccessLog>(),
+    PolicyKind::of::<mesh_metric::MeshMetric>(),
+];
 
 /// Every kind of resource: the model's and the policies'.
 pub fn kinds() -> Kinds {

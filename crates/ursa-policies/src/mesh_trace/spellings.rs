@@ -6,6 +6,8 @@ use ursa_model::percent;
 use ursa_model::report::Cursor;
 use ursa_model::tree::{Map, Node, Value};
 
+use crate::spelling::{reference_to_backend_ref, refers_to, say_form};
+
 /// The forms of a backend and the `type` that says so.
 const TYPES: [(&str, &str); 3] =
     [("zipkin", "Zipkin"), ("datadog", "Datadog"), ("openTelemetry", "OpenTelemetry")];
@@ -38,32 +40,7 @@ pub(super) fn rewrite(settings: &mut Node, _report: &Cursor<'_>) {
 fn rewrite_backend(backend: &mut Map) {
     reference_to_backend_ref(backend);
     backend_ref_to_reference(backend);
-    let set: Vec<_> = TYPES
-        .iter()
-        .filter_map(|(field, name)| Some((backend.entry(field)?.key_place, name)))
-        .collect();
-    if let [(place, name)] = set[..]
-        && !backend.contains("type")
-        && !backend.contains("reference")
-    {
-        backend.insert("type", place, Node::new(place, Value::String((*name).to_owned())));
-    }
-}
-
-fn refers_to(reference: Option<&Node>, kind: &str) -> bool {
-    reference.and_then(|node| node.get("kind")).and_then(Node::as_str) == Some(kind)
-}
-
-fn reference_to_backend_ref(backend: &mut Map) {
-    if refers_to(backend.get("reference"), "MeshOpenTelemetryBackend")
-        && !backend.contains("openTelemetry")
-        && let Some(entry) = backend.remove("reference")
-    {
-        let mut inside = Map::new();
-        let place = entry.node.place;
-        inside.insert("backendRef", entry.key_place, entry.node);
-        backend.insert("openTelemetry", entry.key_place, Node::new(place, Value::Map(inside)));
-    }
+    say_form(backend, &TYPES);
 }
 
 fn backend_ref_to_reference(backend: &mut Map) {

@@ -92,6 +92,15 @@ fn outcome_for(proxy: &TestProxy, case: &str) -> String {
             format!("{name}\n{}", document::to_yaml(&channel))
         }),
     );
+    let collection = config.pipeline.collection.iter();
+    section(
+        &mut text,
+        "collection",
+        collection.map(|collection| {
+            let collection = serde_json::to_value(collection).expect("collections are JSON");
+            format!("by the agent\n{}", document::to_yaml(&collection))
+        }),
+    );
     let traces = &config.pipeline.traces;
     section(
         &mut text,

@@ -1,0 +1,54 @@
+//! What the names under which Envoy counts stand for.
+
+use std::collections::BTreeMap;
+
+use ursa_envoy::bootstrap::{ADS_CLUSTER, OTLP_CLUSTER};
+use ursa_envoy::proxy::{Direction, Listener, ListenerKind, ProxyConfig, stat_name};
+use ursa_model::pipeline::metrics::{Entity, TrafficDirection};
+
+/// Names of Envoy's own: its admin interface, and its requests to its agent.
+const OWN_LISTENERS: [&str; 2] = ["admin", "async-client"];
+
+/// The listeners by the names of their statistics, of their connection managers and of their TCP proxies.
+pub(super) fn listeners(proxy: &ProxyConfig) -> BTreeMap<String, Entity> {
+    let own = OWN_LISTENERS.map(|name| (name.to_owned(), system()));
+    let of = |listener: &Listener| {
+        let manager = match &listener.kind {
+            ListenerKind::Http(http) => Some(stat_name(&http.stat_prefix)),
+            ListenerKind::Tcp { .. } => None,
+        };
+        let names = [Some(stat_name(&listener.name)), manager];
+        names.into_iter().flatten().map(|name| (name, entity(listener))).collect::<Vec<_>>()
+    };
+    own.into_iter().chain(proxy.listeners.iter().flat_map(of)).collect()
+}
+
+/// The clusters by the names of their statistics.
+pub(super) fn clusters(proxy: &ProxyConfig) -> BTreeMap<String, Entity> {
+    let own = [ADS_CLUSTER, OTLP_CLUSTER].map(|name| (name.to_owned(), system()));
+    let of = |listener: &Listener| {
+        let clusters: Vec<&str> = match &listener.kind {
+            ListenerKind::Http(http) => {
+                http.routes.routes.iter().map(|route| route.cluster.as_str()).collect()
+            }
+            ListenerKind::Tcp { cluster } => vec![cluster],
+        };
+        let named = clusters.into_iter().map(|cluster| (stat_name(cluster), entity(listener)));
+        named.collect::<Vec<_>>()
+    };
+    own.into_iter().chain(proxy.listeners.iter().flat_map(of)).collect()
+}
+
+fn entity(listener: &Listener) -> Entity {
+    match listener.direction {
+        Direction::Inbound => Entity { direction: TrafficDirection::Inbound, destination: None },
+        Direction::Outbound => Entity {
+            direction: TrafficDirection::Outbound,
+            destination: Some(listener.destination.clone()),
+        },
+    }
+}
+
+fn system() -> Entity {
+    Entity { direction: TrafficDirection::System, destination: None }
+}
