@@ -14,6 +14,10 @@ pub struct Config {
     pub api: SocketAddr,
     /// Agents' connections (incremental ADS over TLS). Default 127.0.0.1:5678.
     pub xds: SocketAddr,
+    /// Monitoring assignments (MADS) for a Prometheus that discovers proxies with `kuma_sd_configs`.
+    /// On loopback plain and without a token; on any other address over TLS and with an admin
+    /// token, as the API. Default 127.0.0.1:5676.
+    pub mads: SocketAddr,
     /// OTLP over gRPC into the window of recent telemetry. Default 127.0.0.1:4317.
     pub otlp_grpc: SocketAddr,
     /// OTLP over HTTP into the window of recent telemetry. Default 127.0.0.1:4318.
@@ -35,6 +39,7 @@ impl Default for Config {
             data_dir: None,
             api: on(5681),
             xds: on(5678),
+            mads: on(5676),
             otlp_grpc: on(4317),
             otlp_http: on(4318),
             telemetry_memory: 64 << 20,
@@ -51,6 +56,8 @@ pub struct Addresses {
     pub api: SocketAddr,
     /// Agents' connections.
     pub xds: SocketAddr,
+    /// Monitoring assignments.
+    pub mads: SocketAddr,
     /// OTLP over gRPC.
     pub otlp_grpc: SocketAddr,
     /// OTLP over HTTP.

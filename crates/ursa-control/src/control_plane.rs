@@ -25,6 +25,7 @@ use crate::files::{self, FileError};
 use crate::generate::Site;
 use crate::measured::Measured;
 use crate::metrics::Metrics;
+use crate::monitoring::Monitoring;
 use crate::planner::Planner;
 use crate::questions::{Questions, Service};
 use crate::resources::{Applied, ChangeError, Resources, Source};
@@ -36,6 +37,8 @@ use crate::{gui, telemetry};
 const MAX_AGENTS: usize = 8192;
 /// Connections to the API at once.
 const MAX_API_CONNECTIONS: usize = 512;
+/// Connections of Prometheis at once.
+const MAX_PROMETHEIS: usize = 128;
 /// How long requests under way may take to end.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long the tasks may take to end in all.
@@ -115,6 +118,7 @@ impl ControlPlane {
 
         let listener = listen(config.api, "the REST API and live view", "--api-port").await?;
         let xds = listen(config.xds, "agents' connections", "--xds-port").await?;
+        let mads = listen(config.mads, "monitoring assignments", "--mads-port").await?;
         let window = Arc::new(telemetry::Window::new(config.telemetry_memory));
         let sink: Arc<dyn Sink> = Arc::clone(&window) as _;
         let grpc = Settings::new(Protocol::OtlpGrpc, Bind::Tcp(config.otlp_grpc))
@@ -128,6 +132,7 @@ impl ControlPlane {
         let addresses = Addresses {
             api: listener.local_addr().unwrap_or(config.api),
             xds: xds.local_addr().unwrap_or(config.xds),
+            mads: mads.local_addr().unwrap_or(config.mads),
             otlp_grpc: grpc.address().unwrap_or(config.otlp_grpc),
             otlp_http: http.address().unwrap_or(config.otlp_http),
         };
@@ -170,12 +175,32 @@ impl ControlPlane {
         let ads = asking.router().fallback_service(ads);
         tasks.spawn(serve(xds, ads, serving, stop.clone()));
 
-        let is_local = addresses.api.ip().is_loopback();
-        let access = Access {
-            tokens: (!is_local).then(|| Arc::clone(&tokens)),
+        // What holds for a port by its address: on loopback whoever is there, else TLS and a token.
+        let access_on = |address: SocketAddr| Access {
+            tokens: (!address.ip().is_loopback()).then(|| Arc::clone(&tokens)),
             hostname: config.hostname.as_str().into(),
             metrics: metrics.clone(),
         };
+        let serving_on = |address: SocketAddr, max_connections: usize| {
+            let tls = if address.ip().is_loopback() {
+                None
+            } else {
+                Some(TlsAcceptor::from(authority.server(&names, now, &[b"h2", b"http/1.1"])?))
+            };
+            Ok::<_, AuthorityError>(Serving {
+                tls,
+                max_connections,
+                http2_only: false,
+                grace: GRACE,
+            })
+        };
+        let monitoring =
+            Monitoring { planner: Arc::clone(&planner), tasks: tasks.clone(), stop: stop.clone() };
+        let monitoring = monitoring.router(access_on(addresses.mads));
+        let serving = serving_on(addresses.mads, MAX_PROMETHEIS)?;
+        tasks.spawn(serve(mads, monitoring, serving, stop.clone()));
+
+        let access = access_on(addresses.api);
         let api = Api {
             resources: Arc::clone(&resources),
             planner,
@@ -186,17 +211,11 @@ impl ControlPlane {
             window: Arc::clone(&window),
         };
         let others = telemetry::routes(Arc::clone(&window), stop.clone()).merge(gui::routes());
-        let tls = if is_local {
-            None
-        } else {
-            Some(TlsAcceptor::from(authority.server(&names, now, &[b"h2", b"http/1.1"])?))
-        };
-        let serving =
-            Serving { tls, max_connections: MAX_API_CONNECTIONS, http2_only: false, grace: GRACE };
+        let serving = serving_on(addresses.api, MAX_API_CONNECTIONS)?;
         tasks.spawn(serve(listener, api::router(api, access, others), serving, stop.clone()));
 
         tracing::info!(
-            api = %addresses.api, xds = %addresses.xds, otlp_grpc = %addresses.otlp_grpc,
+            api = %addresses.api, xds = %addresses.xds, mads = %addresses.mads, otlp_grpc = %addresses.otlp_grpc,
             otlp_http = %addresses.otlp_http, instance, "control plane started"
         );
         Ok(Running {
@@ -297,7 +316,7 @@ async fn open_store(dir: Option<&Path>, metrics: Metrics) -> Result<Arc<dyn Stor
 /// What the server's certificate names beside loopback.
 fn names(config: &Config) -> Vec<String> {
     let mut names = vec![config.hostname.clone()];
-    for address in [config.api, config.xds] {
+    for address in [config.api, config.xds, config.mads] {
         if !address.ip().is_unspecified() {
             names.push(address.ip().to_string());
         }

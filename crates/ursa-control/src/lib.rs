@@ -26,6 +26,7 @@ pub mod gui;
 mod insight;
 mod measured;
 mod metrics;
+mod monitoring;
 mod patch;
 mod plan;
 mod planner;

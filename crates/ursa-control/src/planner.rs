@@ -61,6 +61,11 @@ impl Planner {
         Arc::clone(&self.snapshots.borrow())
     }
 
+    /// Every snapshot from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<Arc<Snapshots>> {
+        self.snapshots.subscribe()
+    }
+
     /// What holds for all proxies.
     pub(crate) fn site(&self) -> &Site {
         &self.site

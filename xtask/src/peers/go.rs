@@ -37,8 +37,8 @@ pub(super) const TELEMETRYGEN: Program = Program {
     main: "",
 };
 
-/// Takes metrics by OTLP. Release 3.15 is version 0.315 of its module. Its web page is not built in, the API is; nor
-/// are the clouds in which it could find targets.
+/// Takes metrics by OTLP, and scrapes. Release 3.15 is version 0.315 of its module. Its web page is not built in, the
+/// API is; nor are the clouds in which it could find targets, but Kuma is.
 pub(super) const PROMETHEUS: Program = Program {
     name: "prometheus",
     version: "3.15.0",
@@ -46,7 +46,7 @@ pub(super) const PROMETHEUS: Program = Program {
     package: "github.com/prometheus/prometheus/cmd/prometheus",
     modules: include_str!("../../peers/prometheus/go.mod"),
     checksums: include_str!("../../peers/prometheus/go.sum"),
-    tags: "remove_all_sd",
+    tags: "remove_all_sd,enable_xds_sd",
     main: "",
 };
 

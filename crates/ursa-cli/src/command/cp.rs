@@ -57,6 +57,9 @@ pub(crate) struct Ports {
     /// Agents.
     #[arg(long, default_value_t = 5678, value_name = "PORT")]
     pub(crate) xds_port: u16,
+    /// Monitoring assignments, for Prometheus' `kuma_sd_configs`.
+    #[arg(long, default_value_t = 5676, value_name = "PORT")]
+    pub(crate) mads_port: u16,
     /// OTLP over gRPC.
     #[arg(long, default_value_t = 4317, value_name = "PORT")]
     pub(crate) otlp_grpc_port: u16,
@@ -79,6 +82,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
         data_dir,
         api: at(arguments.ports.api_port),
         xds: at(arguments.ports.xds_port),
+        mads: at(arguments.ports.mads_port),
         otlp_grpc: at(arguments.ports.otlp_grpc_port),
         otlp_http: at(arguments.ports.otlp_http_port),
         telemetry_memory: arguments.telemetry_memory.bytes(),

@@ -88,6 +88,7 @@ pub(crate) struct Arguments {
 struct ControlPorts {
     api: u16,
     xds: u16,
+    mads: u16,
     otlp_grpc: u16,
     otlp_http: u16,
 }
@@ -164,6 +165,7 @@ impl Up {
         let control = ControlPorts {
             api: ports.choose(5681, "the API")?,
             xds: ports.choose(5678, "proxies")?,
+            mads: ports.choose(5676, "monitoring assignments")?,
             otlp_grpc: ports.choose(4317, "OTLP over gRPC")?,
             otlp_http: ports.choose(4318, "OTLP over HTTP")?,
         };
@@ -216,6 +218,8 @@ impl Up {
             &text(ports.api),
             "--xds-port",
             &text(ports.xds),
+            "--mads-port",
+            &text(ports.mads),
             "--otlp-grpc-port",
             &text(ports.otlp_grpc),
             "--otlp-http-port",

@@ -22,10 +22,11 @@ use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 
-pub(crate) use self::access::Access;
+pub(crate) use self::access::{Access, admit};
 pub(crate) use self::index::About;
 pub(crate) use self::problem::Problem;
 use crate::metrics::Metrics;
+use crate::monitoring::http_sd;
 use crate::planner::Planner;
 use crate::questions::Questions;
 use crate::resources::Resources;
@@ -74,6 +75,7 @@ pub(crate) fn router(api: Api, access: Access, others: Router) -> Router {
         .route("/meshes/{mesh}/dataplanes/{name}/_request", post(request::explain))
         .route("/meshes/{mesh}/dataplane-insights", get(inspect::insights))
         .route("/meshes/{mesh}/dataplane-insights/{name}", get(inspect::insight))
+        .route("/v1/discovery/prometheus", get(http_sd::prometheus))
         .route("/telemetry/pipelines", get(pipelines::status))
         .route("/telemetry/audit/{trace}", get(pipelines::audit))
         .route("/{plural}", get(resource::list_all))

@@ -188,6 +188,7 @@ fn pipeline(proxy: &Proxy, site: &Site) -> PipelineConfig {
     fact("zone", &site.zone);
     fact("name", &proxy.id.name);
     fact(SERVICE_TAG, &service);
+    fact("kuma.proxy_role", if proxy.dataplane.is_gateway() { "gateway" } else { "sidecar" });
     for (name, value) in proxy.dataplane.tag_sets().chain([&proxy.labels]).flatten() {
         fact(name, value);
     }

@@ -8,6 +8,7 @@ mod credentials;
 #[path = "../../../ursa-metrics/tests/exposition/mod.rs"]
 mod exposition;
 mod metrics;
+mod monitoring;
 mod questions;
 mod requests;
 mod rest;

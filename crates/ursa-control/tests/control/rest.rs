@@ -318,6 +318,7 @@ async fn elsewhere_than_on_loopback_the_api_wants_tls_and_an_admin_token() {
         data_dir: Some(dir.path().to_owned()),
         api,
         xds: free(),
+        mads: free(),
         otlp_grpc: free(),
         otlp_http: free(),
         ..Config::default()

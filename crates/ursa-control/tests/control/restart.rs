@@ -64,6 +64,7 @@ async fn a_port_in_use_is_named_with_the_way_out() {
     let config = || Config {
         api: free(),
         xds: free(),
+        mads: free(),
         otlp_grpc: free(),
         otlp_http: free(),
         ..Config::default()
@@ -71,6 +72,7 @@ async fn a_port_in_use_is_named_with_the_way_out() {
     for (config, flag) in [
         (Config { api: address, ..config() }, "--api-port"),
         (Config { xds: address, ..config() }, "--xds-port"),
+        (Config { mads: address, ..config() }, "--mads-port"),
         (Config { otlp_grpc: address, ..config() }, "--otlp-grpc-port"),
         (Config { otlp_http: address, ..config() }, "--otlp-http-port"),
     ] {

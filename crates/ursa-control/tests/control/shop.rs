@@ -63,6 +63,7 @@ pub(crate) async fn start(data_dir: Option<&Path>) -> Running {
         data_dir: data_dir.map(Path::to_owned),
         api: free(),
         xds: free(),
+        mads: free(),
         otlp_grpc: free(),
         otlp_http: free(),
         ..Config::default()
