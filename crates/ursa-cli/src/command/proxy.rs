@@ -262,6 +262,9 @@ fn overview_text(
         };
         line(&format!("  {name}:"), status);
     }
+    for (index, way) in overview["metrics"].as_array().into_iter().flatten().enumerate() {
+        line(if index == 0 { "Metrics:" } else { "" }, metrics(way));
+    }
     for warning in overview["warnings"].as_array().into_iter().flatten() {
         line("Warning:", string(warning));
     }
@@ -318,6 +321,24 @@ pub(super) fn backend_state(backend: &Value) -> String {
         ["traces", "metrics", "logs"].into_iter().filter(|name| backend[name]["enabled"] == true);
     let states: Vec<_> = enabled.map(|name| format!("{name} {}", state(&backend[name]))).collect();
     states.join("; ")
+}
+
+/// A way on which metrics leave.
+fn metrics(way: &Value) -> String {
+    let name = way["name"].as_str().unwrap_or("-");
+    let profile = way["selection"]["profile"].as_str().unwrap_or("-");
+    let push = &way["to"]["push"];
+    if let Some(interval) = push["intervalMs"].as_u64() {
+        return format!("{profile}, sent every {} s to {name}", interval as f64 / 1000.0);
+    }
+    let endpoint = &way["to"]["prometheus"];
+    let scheme = if endpoint["tls"] == "Disabled" { "http" } else { "https" };
+    let host = match endpoint["address"].as_str().unwrap_or("*") {
+        address if address.contains(':') => format!("[{address}]"),
+        address => address.to_owned(),
+    };
+    let (port, path) = (&endpoint["port"], endpoint["path"].as_str().unwrap_or_default());
+    format!("{profile}, at {scheme}://{host}:{port}{path} for {name}")
 }
 
 pub(super) async fn explain(arguments: Explain, server: &ServerArgs, output: Output) -> Outcome {
@@ -507,6 +528,21 @@ fn config_text(config: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_way_on_which_metrics_leave_is_a_line() {
+        let way = |name: &str, profile: &str, to: Value| {
+            metrics(&json!({"name": name, "selection": {"profile": profile}, "to": to}))
+        };
+        let endpoint =
+            json!({"address": "fd00::1", "port": 5670, "path": "/metrics", "tls": "ProvidedTLS"});
+        assert_eq!(
+            way("default-backend", "Basic", json!({"prometheus": endpoint})),
+            "Basic, at https://[fd00::1]:5670/metrics for default-backend"
+        );
+        let push = json!({"push": {"intervalMs": 1500}});
+        assert_eq!(way("collector", "All", push), "All, sent every 1.5 s to collector");
+    }
 
     #[test]
     fn an_explanation_names_who_set_each_value_and_what_it_replaced() {

@@ -324,6 +324,7 @@ fn overview_of(api: &Api, snapshots: &Snapshots, id: &ProxyId) -> Value {
         "envoyVersion": node.and_then(|node| node.envoy.as_ref()),
         "agentVersion": node.and_then(|node| node.agent.as_ref()),
         "types": types,
+        "metrics": target.as_ref().map_or(&[][..], |target| &target.metrics),
         "warnings": warnings,
     })
 }

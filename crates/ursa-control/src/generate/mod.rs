@@ -25,6 +25,7 @@ use ursa_envoy::resources::{Resources, SECRET, resources};
 use ursa_model::backend::OpenTelemetryBackend;
 use ursa_model::dataplane::{Outbound, Protocol, SERVICE_TAG};
 use ursa_model::pipeline::PipelineConfig;
+use ursa_model::pipeline::metrics::MetricOutput;
 use ursa_policies::backends::Applied;
 use ursa_policies::effective::{Effective, apply, effective, effective_with_shadows};
 
@@ -58,6 +59,8 @@ pub(crate) struct Generated {
     pub(crate) destinations: BTreeSet<String>,
     /// Secrets that its pipeline names, also those that are missing.
     pub(crate) secrets: BTreeSet<String>,
+    /// Where its metrics leave.
+    pub(crate) metrics: Vec<MetricOutput>,
     /// What the second look found: mistakes of ours, not of the user's.
     pub(crate) findings: Vec<String>,
 }
@@ -132,8 +135,10 @@ pub(crate) fn compose(
     warnings.extend(missing.iter().map(|name| {
         format!("there is no Secret `{name}`, which a backend refers to; nothing is sent there")
     }));
+    let outputs = config.pipeline.collection.iter().flat_map(|it| it.outputs.clone());
     let generated = Generated {
         service: config.service.clone(),
+        metrics: outputs.collect(),
         resources: Arc::new(resources),
         warnings,
         applied,

@@ -63,6 +63,8 @@ async fn http_service_discovery_lists_every_proxy_that_answers() {
     assert_eq!(proxies.len(), names().count());
     assert!(names().all(|name| proxies.contains(&name)), "{proxies:?}");
     assert_eq!(get(&running, "/v1/discovery/prometheus?mesh=other").await, json!([]));
+    let overview = get(&running, "/meshes/default/dataplanes/cart/_overview").await;
+    assert_eq!(overview["metrics"][0]["to"]["prometheus"]["port"], 5670, "{overview}");
     running.shutdown().await;
 }
 
