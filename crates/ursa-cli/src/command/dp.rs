@@ -57,9 +57,9 @@ pub(crate) struct Arguments {
     /// Where the agent serves /ready, /status and /metrics.
     #[arg(long, default_value = "127.0.0.1:5677", value_name = "ADDRESS")]
     status: SocketAddr,
-    /// The zone that the proxy runs in.
-    #[arg(long, value_name = "NAME")]
-    zone: Option<String>,
+    /// The zone that the proxy runs in, as its control plane calls it.
+    #[arg(long, default_value = "default", value_name = "NAME")]
+    zone: String,
     /// How long requests may go on when the agent stops.
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     drain_seconds: u64,
@@ -112,7 +112,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
     let running = Agent::start(Config {
         id: ProxyId { mesh: arguments.mesh, name: arguments.name },
         control_plane: arguments.cp,
-        zone: arguments.zone,
+        zone: Some(arguments.zone),
         token: TokenSource::File(arguments.token_file),
         envoy: envoy.path,
         concurrency: arguments.concurrency,
