@@ -16,7 +16,7 @@ use crate::policy::PolicyResource;
 const TABLE: &str = include_str!("../../corpus/endpoints.table");
 
 /// Where a backend can stand: in a text around it, at a path.
-const PLACES: [(&str, &str); 8] = [
+const PLACES: [(&str, &str); 9] = [
     (
         "spec",
         "{type: MeshOpenTelemetryBackend, name: b, spec: BACKEND}\n---\n\
@@ -38,6 +38,10 @@ const PLACES: [(&str, &str); 8] = [
     (
         "spec.default.additionalBackends[0].openTelemetry",
         "{type: MeshTrace, name: p, spec: {default: {backends: [{zipkin: {url: \"http://zipkin\"}}], additionalBackends: [{openTelemetry: BACKEND}]}}}",
+    ),
+    (
+        "spec.default.backends[0].openTelemetry",
+        "{type: MeshMetric, name: p, spec: {default: {backends: [{openTelemetry: BACKEND}]}}}",
     ),
     (
         "spec.from[0].default.backends[0].openTelemetry",

@@ -24,7 +24,10 @@ fn files() -> Vec<String> {
         }
         for file in folder.path().read_dir().expect("examples are in folders") {
             let file = file.expect("an entry").file_name().into_string().expect("names are UTF-8");
-            files.push(format!("{name}/{file}"));
+            // What ends in `.yml` is for other programs.
+            if file.ends_with(".yaml") {
+                files.push(format!("{name}/{file}"));
+            }
         }
     }
     files.sort();
