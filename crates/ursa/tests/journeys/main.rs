@@ -22,7 +22,11 @@ mod live_policy;
 #[cfg(test)]
 mod mesh;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod plan;
+#[cfg(test)]
+mod prometheus;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
