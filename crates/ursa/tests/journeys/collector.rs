@@ -52,9 +52,9 @@ impl Collector {
         let all = if authority.is_some() { "otlp, otlp/tls" } else { "otlp" };
         let config = format!(
             "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, http: {{endpoint: '127.0.0.1:{http}'}}}}}}{receivers}}}\n\
-             exporters: {{file/spans: {{path: '{0}/spans.json'}}, file/logs: {{path: '{0}/logs.json'}}, nop: {{}}}}\n\
+             exporters: {{file/spans: {{path: '{0}/spans.json'}}, file/logs: {{path: '{0}/logs.json'}}, file/metrics: {{path: '{0}/metrics.json'}}}}\n\
              service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines:\n    traces: {{receivers: [{all}], exporters: [file/spans]}}\n    \
-             metrics: {{receivers: [{all}], exporters: [nop]}}\n    logs: {{receivers: [{all}], exporters: [file/logs]}}\n",
+             metrics: {{receivers: [{all}], exporters: [file/metrics]}}\n    logs: {{receivers: [{all}], exporters: [file/logs]}}\n",
             files.path().display()
         );
         std::fs::write(files.path().join("config.yaml"), config).unwrap();
@@ -94,7 +94,7 @@ impl Collector {
     /// All that was received, as it was written down.
     pub(crate) fn text(&self) -> String {
         let text = |file| std::fs::read_to_string(self.files.path().join(file)).unwrap_or_default();
-        ["spans.json", "logs.json"].map(text).concat()
+        ["spans.json", "logs.json", "metrics.json"].map(text).concat()
     }
 
     /// The spans received, in order, each with its resource's attributes under `resource`.

@@ -14,6 +14,7 @@ use crate::certificates::Authority;
 use crate::collector::{Collector, free};
 use crate::datadog::TestAgent;
 use crate::mesh::{Mesh, peer};
+use crate::prometheus::Prometheus;
 use crate::rotel::Rotel;
 use crate::zipkin::Zipkin;
 
@@ -46,6 +47,7 @@ enum At {
     Datadog,
     File,
     Tcp,
+    Prometheus,
 }
 
 /// The real backends.
@@ -55,21 +57,38 @@ struct Peers {
     datadog: TestAgent,
     tcp: TcpSink,
     rotel: Rotel,
+    prometheus: Prometheus,
     file: PathBuf,
     tcp_port: u16,
+    /// Where the gateway's agent answers Prometheus.
+    metrics_port: u16,
 }
 
 impl Peers {
     async fn start(authority: &Authority, folder: &Path) -> Self {
-        let tcp_port = free();
-        let (collector, zipkin, datadog, tcp) = tokio::join!(
+        let (tcp_port, metrics_port) = (free(), free());
+        let scrape = format!(
+            "scrape_configs: [{{job_name: mesh, scrape_interval: 1s, static_configs: [{{targets: ['127.0.0.1:{metrics_port}']}}]}}]"
+        );
+        let (collector, zipkin, datadog, tcp, prometheus) = tokio::join!(
             Collector::start_with(free(), free(), Some(authority)),
             Zipkin::start(),
             TestAgent::start(),
-            TcpSink::start(tcp_port)
+            TcpSink::start(tcp_port),
+            Prometheus::start(&scrape)
         );
         let rotel = Rotel::start(&collector.http()).await;
-        Self { collector, zipkin, datadog, tcp, rotel, file: folder.join("lines"), tcp_port }
+        Self {
+            collector,
+            zipkin,
+            datadog,
+            tcp,
+            rotel,
+            prometheus,
+            file: folder.join("lines"),
+            tcp_port,
+            metrics_port,
+        }
     }
 
     /// The OTLP backends: name, protocol, as it is written.
@@ -112,6 +131,28 @@ impl Peers {
         }
         let written = format!("datadog: {{url: 'http://127.0.0.1:{}'}}", self.datadog.port);
         ways.push(way("Datadog APM test agent 1.69.1", "trace agent v0.4", written, At::Datadog));
+        ways
+    }
+
+    fn of_metrics(&self, authority: &Authority) -> Vec<Way> {
+        let way = |backend, protocol, written, at| Way {
+            policy: "MeshMetric",
+            backend,
+            protocol,
+            written,
+            at,
+        };
+        let push = |to: String| format!("openTelemetry: {{{to}, refreshInterval: 1s}}");
+        let mut ways: Vec<_> = self
+            .open_telemetry(authority)
+            .into_iter()
+            .map(|(backend, protocol, to)| way(backend, protocol, push(to), At::Collector))
+            .collect();
+        let prometheus = "Prometheus 3.15.0";
+        let otlp = push(format!("endpoint: '{}'", self.prometheus.otlp()));
+        ways.push(way(prometheus, "OTLP over HTTP", otlp, At::Prometheus));
+        let asked = format!("prometheus: {{port: {}}}", self.metrics_port);
+        ways.push(way(prometheus, "scraped", asked, At::Prometheus));
         ways
     }
 
@@ -166,6 +207,11 @@ impl Peers {
             At::Datadog => serde_json::Value::from(self.datadog.spans().await).to_string(),
             At::File => std::fs::read_to_string(&self.file).unwrap_or_default(),
             At::Tcp => self.tcp.lines().concat(),
+            At::Prometheus => {
+                let series =
+                    self.prometheus.query(&format!("target_info{{mark=\"{mark}\"}}")).await;
+                format!("{series:?}")
+            }
         };
         text.contains(mark)
     }
@@ -178,7 +224,7 @@ fn policy(way: &Way, mark: &str) -> String {
     let settings =
         format!("default: {{backends: [{{{written}}}], resourceAttributes: {{mark: {mark}}}}}");
     let settings =
-        if way.policy == "MeshTrace" { settings } else { format!("rules: [{{{settings}}}]") };
+        if way.policy == "MeshAccessLog" { format!("rules: [{{{settings}}}]") } else { settings };
     format!(
         "type: {}\nmesh: default\nname: gateway\nspec:\n  targetRef: {{kind: MeshService, name: gateway}}\n  {settings}\n",
         way.policy
@@ -219,7 +265,8 @@ async fn compatibility_is_what_was_seen() {
         for name in ["all", "payments"] {
             mesh.ok(&["delete", "meshtrace", name]);
         }
-        let kinds = [peers.of_traces(&authority), peers.of_logs(&authority)];
+        let kinds =
+            [peers.of_traces(&authority), peers.of_metrics(&authority), peers.of_logs(&authority)];
         let longest = kinds.iter().map(Vec::len).max().unwrap_or_default();
         for number in 0..longest {
             let now: Vec<_> = kinds
