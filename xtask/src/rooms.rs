@@ -9,10 +9,11 @@ use serde_json::Value;
 use crate::project::{cargo, root, run_quietly};
 
 /// Bottom to top: each may use only those before it, in tests too.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 14] = [
     "ursa-model",
     "ursa-metrics",
     "ursa-otlp",
+    "ursa-series",
     "ursa-queue",
     "ursa-pipeline",
     "ursa-gateway",
@@ -26,13 +27,24 @@ const ROOMS: [&str; 13] = [
 ];
 
 /// What a room must not know, though it lies below.
-const MUST_NOT_KNOW: [(&str, &[&str]); 9] = [
+const MUST_NOT_KNOW: [(&str, &[&str]); 10] = [
     ("ursa-metrics", &["ursa-model"]),
     ("ursa-otlp", &["ursa-metrics"]),
-    ("ursa-queue", &["ursa-model", "ursa-metrics", "ursa-otlp"]),
-    ("ursa-gateway", &["ursa-otlp", "ursa-queue"]),
-    ("ursa-envoy", &["ursa-gateway", "ursa-pipeline", "ursa-otlp", "ursa-queue", "ursa-metrics"]),
-    ("ursa-policies", &["ursa-gateway"]),
+    ("ursa-queue", &["ursa-model", "ursa-metrics", "ursa-otlp", "ursa-series"]),
+    ("ursa-pipeline", &["ursa-series"]),
+    ("ursa-gateway", &["ursa-otlp", "ursa-series", "ursa-queue"]),
+    (
+        "ursa-envoy",
+        &[
+            "ursa-gateway",
+            "ursa-pipeline",
+            "ursa-otlp",
+            "ursa-series",
+            "ursa-queue",
+            "ursa-metrics",
+        ],
+    ),
+    ("ursa-policies", &["ursa-gateway", "ursa-series"]),
     (
         "ursa-store",
         &[
@@ -44,12 +56,12 @@ const MUST_NOT_KNOW: [(&str, &[&str]); 9] = [
             "ursa-policies",
         ],
     ),
-    ("ursa-control", &["ursa-gateway"]),
+    ("ursa-control", &["ursa-gateway", "ursa-series"]),
     ("ursa-agent", &["ursa-policies", "ursa-gateway"]),
 ];
 
 /// Rooms that take values and return values. Their tests may do more.
-const PURE: [&str; 4] = ["ursa-model", "ursa-otlp", "ursa-envoy", "ursa-policies"];
+const PURE: [&str; 5] = ["ursa-model", "ursa-otlp", "ursa-series", "ursa-envoy", "ursa-policies"];
 
 /// Crates by which a pure room would wait, or talk to somebody.
 const IMPURE_CRATES: [&str; 12] = [

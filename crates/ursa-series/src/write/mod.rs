@@ -1,0 +1,6 @@
+//! Writing what Prometheus reads.
+
+mod line;
+mod text;
+
+pub use text::TextWriter;
