@@ -43,12 +43,6 @@ impl Labels {
         self.ends.extend(other.ends.iter().map(moved));
     }
 
-    /// Becomes another.
-    pub(crate) fn set(&mut self, other: &Self) {
-        self.clear();
-        self.extend(other);
-    }
-
     /// Name and value, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut start = 0;

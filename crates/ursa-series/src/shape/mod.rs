@@ -46,7 +46,7 @@ pub enum Origin {
     Envoy,
     /// An application's, by its name if it has one: they leave as they are, with more labels.
     Application(Option<String>),
-    /// The agent's own, which have all of their labels.
+    /// The agent's own, which say part of whose they are themselves.
     Own,
 }
 
@@ -196,6 +196,9 @@ impl<'a, S: Sink> Pass<'a, S> {
         self.labels.clear();
         let identity = &self.shape.identity;
         for (name, value) in of.iter() {
+            if self.origin == Origin::Own && identity.get(name).is_some() {
+                continue;
+            }
             // What says whose a series is stands once; what an application says under that name is kept.
             if !name.starts_with("envoy_") && identity.get(name).is_some() {
                 self.labels.push(&format!("exported_{name}"), value);
@@ -269,7 +272,7 @@ impl<S: Sink> Sink for Pass<'_, S> {
 
     fn point(&mut self, point: &Point<'_>) {
         if self.origin == Origin::Own {
-            self.labels.set(point.labels);
+            self.label(point.labels);
             self.hand_on(point);
             return;
         }
