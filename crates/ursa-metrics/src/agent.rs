@@ -27,6 +27,18 @@ pub const PROCESS_OPEN_FDS: Metric = Metric::gauge(
     &["process"],
     "Open file descriptors of the proxy's processes.",
 );
+/// What the processes may use of the machine: of their container, where they have one.
+pub const CPU_LIMIT_CORES: Metric = Metric::gauge(
+    "ursa_dp_cpu_limit_cores",
+    &[],
+    "Cores that the proxy's processes may use: of their container, else of the machine.",
+);
+/// The same of memory.
+pub const MEMORY_LIMIT_BYTES: Metric = Metric::gauge(
+    "ursa_dp_memory_limit_bytes",
+    &[],
+    "Memory that the proxy's processes may use: of their container, else of the machine.",
+);
 /// Times that Envoy ended unasked and was started again.
 pub const ENVOY_RESTARTS: Metric = Metric::counter(
     "ursa_dp_envoy_restarts_total",
@@ -61,6 +73,8 @@ pub const METRICS: &[&Metric] = &[
     &PROCESS_CPU_SECONDS,
     &PROCESS_RESIDENT_MEMORY_BYTES,
     &PROCESS_OPEN_FDS,
+    &CPU_LIMIT_CORES,
+    &MEMORY_LIMIT_BYTES,
     &ENVOY_RESTARTS,
     &ENVOY_READY,
     &CONTROL_PLANE_CONNECTED,

@@ -14,19 +14,22 @@
 //! assert!(registry.encode().contains(r#"ursa_cp_auth_failures_total{kind="expired",zone="east"} 1"#));
 //! ```
 //!
-//! [`profile`] lists those of Envoy that are kept. [`Usage`] is what a process uses, which every part says of itself.
+//! [`profile`] lists those of Envoy that are kept. [`Usage`] is what a process uses, which every part says of itself, and
+//! [`Limits`] what it may use.
 //!
 //! Not here: where other values come from, and the endpoints that show them.
 
 pub mod agent;
 pub mod control;
 pub mod gateway;
+mod limits;
 mod metric;
 pub mod pipeline;
 pub mod profile;
 mod registry;
 mod usage;
 
+pub use limits::Limits;
 pub use metric::{BYTES_BUCKETS, Kind, Metric, SECONDS_BUCKETS};
 pub use registry::{
     CONTENT_TYPE, Counter, FOLDED, Family, Gauge, Histogram, MAX_SERIES, Registry, SecondsCounter,
@@ -41,12 +44,13 @@ pub const CATALOGUE: &[&[&Metric]] = &[
     pipeline::RECEIVERS,
     pipeline::BACKENDS,
     pipeline::RULES,
+    pipeline::COLLECTION,
 ];
 
 /// What a control plane shows.
 pub const CONTROL_PLANE: &[&[&Metric]] = &[control::METRICS, pipeline::RECEIVERS];
 
-/// What an agent shows; [`pipeline::RULES`], too, once there is something of them.
+/// What an agent shows; [`pipeline::RULES`] and [`pipeline::COLLECTION`], too, once there is something of them.
 pub const AGENT: &[&[&Metric]] = &[agent::METRICS, pipeline::RECEIVERS, pipeline::BACKENDS];
 
 /// What a gateway shows; [`pipeline::RULES`], too, once there is something of them.

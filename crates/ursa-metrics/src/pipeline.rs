@@ -169,3 +169,31 @@ pub const MENDED_TEXTS: Metric = Metric::counter(
 
 /// What is emitted once a rule dropped something.
 pub const RULES: &[&Metric] = &[&FILTERED_ITEMS];
+
+/// Series that left in the last collection of metrics, by the output with the most.
+pub const SERIES: Metric = Metric::gauge(
+    "ursa_pipeline_series",
+    &[],
+    "Series that left in the last collection of metrics, by the output with the most.",
+);
+/// Points beyond the cardinality limit. `metric` is the family's final name.
+pub const SERIES_OVERFLOW: Metric = Metric::counter(
+    "ursa_pipeline_series_overflow_total",
+    &["metric"],
+    "Points that became part of a family's overflow series.",
+);
+/// `application` is its name, else where it is; `envoy` is Envoy itself.
+pub const SCRAPE_FAILURES: Metric = Metric::counter(
+    "ursa_pipeline_scrape_failures_total",
+    &["application"],
+    "Collections in which an application, or Envoy, gave no metrics, or not all.",
+);
+/// `application` as in [`SCRAPE_FAILURES`].
+pub const SCRAPE_SECONDS: Metric = Metric::seconds(
+    "ursa_pipeline_scrape_duration_seconds",
+    &["application"],
+    "Time that an application, or Envoy, took to give its metrics.",
+);
+
+/// What is emitted once an agent collects metrics.
+pub const COLLECTION: &[&Metric] = &[&SERIES, &SERIES_OVERFLOW, &SCRAPE_FAILURES, &SCRAPE_SECONDS];

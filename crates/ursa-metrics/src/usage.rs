@@ -26,6 +26,13 @@ impl Usage {
         })
     }
 
+    /// When process `pid` started, in seconds since 1970.
+    pub fn started(pid: u32) -> Option<f64> {
+        let file = |path: &str| fs::read_to_string(path).ok();
+        let ticks = rustix::param::clock_ticks_per_second();
+        started(&file(&format!("/proc/{pid}/stat"))?, &file("/proc/stat")?, ticks)
+    }
+
     /// What this process uses.
     pub fn own() -> Option<Self> {
         Self::of(std::process::id())
@@ -48,6 +55,14 @@ fn cpu(stat: &str, ticks_per_second: u64) -> Option<f64> {
     Some((ticks()? + ticks()?) / ticks_per_second.max(1) as f64)
 }
 
+/// Field 22 of `/proc/<pid>/stat`, which counts from `btime` of `/proc/stat`.
+fn started(stat: &str, of_system: &str, ticks_per_second: u64) -> Option<f64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks: f64 = fields.split_whitespace().nth(19)?.parse().ok()?;
+    let boot = of_system.lines().find_map(|line| line.strip_prefix("btime "))?;
+    Some(boot.trim().parse::<f64>().ok()? + ticks / ticks_per_second.max(1) as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +75,8 @@ mod tests {
         let own = Usage::own().unwrap();
         assert!(own.resident > 1e6 && own.open_fds >= 3.0, "{own:?}");
         assert_eq!(Usage::of(u32::MAX), None);
+        let stat = "12 (a) b) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0 1 0 250 0";
+        assert_eq!(started(stat, "cpu 1\nbtime 1000\n", 100), Some(1002.5));
+        assert!(Usage::started(std::process::id()).unwrap() > 1.6e9);
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Control {
     pub(crate) warnings: Vec<String>,
     /// Before policies and backends say more.
     pub(crate) resource_attributes: BTreeMap<String, String>,
+    /// Of metrics that are gathered here and not sent by the pipeline.
+    pub(crate) collected_attributes: BTreeMap<String, String>,
     pub(crate) orphaned: Vec<OrphanedQueue>,
 }
 
@@ -84,6 +86,13 @@ impl Control {
             attributes::of(&config, &nothing, &none, variable, &inner.surroundings);
         known.extend(set);
         self.resource_attributes = known;
+        let said = config.collection.as_ref().map(|it| it.resource_attributes.clone());
+        let collected =
+            SignalConfig { resource_attributes: said.unwrap_or_default(), ..nothing.clone() };
+        let (Attributes { set, fill: mut known }, _) =
+            attributes::of(&config, &collected, &none, variable, &inner.surroundings);
+        known.extend(set);
+        self.collected_attributes = known;
         let mut before = std::mem::take(&mut self.active);
         let mut routes: [Route; 3] = Default::default();
         for ((signal, wanted), route) in
@@ -96,11 +105,13 @@ impl Control {
         }
         let mut channels = BTreeMap::new();
         for (name, Channel { signal: wanted, access_log }) in &config.channels {
-            let made = self.route(inner, &config, Signal::Logs, wanted, secrets, &mut before);
+            let is_of_metrics = config.collection.as_ref().is_some_and(|it| it.pushes_to(name));
+            let signal = if is_of_metrics { Signal::Metrics } else { Signal::Logs };
+            let made = self.route(inner, &config, signal, wanted, secrets, &mut before);
             let (mut route, said) = made.await;
             warnings.extend(said);
             route.records = access_log.as_ref().map(Records::new);
-            channels.insert(name.clone(), route);
+            channels.insert((signal, name.clone()), route);
         }
         for Active { running, .. } in before {
             info!(backend = %running.backend.name(), signal = %running.backend.signal(), "backend removed");

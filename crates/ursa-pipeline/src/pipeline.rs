@@ -134,6 +134,11 @@ impl Pipeline {
         self.inner.trail.audit(trace_id, &self.inner.sources)
     }
 
+    /// Resource attributes of metrics that are gathered beside this pipeline and leave by another way.
+    pub async fn collected_attributes(&self) -> BTreeMap<String, String> {
+        self.inner.control.lock().await.collected_attributes.clone()
+    }
+
     /// How it stands.
     pub async fn status(&self) -> PipelineStatus {
         self.inner.status().await

@@ -16,8 +16,8 @@ pub(crate) struct Table {
     pub(crate) phase: Phase,
     /// In the order of [`Signal::ALL`].
     routes: [Route; 3],
-    /// Of log records that come by a name of their own.
-    channels: BTreeMap<String, Route>,
+    /// Of log records and data points that come by a name of their own.
+    channels: BTreeMap<(Signal, String), Route>,
 }
 
 /// What a pipeline does at all.
@@ -76,7 +76,7 @@ impl Route {
 }
 
 impl Table {
-    pub(crate) fn running(routes: [Route; 3], channels: BTreeMap<String, Route>) -> Self {
+    pub(crate) fn running(routes: [Route; 3], channels: BTreeMap<(Signal, String), Route>) -> Self {
         Self { phase: Phase::Running, routes, channels }
     }
 
@@ -86,14 +86,12 @@ impl Table {
 
     /// Whether anything is done with that signal.
     pub(crate) fn takes(&self, signal: Signal) -> bool {
-        !self.route(signal).branches.is_empty()
-            || signal == Signal::Logs && !self.channels.is_empty()
+        !self.route(signal).branches.is_empty() || self.channels.keys().any(|(of, _)| *of == signal)
     }
 
     /// What is done with what came by the name `channel`: as with all of the signal, unless it is known.
     pub(crate) fn route_of(&self, signal: Signal, channel: Option<&str>) -> &Route {
-        let own = channel.filter(|_| signal == Signal::Logs);
-        let own = own.and_then(|channel| self.channels.get(channel));
+        let own = channel.and_then(|channel| self.channels.get(&(signal, channel.to_owned())));
         own.unwrap_or_else(|| self.route(signal))
     }
 

@@ -47,7 +47,7 @@ pub struct Received {
     pub found: Checked,
     /// The receiver's name, for example `otlp_grpc`.
     pub source: Arc<str>,
-    /// By which name the sender called (the authority of a gRPC call), of log records: what happens to these may depend on it.
+    /// By which name the sender called (the authority of a gRPC call), of log records and metrics: what happens to these may depend on it.
     pub channel: Option<Arc<str>>,
 }
 

@@ -29,6 +29,14 @@ pub struct Collection {
     pub outputs: Vec<MetricOutput>,
 }
 
+impl Collection {
+    /// Whether the channel of that name is one of metrics.
+    pub fn pushes_to(&self, channel: &str) -> bool {
+        let is_push = |output: &MetricOutput| matches!(output.to, MetricDestination::Push(_));
+        self.outputs.iter().any(|output| output.name == channel && is_push(output))
+    }
+}
+
 /// What one of Envoy's listeners or clusters stands for: labels of its series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

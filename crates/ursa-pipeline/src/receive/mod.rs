@@ -49,7 +49,7 @@ use ursa_metrics::Registry;
 
 use crate::Sink;
 
-pub use crate::tls::ServerFiles;
+pub use crate::tls::{ServerFiles, ServerTls, TlsError};
 pub use server::Receiver;
 pub use token::Token;
 

@@ -21,25 +21,52 @@ use thiserror::Error;
 
 pub use certificate::Certificate;
 pub(crate) use client::{ClientTls, Current};
-pub use server::ServerFiles;
-pub(crate) use server::ServerTls;
+pub use server::{ServerFiles, ServerTls};
 pub(crate) use trust::TlsFailure;
 
 /// Why TLS cannot be set up. It holds no key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum TlsError {
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read.
     #[error("read {path}: {reason}")]
-    Read { path: String, reason: String },
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// A file holds nothing of what it should.
     #[error("{path} holds no {what} in PEM")]
-    Missing { path: String, what: &'static str },
+    Missing {
+        /// The file.
+        path: String,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// What a file holds cannot be used.
     #[error("{path}: {reason}")]
-    Malformed { path: String, reason: String },
+    Malformed {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Key and certificate are not of one pair.
     #[error("the key in {key} does not belong to the certificate in {cert}")]
-    Mismatch { cert: String, key: String },
+    Mismatch {
+        /// The certificate's file.
+        cert: String,
+        /// The key's file.
+        key: String,
+    },
+    /// The system trusts nobody.
     #[error("the system has no certificate authorities{0}")]
     NoSystemRoots(String),
+    /// A name that no certificate can be for.
     #[error("{0:?} is neither an IP address nor a DNS name")]
     ServerName(String),
+    /// The library refused.
     #[error("set up TLS: {0}")]
     Setup(String),
 }

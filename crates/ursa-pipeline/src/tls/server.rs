@@ -28,7 +28,7 @@ pub struct ServerFiles {
 
 /// TLS towards clients.
 #[derive(Debug)]
-pub(crate) struct ServerTls {
+pub struct ServerTls {
     files: Files<ServerConfig>,
 }
 
@@ -37,7 +37,7 @@ impl ServerTls {
     ///
     /// # Errors
     /// The files cannot be read, or do not fit together.
-    pub(crate) async fn open(files: ServerFiles, protocols: &[&str]) -> Result<Self, TlsError> {
+    pub async fn open(files: ServerFiles, protocols: &[&str]) -> Result<Self, TlsError> {
         let protocols: Vec<Vec<u8>> = protocols.iter().map(|one| one.as_bytes().to_vec()).collect();
         let ServerFiles { cert, key, client_ca } = files;
         let paths = [cert.clone(), key.clone()].into_iter().chain(client_ca.clone()).collect();
@@ -63,7 +63,10 @@ impl ServerTls {
 
     /// What new connections are accepted with: the files as they are now, or as they were when they
     /// last fitted together.
-    pub(crate) async fn config(&self) -> Result<Arc<ServerConfig>, TlsError> {
+    ///
+    /// # Errors
+    /// The files never fitted together.
+    pub async fn config(&self) -> Result<Arc<ServerConfig>, TlsError> {
         Ok(self.files.get(LOOK_EVERY).await?.value)
     }
 }
