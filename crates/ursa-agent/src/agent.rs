@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -22,6 +23,8 @@ use ursa_model::ProxyId;
 
 use crate::admin::Admin;
 use crate::binary::{self, VersionError};
+use crate::metrics::Gather;
+use crate::own_metrics::OwnMetrics;
 use crate::process::{EnvoyCommand, EnvoyStatus, Supervisor, reopen_logs};
 use crate::relay::{self, EVENTS, Ports};
 use crate::status::Status;
@@ -191,11 +194,17 @@ impl Agent {
         ]);
         let telemetry = Telemetry::start(
             &files.otlp,
-            config.environment,
+            config.environment.clone(),
             config.data_dir.map(|dir| dir.join(QUEUES)),
             &registry,
         )
         .await?;
+        let admin = Admin { socket: files.admin.clone() };
+        let (envoy_state, envoy_status) = watch::channel(EnvoyStatus::default());
+        let own = OwnMetrics::new(registry.clone(), admin.clone(), envoy_status.clone(), &version);
+        let (own, observed) = (Arc::new(own), Arc::clone(telemetry.observed()));
+        let gather = Gather::new(admin.clone(), Arc::clone(&own), registry.clone(), observed);
+        telemetry.gather(gather, &config.environment).await;
         let listener = made(ads::bind(&files.ads), &files.ads)?;
         let make = |source| StartError::Listen { address: config.status, source };
         let status_listener = TcpListener::bind(config.status).await.map_err(make)?;
@@ -215,7 +224,6 @@ impl Agent {
         let (relay, relaying) = relay::run(ports, stop.clone());
         tasks.spawn(relaying);
         tasks.spawn(ads::serve(listener, envoy_events, stop.clone()));
-        let admin = Admin { socket: files.admin.clone() };
         let (connection, connection_status) = watch::channel(ConnectionStatus::default());
         let upstream = Upstream {
             target,
@@ -236,7 +244,6 @@ impl Agent {
             log_level: config.envoy_log_level,
             drain: config.drain,
         };
-        let (envoy_state, envoy_status) = watch::channel(EnvoyStatus::default());
         let supervisor = Supervisor::new(command, admin.clone(), envoy_state, registry.clone());
         let supervisor = made(supervisor, Path::new("a thread"))?;
         let stop_envoy = CancellationToken::new();
@@ -251,7 +258,7 @@ impl Agent {
             relay,
             telemetry.clone(),
             (envoy_status, connection_status),
-            registry,
+            own,
         );
         tasks.spawn(status::serve(status_listener, status.clone(), stop.clone()));
         Ok(Running {
@@ -298,6 +305,7 @@ impl Running {
     /// that waits (within some seconds), and removes the sockets.
     pub async fn shutdown(self) {
         let Self { files, stop_envoy, envoy, stop, mut tasks, telemetry, .. } = self;
+        telemetry.end_metrics().await;
         stop_envoy.cancel();
         envoy.join_all().await;
         telemetry.shutdown(FLUSH).await;

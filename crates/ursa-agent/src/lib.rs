@@ -12,6 +12,8 @@
 //! - [`upstream`]: the connection to the control plane, and the token that it is made with.
 //! - `relay`: the caching relay between control plane and Envoy, a pure state machine and its task.
 //! - `process`: Envoy's process; `admin`: its admin interface; `ads`: its side of the relay.
+//! - `metrics`: metrics of Envoy, applications and the agent, gathered for Prometheus and as OTLP; `own_metrics`:
+//!   what the agent says of itself there.
 //! - `telemetry`: the pipeline as the control plane says; `status`: what the agent says of itself.
 //!
 //! What is *not* here: policies, and what Envoy's resources mean. The environment is read by the
@@ -23,6 +25,8 @@ mod agent;
 mod backoff;
 pub mod binary;
 mod causes;
+mod metrics;
+mod own_metrics;
 mod process;
 mod relay;
 mod status;

@@ -1,6 +1,6 @@
 //! What the agent says of itself, over HTTP on loopback: `/ready`, `/metrics`, `/status`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
@@ -14,10 +14,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
-use ursa_metrics::{Registry, Usage, agent};
 use ursa_model::ProxyId;
 
 use crate::admin::Admin;
+use crate::own_metrics::OwnMetrics;
 use crate::process::EnvoyStatus;
 use crate::relay::Handle;
 use crate::telemetry::Telemetry;
@@ -39,9 +39,7 @@ struct Asked {
     telemetry: Telemetry,
     envoy: watch::Receiver<EnvoyStatus>,
     connection: watch::Receiver<ConnectionStatus>,
-    registry: Registry,
-    /// Process and CPU seconds of the last look, to count what came since.
-    cpu: Mutex<[(u32, f64); 2]>,
+    own: Arc<OwnMetrics>,
 }
 
 impl Status {
@@ -54,11 +52,8 @@ impl Status {
         relay: Handle,
         telemetry: Telemetry,
         (envoy, connection): (watch::Receiver<EnvoyStatus>, watch::Receiver<ConnectionStatus>),
-        registry: Registry,
+        own: Arc<OwnMetrics>,
     ) -> Self {
-        let info = registry.gauge(&agent::INFO);
-        info.with(&[env!("CARGO_PKG_VERSION"), &envoy_version]).set(1.0);
-        let cpu = Mutex::default();
         let asked = Asked {
             id,
             control_plane,
@@ -68,8 +63,7 @@ impl Status {
             telemetry,
             envoy,
             connection,
-            registry,
-            cpu,
+            own,
         };
         Self { asked: Arc::new(asked) }
     }
@@ -118,32 +112,8 @@ impl Status {
             },
             "resources": relay.types,
             "telemetry": telemetry.status().await,
+            "metrics": telemetry.metrics_status().await,
         })
-    }
-
-    async fn metrics(&self) -> String {
-        let registry = &self.asked.registry;
-        let live = self.asked.admin.is_live().await;
-        registry.gauge(&agent::ENVOY_READY).with(&[]).set(f64::from(u8::from(live)));
-        let pids = [Some(std::process::id()), self.envoy().pid];
-        let mut last = self.asked.cpu.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((process, pid), last) in ["agent", "envoy"].into_iter().zip(pids).zip(&mut *last) {
-            let resident = registry.gauge(&agent::PROCESS_RESIDENT_MEMORY_BYTES);
-            let open_fds = registry.gauge(&agent::PROCESS_OPEN_FDS);
-            let cpu = registry.seconds_counter(&agent::PROCESS_CPU_SECONDS).with(&[process]);
-            let Some((pid, usage)) = pid.and_then(|pid| Some((pid, Usage::of(pid)?))) else {
-                resident.with(&[process]).set(0.0);
-                open_fds.with(&[process]).set(0.0);
-                continue;
-            };
-            resident.with(&[process]).set(usage.resident);
-            open_fds.with(&[process]).set(usage.open_fds);
-            let before = if last.0 == pid { last.1 } else { 0.0 };
-            cpu.inc_by((usage.cpu - before).max(0.0));
-            *last = (pid, usage.cpu);
-        }
-        drop(last);
-        registry.encode()
     }
 }
 
@@ -168,7 +138,7 @@ async fn ready(State(status): State<Status>) -> impl IntoResponse {
 }
 
 async fn metrics(State(status): State<Status>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, ursa_metrics::CONTENT_TYPE)], status.metrics().await)
+    ([(CONTENT_TYPE, ursa_metrics::CONTENT_TYPE)], status.asked.own.text().await)
 }
 
 async fn show(State(status): State<Status>) -> impl IntoResponse {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::RwLock;
@@ -13,6 +13,7 @@ use ursa_model::pipeline::PipelineConfig;
 use ursa_pipeline::receive::{Bind, BindError, Protocol, Receiver, Settings};
 use ursa_pipeline::{Audit, Pipeline, PipelineInputs, PipelineStatus};
 
+use crate::metrics::{Gather, Metrics, MetricsStatus, Observed, Observing};
 use crate::relay::{Own, Verdicts};
 
 /// How long a request that has begun may take to end at the end.
@@ -27,6 +28,8 @@ pub struct TelemetryError(#[from] BindError);
 #[derive(Debug, Clone)]
 pub(crate) struct Telemetry {
     running: Arc<RwLock<Option<Running>>>,
+    observed: Arc<Observed>,
+    metrics: Arc<OnceLock<Metrics>>,
 }
 
 #[derive(Debug)]
@@ -47,9 +50,25 @@ impl Telemetry {
         let inputs = PipelineInputs { environment, registry: registry.clone(), storage };
         let pipeline = Pipeline::start(inputs);
         let receiver = Settings::new(Protocol::OtlpGrpc, Bind::Unix(socket.to_owned()));
-        let receiver = receiver.start(pipeline.sink(), registry).await?;
-        let running = Some(Running { receiver, pipeline });
-        Ok(Self { running: Arc::new(RwLock::new(running)) })
+        let observed = Arc::new(Observed::default());
+        let sink = Observing { sink: pipeline.sink(), observed: Arc::clone(&observed) };
+        let receiver = receiver.start(Arc::new(sink), registry).await?;
+        let running = Arc::new(RwLock::new(Some(Running { receiver, pipeline })));
+        Ok(Self { running, observed, metrics: Arc::default() })
+    }
+
+    /// What spans that pass say of latencies.
+    pub(crate) fn observed(&self) -> &Arc<Observed> {
+        &self.observed
+    }
+
+    /// Gathers metrics from now on, as it is told.
+    pub(crate) async fn gather(&self, gather: Gather, environment: &BTreeMap<String, String>) {
+        if let Some(Running { pipeline, .. }) = &*self.running.read().await {
+            let observed = Arc::clone(&self.observed);
+            let metrics = Metrics::new(gather, observed, pipeline.sink(), environment);
+            drop(self.metrics.set(metrics));
+        }
     }
 
     /// Does as the agent's own resources say, or says which of them it refuses: then nothing has
@@ -79,7 +98,11 @@ impl Telemetry {
             && let Some(config) = config
             && let Some(running) = &*self.running.read().await
         {
+            let collection = config.collection.clone();
             running.pipeline.reconfigure(config, &secrets).await;
+            if let Some(metrics) = self.metrics.get() {
+                metrics.configure(collection, running.pipeline.collected_attributes().await).await;
+            }
         }
         verdicts
     }
@@ -89,6 +112,21 @@ impl Telemetry {
         match &*self.running.read().await {
             Some(running) => Some(running.pipeline.status().await),
             None => None,
+        }
+    }
+
+    /// How metrics leave that are gathered here.
+    pub(crate) async fn metrics_status(&self) -> MetricsStatus {
+        match self.metrics.get() {
+            Some(metrics) => metrics.status().await,
+            None => MetricsStatus::default(),
+        }
+    }
+
+    /// Gathers no more metrics; those that are pushed are pushed once more, while Envoy is there.
+    pub(crate) async fn end_metrics(&self) {
+        if let Some(metrics) = self.metrics.get() {
+            metrics.shutdown().await;
         }
     }
 

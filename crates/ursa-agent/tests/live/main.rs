@@ -15,6 +15,7 @@ mod control_plane;
 #[path = "../../../ursa-metrics/tests/exposition/mod.rs"]
 mod exposition;
 mod hostile;
+mod metrics;
 mod world;
 
 use std::time::Duration;

@@ -115,6 +115,8 @@ pub(crate) struct World {
     backend: Receiver,
     requests: mpsc::Receiver<ExportTraceServiceRequest>,
     slow: mpsc::Receiver<()>,
+    /// What an agent in this process finds in its environment.
+    pub(crate) environment: BTreeMap<String, String>,
     dir: TempDir,
     _tasks: JoinSet<()>,
 }
@@ -138,6 +140,7 @@ impl World {
             backend,
             requests,
             slow,
+            environment: BTreeMap::new(),
             dir: tempfile::tempdir().unwrap(),
             _tasks: tasks,
         };
@@ -212,7 +215,7 @@ impl World {
             data_dir: Some(self.work_dir().with_extension("data")),
             status: "127.0.0.1:0".parse().unwrap(),
             shim: program(),
-            environment: BTreeMap::new(),
+            environment: self.environment.clone(),
             drain: Duration::from_secs(5),
         };
         Agent::start(config).await.unwrap()

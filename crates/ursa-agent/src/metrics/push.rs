@@ -1,0 +1,200 @@
+//! Metrics sent as OTLP: collected by the clock, put into a channel of the pipeline, which has the queue, the
+//! credentials and the retries.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use ursa_metrics::Counter;
+use ursa_metrics::pipeline::{ACCEPTED_ITEMS, REFUSED_ITEMS};
+use ursa_model::pipeline::metrics::HistogramForm;
+use ursa_pipeline::{Received, Signal, Sink as Pipeline};
+use ursa_series::{Family, OtlpWriter, Point, Request, Sink, Source, Streams};
+
+use super::gather::{Gather, Gone, Way, now};
+use super::output::Output;
+
+/// Who gives the pipeline these metrics, where receivers are named.
+const RECEIVER: &str = "collection";
+/// How long a collection may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Proxies that start together push at different moments, this far apart at most.
+const SPREAD: Duration = Duration::from_secs(5);
+/// How long the last push may take.
+const LAST: Duration = Duration::from_secs(3);
+/// The shortest interval.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// Pushes an output until it is dropped.
+#[derive(Debug)]
+pub(super) struct Pushing {
+    output: Arc<Mutex<Arc<Output>>>,
+    changed: Arc<Notify>,
+    stop: CancellationToken,
+    work: Option<JoinHandle<()>>,
+    _ends: DropGuard,
+}
+
+impl Pushing {
+    pub(super) fn start(
+        output: &Arc<Output>,
+        (gather, pipeline): (Arc<Gather>, Arc<dyn Pipeline>),
+        tasks: &TaskTracker,
+    ) -> Self {
+        let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
+        let output = Arc::new(Mutex::new(Arc::clone(output)));
+        let changed = Arc::new(Notify::new());
+        let pusher = Pusher {
+            output: Arc::clone(&output),
+            changed: Arc::clone(&changed),
+            accepted: gather.registry().counter(&ACCEPTED_ITEMS).with(&["metrics", RECEIVER]),
+            refused: gather.registry().counter(&REFUSED_ITEMS).with(&["metrics", RECEIVER]),
+            gather,
+            pipeline,
+        };
+        let (stopping, abandoned) = (stop.clone(), abandon.clone());
+        let work = tasks.spawn(async move {
+            abandoned.run_until_cancelled_owned(pusher.run(stopping)).await;
+        });
+        Self { output, changed, stop, work: Some(work), _ends: abandon.drop_guard() }
+    }
+
+    /// Goes on with an output that may be another one.
+    pub(super) fn use_output(&mut self, output: &Arc<Output>) {
+        *self.output.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(output);
+        self.changed.notify_one();
+    }
+
+    /// Pushes once more, and ends.
+    pub(super) async fn last(mut self) {
+        self.stop.cancel();
+        if let Some(work) = self.work.take()
+            && timeout(LAST, work).await.is_err()
+        {
+            tracing::warn!("the last metrics were not collected in time");
+        }
+    }
+}
+
+struct Pusher {
+    output: Arc<Mutex<Arc<Output>>>,
+    changed: Arc<Notify>,
+    gather: Arc<Gather>,
+    pipeline: Arc<dyn Pipeline>,
+    accepted: Counter,
+    refused: Counter,
+}
+
+impl Pusher {
+    async fn run(self, stop: CancellationToken) {
+        let mut output = self.output();
+        let mut streams = Streams::new(output.push().temporality);
+        let mut interval = self.interval();
+        let mut due = Instant::now() + interval.min(SPREAD).mul_f64(fastrand::f64());
+        loop {
+            let is_last = tokio::select! {
+                () = sleep_until(due) => false,
+                () = stop.cancelled() => true,
+                () = self.changed.notified() => {
+                    let next = self.output();
+                    // It counts otherwise from now on.
+                    if !Arc::ptr_eq(&next, &output) {
+                        streams = Streams::new(next.push().temporality);
+                    }
+                    output = next;
+                    let before = std::mem::replace(&mut interval, self.interval());
+                    if interval != before {
+                        due = due.min(Instant::now() + interval);
+                    }
+                    continue;
+                }
+            };
+            self.push(&output, &mut streams).await;
+            if is_last {
+                return;
+            }
+            due = (due + interval).max(Instant::now());
+        }
+    }
+
+    fn output(&self) -> Arc<Output> {
+        Arc::clone(&self.output.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_millis(self.output().push().interval_ms).max(SHORTEST)
+    }
+
+    async fn push(&self, output: &Output, streams: &mut Streams) {
+        let task = output.task();
+        let mut shape = output.shape.lock().await;
+        let is_native = output.push().histograms == HistogramForm::Exponential;
+        let way =
+            Requests { writer: OtlpWriter::new(streams, now()), pusher: self, name: &output.name };
+        let deadline = Instant::now() + PATIENCE;
+        let collected =
+            self.gather.collect(&output.name, &task, &mut shape, way, is_native, deadline).await;
+        drop(shape);
+        let Some((way, outcome)) = collected else { return };
+        let rest = way.writer.finish();
+        self.send(&output.name, rest).await;
+        output.note(outcome);
+    }
+
+    async fn send(&self, channel: &str, requests: Vec<Request>) {
+        for Request { bytes, items } in requests {
+            let received = Received::otlp(Signal::Metrics, bytes, items, &RECEIVER.into());
+            let received = Received { channel: Some(channel.into()), ..received };
+            match self.pipeline.accept(received).await {
+                Ok(()) => self.accepted.inc_by(items as u64),
+                Err(error) => {
+                    self.refused.inc_by(items as u64);
+                    tracing::debug!(output = channel, %error, "metrics were not taken");
+                }
+            }
+        }
+    }
+}
+
+/// A collection as requests that go into the pipeline as they are complete.
+struct Requests<'a> {
+    writer: OtlpWriter<'a>,
+    pusher: &'a Pusher,
+    name: &'a str,
+}
+
+impl Sink for Requests<'_> {
+    fn family(&mut self, family: &Family<'_>) -> bool {
+        self.writer.family(family)
+    }
+
+    fn point(&mut self, point: &Point<'_>) {
+        self.writer.point(point);
+    }
+
+    fn end(&mut self) {
+        self.writer.end();
+    }
+}
+
+impl Way for Requests<'_> {
+    fn from(&mut self, source: Source) {
+        self.writer.from(source);
+    }
+
+    fn shows_target(&self) -> bool {
+        false
+    }
+
+    async fn flush(&mut self) -> Result<(), Gone> {
+        let ready = self.writer.take();
+        if !ready.is_empty() {
+            self.pusher.send(self.name, ready).await;
+        }
+        Ok(())
+    }
+}
