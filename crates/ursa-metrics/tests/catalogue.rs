@@ -50,7 +50,7 @@ fn every_metric_is_of_the_control_plane_of_agents_or_of_gateways() {
         rooms.iter().copied().flatten().map(|metric| metric.name).collect()
     };
     let all = &(&names(CONTROL_PLANE) | &names(AGENT)) | &names(GATEWAY);
-    let all = &all | &names(&[pipeline::RULES]);
+    let all = &all | &names(&[pipeline::RULES, pipeline::COLLECTION]);
     assert_eq!(all, names(CATALOGUE));
 }
 

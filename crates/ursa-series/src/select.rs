@@ -4,10 +4,14 @@ use std::borrow::Cow;
 
 use regex::Regex;
 use thiserror::Error;
-use ursa_metrics::profile::{self, Rule};
+use ursa_metrics::profile::{self, How, Rule};
 use ursa_model::pipeline::metrics::{Matcher, MatcherKind, Profile, Selection};
 
 use crate::Kind;
+
+/// What Envoy counts of listeners once more for each of its threads: a profile that does not ask for everything
+/// does not mean these.
+const BY_WORKER: &str = "envoy_listener_worker_";
 
 /// A selection cannot be used.
 #[derive(Debug, Clone, Error)]
@@ -64,7 +68,11 @@ impl Selector {
         let one_of = |compares: &[Compare]| {
             compares.iter().any(|compare| compare.holds(name) || compare.holds(&last))
         };
-        let is_in = |rule: &Rule| rule.selects(name) || rule.selects(&last);
+        let by_worker = name.starts_with(BY_WORKER);
+        let is_in = |rule: &Rule| {
+            let selects = rule.selects(name) || rule.selects(&last);
+            selects && (!by_worker || rule.how == How::Every)
+        };
         one_of(&self.include) || !one_of(&self.exclude) && self.profile.iter().any(is_in)
     }
 
@@ -141,6 +149,7 @@ mod tests {
             ("envoy_cluster_upstream_rq_retry", Kind::Counter, false),
             ("envoy_http_downstream_rq_time", Kind::Histogram, false),
             ("envoy_http_downstream_rq_xx", Kind::Counter, true),
+            ("envoy_listener_worker_downstream_cx_total", Kind::Counter, false),
         ] {
             assert_eq!(selector.wants(name, kind), wanted, "{name}");
         }

@@ -321,5 +321,5 @@ fn special_label(part: Part) -> Option<&'static str> {
 
 #[expect(clippy::cast_possible_truncation, reason = "times that are no times become the last one")]
 fn milliseconds(seconds: f64) -> Option<i64> {
-    (!seconds.is_nan()).then_some((seconds * 1000.0) as i64)
+    (!seconds.is_nan()).then_some((seconds * 1000.0).round() as i64)
 }
