@@ -45,6 +45,8 @@ pub(crate) struct Gather {
     at_once: Semaphore,
     /// Series that left in the last collection of each output.
     series: Mutex<BTreeMap<String, u64>>,
+    /// Applications that are asked.
+    applications: Mutex<BTreeSet<String>>,
     started: u64,
 }
 
@@ -86,6 +88,7 @@ impl Gather {
             observed,
             at_once: Semaphore::new(MAX_AT_ONCE),
             series: Mutex::default(),
+            applications: Mutex::default(),
             started: now(),
         }
     }
@@ -260,10 +263,16 @@ impl Gather {
         self.registry.gauge(&pipeline::SERIES).with(&[]).set(most as f64);
     }
 
-    /// Only those outputs are there.
-    pub(super) fn forget_outputs(&self, kept: &BTreeSet<String>) {
+    /// Only these outputs and applications are there: what was counted of others is forgotten.
+    pub(super) fn keep(&self, outputs: &BTreeSet<String>, applications: BTreeSet<String>) {
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        series.retain(|name, _| kept.contains(name));
+        series.retain(|name, _| outputs.contains(name));
+        let mut known = self.applications.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in known.difference(&applications) {
+            self.registry.counter(&pipeline::SCRAPE_FAILURES).remove(&[gone]);
+            self.registry.histogram(&pipeline::SCRAPE_SECONDS).remove(&[gone]);
+        }
+        *known = applications;
     }
 }
 

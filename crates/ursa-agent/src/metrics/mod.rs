@@ -28,7 +28,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
-use ursa_model::pipeline::metrics::{Collection, MetricDestination, PrometheusTls};
+use ursa_model::pipeline::metrics::{Application, Collection, MetricDestination, PrometheusTls};
 use ursa_pipeline::Sink as Pipeline;
 use ursa_pipeline::receive::ServerFiles;
 use ursa_series::Shape;
@@ -225,7 +225,8 @@ impl Control {
                 }
             }
         }
-        inner.gather.forget_outputs(&self.outputs.keys().cloned().collect());
+        let applications = task.collection.applications.iter().map(Application::label);
+        inner.gather.keep(&self.outputs.keys().cloned().collect(), applications.collect());
     }
 
     fn warn(&mut self, port: u16, reason: &str) {
