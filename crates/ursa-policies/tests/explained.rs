@@ -135,6 +135,40 @@ fn log() -> impl Strategy<Value = Json> {
     ]
 }
 
+fn metric_backend(number: u8) -> Json {
+    match number {
+        0 => json!({"prometheus": {"port": 5670}}),
+        1 => json!({"openTelemetry": {"endpoint": "otel:4317", "refreshInterval": "10s"}}),
+        _ => {
+            json!({"openTelemetry": {"endpoint": "otel:4318", "protocol": "http"}, "sidecar": {"includeUnused": true}})
+        }
+    }
+}
+
+prop_compose! {
+    fn metric()(
+        backends in backends(metric_backend, 1),
+        profiles in prop::collection::vec(select(vec!["All", "Basic", "None"]), 0..3),
+        limit in 1..9_u32,
+        attributes in attributes(),
+    )(
+        profiles in some_of(&json!({
+            "appendProfiles": profiles.iter().map(|name| json!({"name": name})).collect::<Vec<_>>(),
+            "exclude": [{"type": "Prefix", "match": "a"}],
+        })),
+        rest in some_of(&json!({
+            "backends": backends,
+            "applications": [{"port": 80}],
+            "cardinality": {"limit": limit},
+            "resourceAttributes": attributes,
+        })),
+    ) -> Json {
+        let mut settings = rest;
+        settings["sidecar"] = json!({"profiles": profiles, "includeUnused": true});
+        json!({ "default": settings })
+    }
+}
+
 fn target() -> impl Strategy<Value = Json> {
     select(vec![
         json!({"kind": "Mesh"}),
@@ -149,6 +183,7 @@ fn documents() -> impl Strategy<Value = Vec<Document>> {
     static KINDS: LazyLock<Kinds> = LazyLock::new(ursa_policies::kinds);
     let spec = prop_oneof![
         trace().prop_map(|spec| ("MeshTrace", spec)),
+        metric().prop_map(|spec| ("MeshMetric", spec)),
         log().prop_map(|spec| ("MeshAccessLog", spec)),
     ];
     prop::collection::vec((spec, target()), 1..6).prop_map(|written| {
@@ -205,11 +240,14 @@ fn put(json: &mut Json, path: &[Segment], value: &Json) {
     }
 }
 
-/// Without objects that say nothing.
+/// Without objects that say nothing, and lists that add nothing.
 fn pruned(mut json: Json) -> Json {
     if let Json::Object(entries) = &mut json {
         let of = std::mem::take(entries).into_iter().map(|(key, value)| (key, pruned(value)));
-        *entries = of.filter(|(_, value)| *value != json!({})).collect();
+        let says = |(key, value): &(String, Json)| {
+            *value != json!({}) && !(key.starts_with("append") && *value == json!([]))
+        };
+        *entries = of.filter(says).collect();
     }
     json
 }

@@ -25,7 +25,7 @@ fn files() -> Vec<String> {
         for file in folder.path().read_dir().expect("examples are in folders") {
             let file = file.expect("an entry").file_name().into_string().expect("names are UTF-8");
             // What ends in `.yml` is for other programs.
-            if file.ends_with(".yaml") {
+            if Path::new(&file).extension().is_some_and(|extension| extension == "yaml") {
                 files.push(format!("{name}/{file}"));
             }
         }
