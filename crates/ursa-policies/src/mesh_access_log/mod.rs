@@ -9,8 +9,6 @@
 
 mod apply;
 mod formats;
-#[cfg(test)]
-mod page;
 pub mod schema;
 mod spellings;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use opentelemetry_semantic_conventions::attribute;
 use ursa_envoy::proxy::Direction;
 
-use super::formats::{HTTP_LINE, TCP_LINE, attributes};
+use super::super::formats::{HTTP_LINE, TCP_LINE, attributes};
 
 /// Those of the conventions' published registry.
 const REGISTERED: [&str; 13] = [
