@@ -24,8 +24,6 @@ use crate::backends::BUILT_IN;
 use crate::generate::Generated;
 use crate::snapshot::MeshSnapshot;
 
-const SIGNALS: [Signal; 3] = [Signal::Traces, Signal::Metrics, Signal::Logs];
-
 /// One signal of a backend.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -80,7 +78,7 @@ pub(crate) fn insight(
         .iter()
         .map(|((name, kind), signals)| {
             let mut shown = json!({"name": name, "type": kind});
-            for signal in SIGNALS {
+            for signal in Signal::ALL {
                 shown[signal.name()] = match signals.get(signal.name()) {
                     None => json!({"enabled": false}),
                     Some(specs) => json!(of_signal(name, signal, specs, mesh, status.as_ref())),
@@ -109,11 +107,13 @@ fn told(target: &Generated) -> BTreeMap<(String, String), Signals> {
     let config: PipelineConfig = resource
         .and_then(|resource| serde_json::from_slice(&resource.body.value).ok())
         .unwrap_or_default();
-    let channels = config.channels.values().map(|channel| &channel.signal);
-    let signals = [(Signal::Traces, &config.traces), (Signal::Metrics, &config.metrics)];
-    let logs = std::iter::once(&config.logs).chain(channels).map(|logs| (Signal::Logs, logs));
+    let channels = config.channels.iter().map(|(name, channel)| {
+        let signal = if config.is_of_metrics(name) { Signal::Metrics } else { Signal::Logs };
+        (signal, &channel.signal)
+    });
+    let signals = Signal::ALL.into_iter().zip(config.signals()).chain(channels);
     let mut backends = BTreeMap::<_, Signals>::new();
-    for (signal, SignalConfig { backends: of_signal, .. }) in signals.into_iter().chain(logs) {
+    for (signal, SignalConfig { backends: of_signal, .. }) in signals {
         for backend in of_signal {
             let key = (backend.name.clone(), kind(&backend.spec));
             let signals = backends.entry(key).or_default();
@@ -189,6 +189,8 @@ mod tests {
   additionalBackends: [{openTelemetry: {backendRef: {kind: MeshOpenTelemetryBackend, name: none}}}, {zipkin: {url: 'http://z:9411/api/v2/spans'}}]}}}
 ---
 {type: MeshAccessLog, mesh: default, name: all, spec: {from: [{default: {backends: [{openTelemetry: {backendRef: {kind: MeshOpenTelemetryBackend, name: vendor}}}]}}]}}
+---
+{type: MeshMetric, mesh: default, name: all, spec: {default: {backends: [{openTelemetry: {backendRef: {kind: MeshOpenTelemetryBackend, name: vendor}}}]}}}
 ";
 
     fn backend(name: &str, state: &str, error: Option<&str>) -> Value {

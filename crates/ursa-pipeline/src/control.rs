@@ -105,8 +105,7 @@ impl Control {
         }
         let mut channels = BTreeMap::new();
         for (name, Channel { signal: wanted, access_log }) in &config.channels {
-            let is_of_metrics = config.collection.as_ref().is_some_and(|it| it.pushes_to(name));
-            let signal = if is_of_metrics { Signal::Metrics } else { Signal::Logs };
+            let signal = if config.is_of_metrics(name) { Signal::Metrics } else { Signal::Logs };
             let made = self.route(inner, &config, signal, wanted, secrets, &mut before);
             let (mut route, said) = made.await;
             warnings.extend(said);

@@ -105,6 +105,11 @@ impl PipelineConfig {
         [&self.traces, &self.metrics, &self.logs]
     }
 
+    /// Whether the channel of that name is one of metrics; the others are of log records.
+    pub fn is_of_metrics(&self, channel: &str) -> bool {
+        self.collection.as_ref().is_some_and(|it| it.pushes_to(channel))
+    }
+
     /// The Secret resources that the backends' headers and credentials name.
     pub fn secret_names(&self) -> BTreeSet<String> {
         let channels = self.channels.values().map(|channel| &channel.signal);
