@@ -5,8 +5,8 @@ use std::fmt;
 
 use ursa_model::backend::{BackendKind, BackendRef, OpenTelemetryBackend};
 use ursa_model::key::ResourceKey;
-use ursa_model::mesh_trace_backend::MeshTraceBackend;
-use ursa_model::pipeline::PipelineConfig;
+use ursa_model::mesh_trace_backend::{InlineOpenTelemetry, MeshTraceBackend};
+use ursa_model::pipeline::{Backend, PipelineConfig};
 use ursa_model::template;
 
 /// The backend resources of a mesh, as policies refer to them.
@@ -59,8 +59,56 @@ impl Applied {
     }
 }
 
+/// Backends as policies write them, for the proxies of one mesh.
+#[derive(Debug)]
+pub(crate) struct Lookup<'a> {
+    pub(crate) mesh: &'a str,
+    pub(crate) backends: &'a dyn Backends,
+    pub(crate) applied: &'a mut Applied,
+    /// What does not happen while a backend does not exist: `no span goes there`.
+    pub(crate) without: &'static str,
+}
+
+impl Lookup<'_> {
+    /// What is written, under `inline` unless it is a resource; attributes that stand beside a reference are put over the resource's. `None`:
+    /// there is no such resource, and a warning says so.
+    pub(crate) fn open_telemetry(
+        &mut self,
+        written: &InlineOpenTelemetry,
+        inline: String,
+    ) -> Option<Backend> {
+        let InlineOpenTelemetry { backend_ref, backend } = written;
+        let Some(reference) = backend_ref else { return Some(named(inline, backend.clone())) };
+        let mut found = self.referred(reference)?;
+        found.resource_attributes.extend(backend.resource_attributes.clone());
+        Some(found)
+    }
+
+    /// The MeshOpenTelemetryBackend that is meant.
+    pub(crate) fn referred(&mut self, reference: &BackendRef) -> Option<Backend> {
+        self.applied.looks_up(self.mesh, reference);
+        match self.backends.open_telemetry(self.mesh, reference) {
+            Some((key, backend)) => Some(named(key.to_string(), backend)),
+            None => self.missing(reference),
+        }
+    }
+
+    /// Warns that what is meant does not exist.
+    pub(crate) fn missing<T>(&mut self, reference: &BackendRef) -> Option<T> {
+        let (backend, without) = (described(reference, self.mesh), self.without);
+        self.applied.warn(format!("{backend} does not exist; {without} until it does"));
+        None
+    }
+}
+
+/// The backend's resource attributes are taken out of it: they are merged with the policies' and put on once.
+fn named(name: String, mut spec: OpenTelemetryBackend) -> Backend {
+    let resource_attributes = std::mem::take(&mut spec.resource_attributes);
+    Backend { resource_attributes, ..Backend::new(name, spec) }
+}
+
 /// What a reference means, in words.
-pub(crate) fn described(reference: &BackendRef, mesh: &str) -> String {
+fn described(reference: &BackendRef, mesh: &str) -> String {
     let kind = reference.kind.name();
     match &reference.name {
         Some(name) => format!("{kind} {mesh}/{name}"),

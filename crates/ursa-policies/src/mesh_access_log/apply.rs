@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use ursa_envoy::proxy::{
     AccessLog, Direction, ListenerKind, LogFilter, LogFormat, LogSink, LogValue, ProxyConfig,
 };
-use ursa_model::backend::{BackendRef, DeliveryOptions};
+use ursa_model::backend::DeliveryOptions;
 use ursa_model::key::ResourceKey;
 use ursa_model::path::Path;
 use ursa_model::percent::Percent;
@@ -19,7 +19,7 @@ use super::schema::{
     Backend, Conf, Filter, Format, FormatType, OpenTelemetryLogs, Pair, TcpBackend,
 };
 use super::validate::ANY;
-use crate::backends::{Applied, Backends, described, warn_of_unknown};
+use crate::backends::{Applied, Backends, Lookup, warn_of_unknown};
 use crate::header::HeaderMatch;
 use crate::kind::{Merged, Settings};
 
@@ -51,7 +51,7 @@ pub(super) fn conf(
     for (listener, logs) in proxy.listeners.iter_mut().zip(logs) {
         listener.access_logs = logs;
     }
-    proxy.pipeline.channels = channels;
+    proxy.pipeline.channels.extend(channels);
 }
 
 /// What access logs of one listener are made of.
@@ -133,16 +133,14 @@ impl OfListener<'_> {
         place: &Place<'_>,
         own: &BTreeMap<String, String>,
     ) -> Option<LogSink> {
-        let (name, mut spec) = match &logs.backend.backend_ref {
-            None => (place.inline(), logs.backend.backend.clone()),
-            Some(reference) => {
-                let (key, backend) = self.referred(reference)?;
-                (key, backend)
-            }
+        let mut lookup = Lookup {
+            mesh: self.mesh,
+            backends: self.backends,
+            applied: self.applied,
+            without: "nothing is logged there",
         };
-        // They are merged with the policy's and put on once.
-        let mut resource_attributes = std::mem::take(&mut spec.resource_attributes);
-        resource_attributes.extend(logs.backend.backend.resource_attributes.clone());
+        let mut backend = lookup.open_telemetry(&logs.backend, place.inline())?;
+        let mut resource_attributes = std::mem::take(&mut backend.resource_attributes);
         resource_attributes.extend(own.clone());
         warn_of_unknown(resource_attributes.iter(), self.pipeline, self.applied);
 
@@ -166,7 +164,6 @@ impl OfListener<'_> {
         };
 
         let channel = place.channel();
-        let backend = pipeline::Backend::new(name, spec);
         // Listeners that speak HTTP and others share it.
         let known = self.channels.entry(channel.clone()).or_default();
         known.signal = SignalConfig {
@@ -178,20 +175,6 @@ impl OfListener<'_> {
         all.integers.extend(records.integers);
         all.optional.extend(records.optional);
         Some(LogSink::Agent { channel, body, attributes })
-    }
-
-    fn referred(
-        &mut self,
-        reference: &BackendRef,
-    ) -> Option<(String, ursa_model::backend::OpenTelemetryBackend)> {
-        self.applied.looks_up(self.mesh, reference);
-        let found = self.backends.open_telemetry(self.mesh, reference);
-        if found.is_none() {
-            let backend = described(reference, self.mesh);
-            self.applied
-                .warn(format!("{backend} does not exist; nothing is logged there until it does"));
-        }
-        found.map(|(key, backend)| (key.to_string(), backend))
     }
 
     fn line(&self) -> &'static str {

@@ -9,12 +9,12 @@ use ursa_model::pipeline::metrics::{
     self as border, Collection, MetricDestination, MetricOutput, PrometheusEndpoint, PrometheusTls,
     Push, Selection,
 };
-use ursa_model::pipeline::{self, Channel, SignalConfig};
+use ursa_model::pipeline::{self, Channel, ExporterSpec, SignalConfig};
 
 use super::prometheus::is_prometheus;
 use super::schema::{Application, Backend, Conf, OpenTelemetryMetrics, Sidecar};
 use super::{entities, schema};
-use crate::backends::{Applied, Backends, described, warn_of_unknown};
+use crate::backends::{Applied, Backends, Lookup, warn_of_unknown};
 use crate::kind::Merged;
 
 /// What Kuma calls a Prometheus without a `clientId`.
@@ -128,31 +128,23 @@ impl Ways<'_> {
         metrics: &OpenTelemetryMetrics,
         inline: String,
     ) -> Option<pipeline::Backend> {
-        let own = &metrics.backend.backend;
-        let (name, mut spec) = match &metrics.backend.backend_ref {
-            None => (inline, own.clone()),
-            Some(reference) => {
-                let mesh = &self.proxy.id.mesh;
-                self.applied.looks_up(mesh, reference);
-                let Some((key, spec)) = self.backends.open_telemetry(mesh, reference) else {
-                    let backend = described(reference, mesh);
-                    self.applied.warn(format!(
-                        "{backend} does not exist; no metrics go there until it does"
-                    ));
-                    return None;
-                };
-                (key.to_string(), spec)
-            }
+        let mut lookup = Lookup {
+            mesh: &self.proxy.id.mesh,
+            backends: self.backends,
+            applied: self.applied,
+            without: "no metrics go there",
         };
+        let backend = lookup.open_telemetry(&metrics.backend, inline)?;
         let mut all = self.conf.backends.iter().flatten();
-        if is_prometheus(&spec) && all.any(|backend| backend.prometheus.is_some()) {
+        let doubles =
+            matches!(&backend.spec, ExporterSpec::OpenTelemetry(spec) if is_prometheus(spec));
+        if doubles && all.any(|backend| backend.prometheus.is_some()) {
             self.applied.warn(format!(
-                "{name} is a Prometheus; if it asks this proxy as well, every sum over it doubles"
+                "{} is a Prometheus; if it asks this proxy as well, every sum over it doubles",
+                backend.name
             ));
         }
-        let mut resource_attributes = std::mem::take(&mut spec.resource_attributes);
-        resource_attributes.extend(own.resource_attributes.clone());
-        Some(pipeline::Backend { resource_attributes, ..pipeline::Backend::new(name, spec) })
+        Some(backend)
     }
 
     fn channel(&self, backend: pipeline::Backend) -> Channel {
