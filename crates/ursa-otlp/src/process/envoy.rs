@@ -477,6 +477,12 @@ fn url<'t>(text: Option<&'t [u8]>, server: bool, given: &mut Given<'t>) -> Becom
     }
 }
 
+/// Whether Envoy made the span that has these attributes.
+pub(super) fn made(list: &List<'_>) -> bool {
+    list.present()
+        .any(|attribute| attribute.key == b"component" && list.text(attribute) == Some(b"proxy"))
+}
+
 impl Conventions {
     pub(super) fn new(spec: &SemanticConventions) -> Self {
         Self { span_names: spec.span_names.unwrap_or(true) }
@@ -484,10 +490,7 @@ impl Conventions {
 
     /// Renames what a span of Envoy's says. Gives whether it was one.
     pub(super) fn apply<'a>(&self, list: &mut List<'a>, facts: &mut Facts<'a>) -> bool {
-        let is_proxy = list.present().any(|attribute| {
-            attribute.key == b"component" && list.text(attribute) == Some(b"proxy")
-        });
-        if !is_proxy {
+        if !made(list) {
             return false;
         }
         if list.made.is_empty() {

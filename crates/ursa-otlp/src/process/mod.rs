@@ -20,6 +20,7 @@ mod pass;
 mod quick;
 mod resource;
 mod shape;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod urls;
@@ -46,6 +47,7 @@ use name::Name;
 use pass::{Dropped, Pass};
 use quick::Quick;
 use resource::Resource;
+use tags::Tags;
 use urls::Urls;
 
 /// In the order of [`Rules::plans`].
@@ -99,6 +101,7 @@ impl Default for Plan {
 enum Step {
     Resource(Resource),
     Envoy(Conventions),
+    Tags(Tags),
     Baggage(Baggage),
     Name(Name),
     Keys(Keys),
@@ -177,6 +180,10 @@ impl Rules {
                 Processor::SemanticConventions(spec) => {
                     let new = Conventions::new(spec);
                     rules.push(|of| of == SignalName::Traces, || Step::Envoy(new.clone()));
+                }
+                Processor::EnvoyTags(spec) => {
+                    let new = Tags::new(spec);
+                    rules.push(|of| of == SignalName::Traces, || Step::Tags(new.clone()));
                 }
                 Processor::Baggage(spec) => {
                     let new = Baggage::new(spec);
@@ -325,7 +332,7 @@ impl Plan {
         for step in &self.steps {
             match step {
                 Step::Resource(_) => self.resource = true,
-                Step::Envoy(_) | Step::Baggage(_) | Step::Name(_) => {
+                Step::Envoy(_) | Step::Tags(_) | Step::Baggage(_) | Step::Name(_) => {
                     (self.items, self.only_urls) = (true, false);
                 }
                 Step::Filter { .. } => {
@@ -356,6 +363,7 @@ impl Step {
             Self::Resource(_) => false,
             Self::Keys(keys) => keys.places.contains(&place),
             Self::Envoy(_)
+            | Self::Tags(_)
             | Self::Baggage(_)
             | Self::Name(_)
             | Self::Urls(_)

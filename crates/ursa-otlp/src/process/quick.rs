@@ -12,6 +12,7 @@ use super::editor::patch;
 use super::envoy::{Becomes, Conventions, ERROR, Given, MOST_TAGS, Name, New, Said, Tag, tag};
 use super::list;
 use super::shape::{KIND, NAME, SPAN, STATUS, enumeration, may_redact, status_code};
+use super::tags::Tags;
 use super::urls::Urls;
 use crate::wire::fields::{TextAttribute, Walk, head_length, put_bytes, put_head, varint_length};
 use crate::wire::urls as telling;
@@ -23,12 +24,36 @@ const ROOM: usize = 4096;
 /// Values up to this length are copied as one block of it.
 const BLOCK: usize = 48;
 
-/// The processors `semanticConventions` and, after it, `redactUrls`.
+/// The processors `semanticConventions`, before it `envoyTags`, and after it `redactUrls`.
 #[derive(Debug, Clone)]
 pub(super) struct Quick {
+    tags: Constants,
     conventions: Conventions,
     /// Has no keys of its own.
     urls: Option<Urls>,
+}
+
+/// Attributes that every span of Envoy's gets.
+#[derive(Debug, Clone, Default)]
+struct Constants {
+    keys: Vec<Box<[u8]>>,
+    /// Their fields.
+    fields: Vec<u8>,
+}
+
+impl Constants {
+    /// None if conventions or redaction of URLs act on one of them.
+    fn new(tags: &Tags) -> Option<Self> {
+        let mut constants = Self::default();
+        for (key, one) in tags.keys().zip(tags.encoded()) {
+            if tag(key).is_some() || telling::is_telling_attribute(&one) {
+                return None;
+            }
+            constants.keys.push(key.into());
+            put_bytes(&mut constants.fields, SPAN.attributes, &one);
+        }
+        Some(constants)
+    }
 }
 
 /// What became of a span.
@@ -79,7 +104,13 @@ struct Named<'a> {
 
 impl Quick {
     /// If these steps are what it can do.
-    pub(super) fn new<'s>(mut steps: impl Iterator<Item = &'s Step>) -> Option<Self> {
+    pub(super) fn new<'s>(steps: impl Iterator<Item = &'s Step>) -> Option<Self> {
+        let mut steps = steps.peekable();
+        let mut tags = Constants::default();
+        if let Some(Step::Tags(constant)) = steps.peek() {
+            tags = Constants::new(constant)?;
+            steps.next();
+        }
         let (conventions, urls, more) = (steps.next()?, steps.next(), steps.next());
         let (Step::Envoy(conventions), None) = (conventions, more) else { return None };
         let urls = match urls {
@@ -87,7 +118,7 @@ impl Quick {
             Some(Step::Urls(urls)) if !urls.has_own_keys() => Some(urls.clone()),
             Some(_) => return None,
         };
-        Some(Self { conventions: conventions.clone(), urls })
+        Some(Self { tags, conventions: conventions.clone(), urls })
     }
 
     /// Reads a span and writes its attributes to `page`. `plain`: the request has no URLs that would
@@ -164,6 +195,7 @@ impl<'a> Span<'a, '_> {
         }
         let cut = if new.is_some() { name } else { Named::default() };
         let had = page.length;
+        page.copy(&self.quick.tags.fields)?;
         let failed = self.said.conclude(self.server, &mut self.given);
         for (name, value) in self.given.added() {
             self.put(name, value, self.tells, page)?;
@@ -220,6 +252,8 @@ impl<'a> Span<'a, '_> {
         self.tells |= tells;
         match tag(one.key) {
             None if tells => None,
+            // Only custom tags come here, and mostly there are none.
+            None if self.quick.tags.keys.iter().any(|key| **key == *one.key) => Some(()),
             None => page.copy(one.field),
             // Most are these.
             Some(Tag::Own(name)) if !tells && self.given.take(name) => {

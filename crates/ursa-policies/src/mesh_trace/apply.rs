@@ -31,11 +31,11 @@ pub(super) fn conf(
     proxy.pipeline.traces = SignalConfig {
         backends,
         resource_attributes: conf.resource_attributes.clone(),
-        processors: processors(conf),
+        processors: processors(conf, proxy),
     };
 
     let tracer = Tracing { service_name: proxy.service.clone() };
-    let tags = tags::of_envoy(conf, proxy);
+    let tags = tags::of_envoy(conf);
     trace(proxy, Some(&tracer), &RouteTracing { sampling: decisions::rest(&conf.sampling), tags });
     decide(proxy, &decisions::decisions(&conf.sampling));
 }
@@ -68,15 +68,15 @@ fn decide(proxy: &mut ProxyConfig, decisions: &[Decision]) {
 }
 
 /// What the agent does to spans before they leave.
-fn processors(conf: &Conf) -> Vec<Processor> {
+fn processors(conf: &Conf, proxy: &ProxyConfig) -> Vec<Processor> {
     let conventions = conf.semantic_conventions != Some(SemanticConventions::Envoy);
     let conventions = conventions
         .then(|| Processor::SemanticConventions(processor::SemanticConventions::default()));
     let name = conf.span_name.clone();
     let name = name.map(|template| Processor::SpanName(processor::SpanName { template }));
-    tags::of_agent(conf)
-        .map(Processor::Baggage)
+    [Processor::EnvoyTags(tags::literals(conf, proxy))]
         .into_iter()
+        .chain(tags::from_baggage(conf).map(Processor::Baggage))
         .chain(conventions)
         .chain(name)
         .collect()

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use filter::{
     AttributeMatch, Condition, Filter, MAX_REGEX_BYTES, Severity, SpanKind, SpanStatus, TextMatch,
 };
-pub use span::{BaggageAttributes, BaggageMember, SpanName};
+pub use span::{BaggageAttributes, BaggageMember, EnvoyTags, SpanName};
 pub use validate::validate_regex;
 
 /// One step between receiver and queue; written as one field named after the kind.
@@ -27,6 +27,8 @@ pub enum Processor {
     ResourceAttributes(ResourceAttributes),
     /// Gives a source's own attributes the names and types of OpenTelemetry's conventions.
     SemanticConventions(SemanticConventions),
+    /// Gives spans of Envoy's attributes.
+    EnvoyTags(EnvoyTags),
     /// Gives spans attributes from W3C Baggage.
     Baggage(BaggageAttributes),
     /// Names spans by their attributes.

@@ -19,6 +19,7 @@ impl Processor {
         match self {
             Self::ResourceAttributes(rules) => rules.validate(&cursor.at("resourceAttributes")),
             Self::SemanticConventions(_) => {}
+            Self::EnvoyTags(tags) => tags.validate(&cursor.at("envoyTags")),
             Self::Baggage(rules) => rules.validate(&cursor.at("baggage")),
             Self::SpanName(name) => {
                 SpanName::validate(&name.template, &cursor.at("spanName.template"));

@@ -126,6 +126,7 @@ impl<'a> Pass<'a> {
                         fate = Fate::Renamed;
                     }
                 }
+                Step::Tags(tags) => tags.apply(&mut self.list),
                 Step::Baggage(baggage) => baggage.apply(&mut self.list),
                 Step::Name(name) => name.apply(&self.list, &mut facts),
                 Step::Filter { filter, number, first_condition } => {

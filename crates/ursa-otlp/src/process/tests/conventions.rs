@@ -51,13 +51,16 @@ fn digits(text: &str) -> Option<i64> {
 }
 
 /// Whether a span is one of Envoy's; then it is renamed.
-pub(super) fn apply(span: &mut Span) -> bool {
-    let list = std::mem::take(&mut span.attributes);
+pub(super) fn is_envoys(span: &Span) -> bool {
     let is = |one: &KeyValue| one.key == "component" && string(one).as_deref() == Some("proxy");
-    if !list.iter().any(is) {
-        span.attributes = list;
+    span.attributes.iter().any(is)
+}
+
+pub(super) fn apply(span: &mut Span) -> bool {
+    if !is_envoys(span) {
         return false;
     }
+    let list = std::mem::take(&mut span.attributes);
     let last = |key: &str| {
         let found = list.iter().rev().find(|one| one.key == key);
         found.and_then(string).unwrap_or_default()

@@ -171,6 +171,8 @@ fn processor() -> impl Strategy<Value = Processor> {
         {"resourceAttributes": {"set": {"a": "x", "new": "1"}, "fill": {"b": "y", "a": "no"}, "remove": ["zone", "ab"]}},
         {"resourceAttributes": {"remove": ["a", "component"]}},
         {"semanticConventions": {}},
+        {"envoyTags": {"set": {"a": "x", "http.url": "http://u:p@h/?q", "new": "1"}}},
+        {"envoyTags": {"set": {"b": "ab"}}},
         {"attributes": {"include": ["a*", "component", "http.*", "url.*"], "exclude": ["ab"]}},
         {"attributes": {"in": ["resource", "scope"], "redact": ["a"], "exclude": ["b*"]}},
         {"attributes": {"redact": ["http.*"], "hash": ["*"]}},

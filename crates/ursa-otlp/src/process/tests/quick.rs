@@ -78,6 +78,9 @@ fn processors() -> impl Strategy<Value = Vec<Processor>> {
         [{"semanticConventions": {}}, {"redactUrls": {"query": "keep", "credentials": false}}],
         [{"semanticConventions": {}}, {"redactUrls": {"also": ["tenant"]}}],
         [{"redactUrls": {}}, {"semanticConventions": {}}],
+        [{"envoyTags": {"set": {"team": "shop", "tenant": "other"}}}, {"semanticConventions": {}}],
+        [{"envoyTags": {"set": {"http.url": "none", "team": "shop"}}}, {"semanticConventions": {}}],
+        [{"envoyTags": {"set": {"team": "http://u:p@h"}}}, {"semanticConventions": {}}, {"redactUrls": {}}],
     ]);
     let processors: Vec<Vec<Processor>> = serde_json::from_value(processors).unwrap();
     prop::sample::select(processors)

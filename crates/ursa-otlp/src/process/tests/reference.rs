@@ -123,6 +123,12 @@ fn to_span(processor: &Processor, resource: &[KeyValue], span: &mut Span) -> Fat
             }
             return Fate::Dropped;
         }
+        Processor::EnvoyTags(spec) if super::conventions::is_envoys(span) => {
+            for (key, value) in &spec.set {
+                span.attributes.retain(|one| one.key != *key);
+                span.attributes.push(pair(key, text(value)));
+            }
+        }
         Processor::SemanticConventions(_) if super::conventions::apply(span) => {
             return Fate::Renamed;
         }
