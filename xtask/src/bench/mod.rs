@@ -8,6 +8,7 @@ mod overhead;
 pub(crate) mod pipeline;
 mod policy;
 mod process;
+mod scrape;
 pub(crate) mod statistics;
 mod up;
 
@@ -38,6 +39,12 @@ pub(crate) enum Bench {
     Pipeline(pipeline::Arguments),
     /// What being observed costs a proxy: CPU of Envoy and its agent for each request
     Overhead(overhead::Arguments),
+    /// What collecting the metrics of a large proxy takes of its agent
+    Scrape {
+        /// How many times
+        #[arg(long, default_value_t = 100)]
+        scrapes: usize,
+    },
     /// A clean release build, in a target directory of its own
     Build,
 }
@@ -49,6 +56,7 @@ pub(crate) fn run(bench: Option<Bench>) -> anyhow::Result<()> {
         Some(Bench::Policy { changes }) => policy::run(&release()?, changes),
         Some(Bench::Pipeline(arguments)) => pipeline::run(&arguments, release),
         Some(Bench::Overhead(arguments)) => overhead::run(&arguments, release),
+        Some(Bench::Scrape { scrapes }) => scrape::run(&release()?, scrapes),
         Some(Bench::Build) => build(),
         None => {
             let ursa = release()?;

@@ -20,15 +20,17 @@ pub(crate) fn run(ursa: &Path, changes: usize) -> anyhow::Result<()> {
     let mut before = acknowledged(&demo)?;
     let proxies = before.len();
     for change in 0..changes {
+        // A tag that Envoy writes: literals are the agent's.
+        let header = format!("x-change-{change}");
         let policy = serde_json::json!({
             "type": "MeshTrace", "mesh": "default", "name": "all",
             "spec": {"targetRef": {"kind": "Mesh"}, "default": {
                 "backends": [{"openTelemetry": {"backendRef": {"kind": "MeshOpenTelemetryBackend", "name": "ursa"}}}],
-                "tags": [{"name": "change", "literal": change.to_string()}]}}});
+                "tags": [{"name": "change", "header": {"name": header}}]}}});
         let payments = serde_json::json!({
             "type": "MeshTrace", "mesh": "default", "name": "payments",
             "spec": {"targetRef": {"kind": "Dataplane", "labels": {"team": "money"}}, "default": {
-                "tags": [{"name": "change", "literal": change.to_string()}],
+                "tags": [{"name": "change", "header": {"name": header}}],
                 "backends": [{"openTelemetry": {"backendRef": {"kind": "MeshOpenTelemetryBackend", "name": "ursa"}}}]}}});
         let began = SystemTime::now();
         demo.apply(&format!("{policy}\n---\n{payments}"))?;

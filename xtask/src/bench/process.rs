@@ -1,6 +1,7 @@
-//! Processes: who started whom, what they take, and on which processors.
+//! Processes: who started whom, what they take, on which processors, and when.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
@@ -53,12 +54,37 @@ impl Process {
         Ok(nanoseconds as f64 / 1e9)
     }
 
+    /// Bytes of memory that are resident.
+    pub(crate) fn resident(self) -> anyhow::Result<f64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that ever were.
+    pub(crate) fn peak(self) -> anyhow::Result<f64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(self, field: &str) -> anyhow::Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        Ok(kib.context("it has no memory")?.parse::<f64>()? * 1024.0)
+    }
+
     fn pin(self, processors: &str) -> bool {
         Command::new("taskset")
             .args(["--all-tasks", "--cpu-list", "--pid", processors, &self.0.to_string()])
             .stdout(Stdio::null())
             .status()
             .is_ok_and(|status| status.success())
+    }
+}
+
+/// Waits.
+#[expect(clippy::disallowed_methods, reason = "a timetable is kept, on a thread of its own")]
+pub(super) fn pause(time: Duration) {
+    if !time.is_zero() {
+        std::thread::sleep(time);
     }
 }
 

@@ -13,6 +13,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use tokio::time::Instant;
 
+use crate::bench::process::pause;
+
 /// Connections to the proxy.
 const CONNECTIONS: u32 = 32;
 /// How long an answer may take.
@@ -142,14 +144,6 @@ fn whole(answer: &[u8]) -> bool {
         .take_while(|byte| byte.is_ascii_digit())
         .fold(0, |length, digit| 10 * length + usize::from(digit - b'0'));
     answer.len() >= head + 4 + length
-}
-
-/// Waits.
-#[expect(clippy::disallowed_methods, reason = "a timetable is kept, on a thread of its own")]
-pub(super) fn pause(time: Duration) {
-    if !time.is_zero() {
-        std::thread::sleep(time);
-    }
 }
 
 #[cfg(test)]

@@ -8,10 +8,9 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::load::pause;
-use super::setting::{KINDS, Setting};
+use super::setting::{Backends, KINDS, Setting};
 use crate::bench::demo::Demo;
-use crate::bench::process::Process;
+use crate::bench::process::{Process, pause};
 
 /// How long a change of policies may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,19 +21,17 @@ const QUIET: Duration = Duration::from_millis(150);
 pub(super) struct Mesh {
     demo: Demo,
     address: SocketAddr,
-    spans: SocketAddr,
-    records: SocketAddr,
+    backends: Backends,
     setting: Option<Setting>,
     _files: tempfile::TempDir,
 }
 
 impl Mesh {
-    /// Starts it before an application, with backends for spans and for log records.
+    /// Starts it before an application, with backends for what policies will send.
     pub(super) fn start(
         ursa: &Path,
         application: SocketAddr,
-        spans: SocketAddr,
-        records: SocketAddr,
+        backends: Backends,
     ) -> anyhow::Result<Self> {
         let files = tempfile::tempdir()?;
         let resources = files.path().join("bench.yaml");
@@ -50,7 +47,7 @@ impl Mesh {
         let port = dataplane.pointer("/networking/inbound/0/port").and_then(Value::as_u64);
         let port = port.and_then(|port| u16::try_from(port).ok()).context("no inbound")?;
         let address = (Ipv4Addr::LOCALHOST, port).into();
-        Ok(Self { demo, address, spans, records, setting: None, _files: files })
+        Ok(Self { demo, address, backends, setting: None, _files: files })
     }
 
     /// Where the proxy listens.
@@ -72,7 +69,7 @@ impl Mesh {
         if self.setting == Some(setting) {
             return Ok(());
         }
-        let policies = setting.policies(self.spans, self.records);
+        let policies = setting.policies(&self.backends);
         for (kind, path) in KINDS {
             if policies.iter().all(|(of, _)| *of != kind) && self.setting.is_some() {
                 self.demo.delete(&format!("/meshes/default/{path}/bench"))?;

@@ -18,12 +18,12 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 
 use self::application::Application;
-use self::load::{Load, pause};
+use self::load::Load;
 use self::mesh::Mesh;
 use self::report::{Pair, Report, Round};
-use self::setting::{COMPARISONS, Comparison, Setting};
+use self::setting::{Backends, COMPARISONS, Comparison, Setting};
 use super::pipeline::sink::{Sink, Tally};
-use super::process::{Process, keep_apart};
+use super::process::{Process, keep_apart, pause};
 use crate::project::say;
 
 /// How long a new setting is under load before it is measured.
@@ -97,20 +97,31 @@ struct Bench {
     agent: Process,
     spans: Arc<Tally>,
     records: Arc<Tally>,
+    metrics: Arc<Tally>,
     _application: Application,
-    _sinks: [Sink; 2],
+    _sinks: [Sink; 3],
     _backends: tokio::runtime::Runtime,
 }
 
 impl Bench {
     fn start(ursa: &Path, backends: tokio::runtime::Runtime) -> anyhow::Result<Self> {
-        let (spans, records) = (Arc::<Tally>::default(), Arc::<Tally>::default());
+        let tallies: [Arc<Tally>; 3] = Default::default();
+        let [spans, records, metrics] = tallies;
         let sinks = backends.block_on(async {
-            anyhow::Ok([Sink::start(None, &spans).await?, Sink::start(None, &records).await?])
+            anyhow::Ok([
+                Sink::start(None, &spans).await?,
+                Sink::start(None, &records).await?,
+                Sink::start(None, &metrics).await?,
+            ])
         })?;
         let application = Application::start()?;
-        let mesh =
-            Mesh::start(ursa, application.address(), sinks[0].address(), sinks[1].address())?;
+        let [spans_to, records_to, metrics_to] = &sinks;
+        let addresses = Backends {
+            spans: spans_to.address(),
+            records: records_to.address(),
+            metrics: metrics_to.address(),
+        };
+        let mesh = Mesh::start(ursa, application.address(), addresses)?;
         let (agent, envoy) = mesh.proxy()?;
         keep_apart(envoy);
         Ok(Self {
@@ -119,6 +130,7 @@ impl Bench {
             agent,
             spans,
             records,
+            metrics,
             _application: application,
             _sinks: sinks,
             _backends: backends,
@@ -168,6 +180,7 @@ impl Bench {
         time: Duration,
         round: usize,
     ) -> anyhow::Result<Option<Pair>> {
+        let time = time.max(Duration::from_secs_f64(comparison.least()));
         let mut side = |setting| self.round(setting, rate, time).context(comparison.name);
         let (without, with) = if round.is_multiple_of(2) {
             let with = side(comparison.with)?;
@@ -205,6 +218,8 @@ impl Bench {
             (spans / requests - share).abs() <= give,
             "{spans} spans of {requests} requests at {setting:?}"
         );
+        let metrics = ended.metrics - begun.metrics;
+        ensure!((metrics > 0) == (setting == Setting::Watched), "{metrics} metrics at {setting:?}");
         Ok(Some(Round {
             envoy: (ended.envoy - begun.envoy) / requests,
             agent: (ended.agent - begun.agent) / requests,
@@ -220,6 +235,7 @@ impl Bench {
             requests: load.answers(),
             spans: self.spans.spans(),
             records: self.records.spans(),
+            metrics: self.metrics.spans(),
         })
     }
 }
@@ -231,4 +247,5 @@ struct Taken {
     requests: u64,
     spans: u64,
     records: u64,
+    metrics: u64,
 }

@@ -5,8 +5,22 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 /// The kinds of policies that come and go, and their names in the API.
-pub(super) const KINDS: [(&str, &str); 2] =
-    [("MeshTrace", "meshtraces"), ("MeshAccessLog", "meshaccesslogs")];
+pub(super) const KINDS: [(&str, &str); 3] = [
+    ("MeshTrace", "meshtraces"),
+    ("MeshAccessLog", "meshaccesslogs"),
+    ("MeshMetric", "meshmetrics"),
+];
+
+/// How often metrics are collected, in seconds. A round with them takes as long, so that one collection is in it.
+pub(super) const COLLECTION: f64 = 15.0;
+
+/// Where telemetry goes, by signal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Backends {
+    pub(super) spans: SocketAddr,
+    pub(super) records: SocketAddr,
+    pub(super) metrics: SocketAddr,
+}
 
 /// Under which policies.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,7 +29,9 @@ pub(super) enum Setting {
     Plain,
     /// Spans of this share of the requests (percent), and log records of what fails.
     Observed(f64),
-    /// The same, of all requests, with twenty resource attributes.
+    /// One percent of spans, the same log records, and metrics of the profile Basic.
+    Watched,
+    /// Spans and log records of all requests, with twenty resource attributes.
     Described,
 }
 
@@ -25,16 +41,14 @@ impl Setting {
         match self {
             Self::Plain => 0.0,
             Self::Observed(percent) => percent / 100.0,
+            Self::Watched => 0.01,
             Self::Described => 1.0,
         }
     }
 
     /// Its policies, by kind.
-    pub(super) fn policies(
-        self,
-        spans: SocketAddr,
-        records: SocketAddr,
-    ) -> Vec<(&'static str, Value)> {
+    pub(super) fn policies(self, backends: &Backends) -> Vec<(&'static str, Value)> {
+        let Backends { spans, records, metrics } = backends;
         let mut attributes = serde_json::Map::new();
         if self == Self::Described {
             attributes = (1..=20)
@@ -56,7 +70,20 @@ impl Setting {
                 "backends": [{
                     "openTelemetry": {"endpoint": records.to_string()},
                     "filter": {"status": {"from": 500}}}]}}]}});
-        vec![("MeshTrace", trace), ("MeshAccessLog", log)]
+        let mut policies = vec![("MeshTrace", trace), ("MeshAccessLog", log)];
+        if self == Self::Watched {
+            let metric = json!({
+                "type": "MeshMetric", "mesh": "default", "name": "bench",
+                "spec": {"targetRef": {"kind": "Mesh"}, "default": {
+                    "sidecar": {"profiles": {"appendProfiles": [{"name": "Basic"}]}},
+                    "backends": [{
+                        "type": "OpenTelemetry",
+                        "openTelemetry": {
+                            "endpoint": metrics.to_string(),
+                            "refreshInterval": format!("{COLLECTION}s")}}]}}});
+            policies.push(("MeshMetric", metric));
+        }
+        policies
     }
 }
 
@@ -74,6 +101,11 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
+    /// How long each side has to be measured at least, in seconds.
+    pub(super) fn least(&self) -> f64 {
+        if self.with == Setting::Watched { COLLECTION } else { 0.0 }
+    }
+
     /// Whether both sides have policies.
     pub(super) fn is_with_policies(&self) -> bool {
         self.without != Setting::Plain
@@ -81,7 +113,7 @@ impl Comparison {
 }
 
 /// All of them.
-pub(super) const COMPARISONS: [Comparison; 5] = [
+pub(super) const COMPARISONS: [Comparison; 6] = [
     Comparison {
         name: "nothing, twice",
         without: Setting::Plain,
@@ -92,6 +124,12 @@ pub(super) const COMPARISONS: [Comparison; 5] = [
         name: "1 % of spans",
         without: Setting::Plain,
         with: Setting::Observed(1.0),
+        target: None,
+    },
+    Comparison {
+        name: "the same and metrics",
+        without: Setting::Plain,
+        with: Setting::Watched,
         target: Some(5.0),
     },
     Comparison {
