@@ -13,7 +13,7 @@ use super::statistics::median;
 use crate::project::tell;
 
 /// Clusters of the proxy; so many give some 10,000 statistics with a value.
-const OUTBOUNDS: usize = 150;
+const OUTBOUNDS: usize = 25;
 /// What comes after the proxy's own port.
 const FIRST_PORT: usize = 20_000;
 /// How often it is looked whether something is there.
@@ -32,7 +32,7 @@ pub(crate) fn run(ursa: &Path, scrapes: usize) -> anyhow::Result<()> {
         "type": "Dataplane", "mesh": "default", "name": "large",
         "networking": {
             "address": "127.0.0.1",
-            "inbound": [{"port": 8080, "tags": {"kuma.io/service": "large", "kuma.io/protocol": "http"}}],
+            "inbound": [{"port": 8080, "servicePort": 8081, "tags": {"kuma.io/service": "large", "kuma.io/protocol": "http"}}],
             "outbound": outbound}});
     std::fs::write(&resources, format!("type: Mesh\nname: default\n---\n{dataplane}\n"))?;
     let demo = Demo::start(ursa, &["-f", &resources.to_string_lossy()])?;

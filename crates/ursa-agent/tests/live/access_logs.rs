@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -190,25 +190,26 @@ async fn each_backend_has_its_records_and_no_line_is_lost() {
 /// Listens there and takes lines until there are so many.
 async fn lines_of(port: u16, count: usize) -> Vec<String> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    let mut lines = Vec::new();
+    let (told, mut hear) = mpsc::channel(64);
     let mut connections = JoinSet::new();
+    let mut lines = Vec::new();
     let taking = async {
         while lines.len() < count {
             tokio::select! {
                 accepted = listener.accept() => {
-                    let (mut stream, _) = accepted.unwrap();
+                    let (stream, _) = accepted.unwrap();
+                    let told = told.clone();
                     connections.spawn(async move {
-                        let mut text = String::new();
-                        stream.read_to_string(&mut text).await.unwrap();
-                        text
+                        let mut lines = BufReader::new(stream).lines();
+                        while let Some(line) = lines.next_line().await.unwrap() {
+                            told.send(line).await.unwrap();
+                        }
                     });
                 }
-                Some(text) = connections.join_next() => {
-                    lines.extend(text.unwrap().lines().map(str::to_owned));
-                }
+                line = hear.recv() => lines.extend(line),
             }
         }
     };
-    timeout(Duration::from_secs(30), taking).await.unwrap();
+    timeout(Duration::from_secs(60), taking).await.unwrap();
     lines
 }
