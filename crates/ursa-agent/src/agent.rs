@@ -27,6 +27,7 @@ use crate::metrics::Gather;
 use crate::own_metrics::OwnMetrics;
 use crate::process::{EnvoyCommand, EnvoyStatus, Supervisor, reopen_logs};
 use crate::relay::{self, EVENTS, Ports};
+use crate::sampled::own_decision;
 use crate::status::Status;
 use crate::telemetry::{Telemetry, TelemetryError};
 use crate::upstream::{Answers, ConnectionStatus, Target, TokenSource, Upstream};
@@ -169,7 +170,9 @@ impl Agent {
         }
         let files = Files::new(&config.work_dir)?;
         let lock = files.occupy()?;
-        let version = binary::version(&config.envoy).await?.to_string();
+        let version = binary::version(&config.envoy).await?;
+        let undecided = version.follows_callers().then(own_decision);
+        let version = version.to_string();
 
         let node = json!({
             "agentVersion": env!("CARGO_PKG_VERSION"),
@@ -196,6 +199,7 @@ impl Agent {
             &files.otlp,
             config.environment.clone(),
             config.data_dir.map(|dir| dir.join(QUEUES)),
+            undecided,
             &registry,
         )
         .await?;

@@ -29,6 +29,7 @@ mod metrics;
 mod own_metrics;
 mod process;
 mod relay;
+mod sampled;
 mod status;
 mod telemetry;
 pub mod upstream;

@@ -9,7 +9,7 @@ use tokio::sync::RwLock;
 use ursa_envoy::resources::{PIPELINE, SECRET};
 use ursa_metrics::Registry;
 use ursa_model::SecretText;
-use ursa_model::pipeline::PipelineConfig;
+use ursa_model::pipeline::{PipelineConfig, Processor};
 use ursa_pipeline::receive::{Bind, BindError, Protocol, Receiver, Settings};
 use ursa_pipeline::{Audit, Pipeline, PipelineInputs, PipelineStatus};
 
@@ -30,6 +30,8 @@ pub(crate) struct Telemetry {
     running: Arc<RwLock<Option<Running>>>,
     observed: Arc<Observed>,
     metrics: Arc<OnceLock<Metrics>>,
+    /// What is done to spans before all that policies ask for.
+    first: Arc<[Processor]>,
 }
 
 #[derive(Debug)]
@@ -39,12 +41,13 @@ struct Running {
 }
 
 impl Telemetry {
-    /// Takes OTLP over gRPC on `socket`; what waits is kept in `storage`. Until it is configured,
-    /// senders are told to wait.
+    /// Takes OTLP over gRPC on `socket`; what waits is kept in `storage`. `first` is done to spans
+    /// before all that policies ask for. Until it is configured, senders are told to wait.
     pub(crate) async fn start(
         socket: &Path,
         environment: BTreeMap<String, String>,
         storage: Option<PathBuf>,
+        first: Option<Processor>,
         registry: &Registry,
     ) -> Result<Self, TelemetryError> {
         let inputs = PipelineInputs { environment, registry: registry.clone(), storage };
@@ -54,7 +57,8 @@ impl Telemetry {
         let sink = Observing { sink: pipeline.sink(), observed: Arc::clone(&observed) };
         let receiver = receiver.start(Arc::new(sink), registry).await?;
         let running = Arc::new(RwLock::new(Some(Running { receiver, pipeline })));
-        Ok(Self { running, observed, metrics: Arc::default() })
+        let first = first.into_iter().collect();
+        Ok(Self { running, observed, metrics: Arc::default(), first })
     }
 
     /// What spans that pass say of latencies.
@@ -95,10 +99,11 @@ impl Telemetry {
             }
         }
         if verdicts.is_empty()
-            && let Some(config) = config
+            && let Some(mut config) = config
             && let Some(running) = &*self.running.read().await
         {
             let collection = config.collection.clone();
+            config.traces.processors.splice(..0, self.first.iter().cloned());
             running.pipeline.reconfigure(config, &secrets).await;
             if let Some(metrics) = self.metrics.get() {
                 metrics.configure(collection, running.pipeline.collected_attributes().await).await;
@@ -166,9 +171,9 @@ mod tests {
     async fn what_cannot_be_read_is_refused_by_name_and_the_rest_is_used() {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::new(&[]);
-        let telemetry = Telemetry::start(&dir.path().join("s"), BTreeMap::new(), None, &registry)
-            .await
-            .unwrap();
+        let socket = dir.path().join("s");
+        let telemetry =
+            Telemetry::start(&socket, BTreeMap::new(), None, None, &registry).await.unwrap();
         let configured = async || telemetry.status().await.unwrap().configured;
         let bad = Own::from([(PIPELINE, "pipeline", &b"{"[..]), (SECRET, "s", &[0xff])]);
         let verdicts = telemetry.configure(&bad).await;
@@ -189,9 +194,9 @@ mod tests {
     async fn while_a_new_secret_is_refused_the_one_before_is_used() {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::new(&[]);
-        let telemetry = Telemetry::start(&dir.path().join("s"), BTreeMap::new(), None, &registry)
-            .await
-            .unwrap();
+        let socket = dir.path().join("s");
+        let telemetry =
+            Telemetry::start(&socket, BTreeMap::new(), None, None, &registry).await.unwrap();
         let (control_plane, from_control_plane) = mpsc::channel(8);
         let (_envoy, from_envoy) = mpsc::channel(8);
         let ports = Ports {

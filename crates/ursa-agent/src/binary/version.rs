@@ -11,6 +11,8 @@ use tokio::process::Command;
 /// The versions of Envoy that Ursa is tested with, in words.
 pub const SUPPORTED: &str = "1.36 to 1.40";
 const SUPPORTED_MINORS: std::ops::RangeInclusive<u32> = 36..=40;
+/// The first whose tracer records a traced caller's request only if Envoy itself decided so too.
+const FIRST_TO_DECIDE: (u32, u32) = (1, 39);
 
 /// How long `envoy --version` may take. Long: the first start of a binary of 100 MB reads it all.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,6 +47,11 @@ impl Version {
     pub fn support(self) -> Support {
         let supported = self.major == 1 && SUPPORTED_MINORS.contains(&self.minor);
         if supported { Support::Supported } else { Support::Unsupported }
+    }
+
+    /// Whether its tracer records every request of a traced caller, whatever Envoy itself decided.
+    pub fn follows_callers(self) -> bool {
+        (self.major, self.minor) < FIRST_TO_DECIDE
     }
 }
 

@@ -25,8 +25,6 @@ use crate::generate::{self, Consider};
 use crate::snapshot::MeshSnapshot;
 use crate::telemetry::TraceId;
 
-/// The release of Envoy that is meant where the proxy does not say its own.
-const ENVOY: u32 = 40;
 /// Headers of one request.
 const MAX_HEADERS: usize = 100;
 
@@ -206,7 +204,6 @@ struct Proxy {
     config: ProxyConfig,
     explained: Vec<Explained>,
     deciders: Vec<Decider>,
-    envoy: u32,
 }
 
 impl Proxy {
@@ -217,14 +214,10 @@ impl Proxy {
         let (config, _) = generate::compose(&effective, mesh, proxy, site);
         let tracing = effective.iter().find(|effective| effective.kind() == "MeshTrace");
         let deciders = tracing.map(|it| mesh_trace::deciders(&it.merged().to_json()));
-        let connection = api.planner.proxies.get(id);
-        let version = connection.and_then(|connection| connection.node.envoy.clone());
-        let minor = version.as_deref().and_then(|version| version.split('.').nth(1)?.parse().ok());
         Some(Self {
             config,
             explained: effective.iter().map(ursa_policies::effective::Effective::explain).collect(),
             deciders: deciders.unwrap_or_default(),
-            envoy: minor.unwrap_or(ENVOY),
         })
     }
 
@@ -244,7 +237,7 @@ impl Proxy {
 
     fn at(&self, listener: &Listener, http: &HttpListener, case: &Case) -> Value {
         let Case { request, answer, .. } = case;
-        let traced = traced(http, request, self.envoy);
+        let traced = traced(http, request);
         let decider = traced.route.and_then(|route| self.deciders.get(route));
         let steps: Vec<_> = traced.steps.iter().map(|step| self.step(step, decider)).collect();
         let logs = listener.access_logs.iter().map(|log| json!(logged(log, request, answer)));

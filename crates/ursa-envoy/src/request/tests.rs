@@ -79,27 +79,26 @@ fn envoys_rules_decide() {
         ),
         ("force", ["100", "0", "0"], Some(("x-envoy-force-trace", "true")), yes.clone()),
         ("a caller's span", ["100", "100", "100"], Some(("traceparent", PARENT)), yes.clone()),
+        ("off beats it", ["100", "100", "0"], Some(("traceparent", PARENT)), no.clone()),
         ("both must say so", ["100", "100", "10"], Some(("traceparent", PARENT)), share(0.1)),
         ("not recorded", ["100", "100", "100"], Some(("traceparent", &unsampled)), no.clone()),
         ("broken", ["100", "100", "100"], Some(("traceparent", "00-1-2-01")), no.clone()),
     ];
     for (name, [overall, client, random], headers, verdict) in cases {
         let request = request(headers.as_slice());
-        let traced = traced(&listener(overall, client, random), &request, 40);
+        let traced = traced(&listener(overall, client, random), &request);
         assert_eq!((traced.route, &traced.verdict), (Some(1), &verdict), "{name}: {traced:#?}");
     }
-    let old = traced(&listener("100", "100", "0"), &request(&[("traceparent", PARENT)]), 36);
-    assert_eq!(old.verdict, yes, "before 1.39 the caller decides");
     let probe = Request { path: "/healthz?x".to_owned(), ..request(&[]) };
-    let probe = traced(&listener("100", "100", "100"), &probe, 40);
+    let probe = traced(&listener("100", "100", "100"), &probe);
     assert_eq!((probe.route, probe.verdict), (Some(0), no.clone()));
     let off = HttpListener { tracing: None, ..listener("100", "100", "100") };
-    assert_eq!(traced(&off, &request(&[]), 40).verdict, no);
+    assert_eq!(traced(&off, &request(&[])).verdict, no);
 }
 
 #[test]
 fn the_draw_is_said() {
-    let traced = traced(&listener("100", "100", "10"), &request(&[("x-request-id", ID)]), 40);
+    let traced = traced(&listener("100", "100", "10"), &request(&[("x-request-id", ID)]));
     let words: Vec<_> = traced.steps.iter().map(|step| step.words.as_str()).collect();
     assert_eq!(
         words,

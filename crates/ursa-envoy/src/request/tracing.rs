@@ -10,8 +10,6 @@ use crate::proxy::{HttpListener, Sampling};
 const REASON_AT: usize = 14;
 /// The length of a request id that can say it.
 const ID_LENGTH: usize = 36;
-/// From this release on a caller's decision to trace counts only where Envoy's own says so too.
-const FIRST_TO_AGREE: u32 = 39;
 /// Numbers that can be drawn.
 const NUMBERS: f64 = 10_000.0;
 
@@ -103,8 +101,9 @@ fn fraction(share: Percent) -> f64 {
     f64::from(share.ten_thousandths()) / NUMBERS
 }
 
-/// Whether `request` is traced at `listener`, by an Envoy of the minor release `envoy`, as 40 for 1.40.
-pub fn traced(listener: &HttpListener, request: &Request, envoy: u32) -> Traced {
+/// Whether `request` is traced at `listener`: whether a span of it leaves the agent. (An Envoy before
+/// 1.39 makes a span for every traced caller; the agent takes out those that Envoy decided against.)
+pub fn traced(listener: &HttpListener, request: &Request) -> Traced {
     if listener.tracing.is_none() {
         let step = Step::fixed(By::NoTracer, false, "the listener has no tracer");
         return Traced { verdict: Verdict::No, route: None, steps: vec![step] };
@@ -117,7 +116,7 @@ pub fn traced(listener: &HttpListener, request: &Request, envoy: u32) -> Traced 
     let shares = listener.routes.routes.get(at).map(|route| route.tracing.sampling);
     let mut steps = Vec::new();
     let share = decided(shares.unwrap_or_default(), request, &mut steps);
-    let share = followed(request, envoy, share, &mut steps);
+    let share = followed(request, share, &mut steps);
     Traced { verdict: Verdict::of(share), route: Some(at), steps }
 }
 
@@ -186,19 +185,17 @@ fn client(share: Percent, request: &Request) -> (f64, Option<Step>) {
 }
 
 /// What the tracer makes of the decision and of the caller's span.
-fn followed(request: &Request, envoy: u32, share: f64, steps: &mut Vec<Step>) -> f64 {
+fn followed(request: &Request, share: f64, steps: &mut Vec<Step>) -> f64 {
     let Some(parent) = request.header("traceparent") else { return share };
     let Some(sampled) = flag(&parent) else {
         let words = "`traceparent` cannot be read: the tracer makes no span";
         steps.push(Step::fixed(By::Parent, false, words));
         return 0.0;
     };
-    let (share, words) = match (sampled, envoy >= FIRST_TO_AGREE) {
-        (false, _) => (0.0, "the caller's span is not recorded, and neither is this one"),
-        (true, true) => {
-            (share, "the caller's span is recorded; this one is if the above says so too")
-        }
-        (true, false) => (1.0, "the caller's span is recorded, and so is this one"),
+    let (share, words) = if sampled {
+        (share, "the caller's span is recorded; this one is if the above says so too")
+    } else {
+        (0.0, "the caller's span is not recorded, and neither is this one")
     };
     let passes = sampled && share >= 1.0;
     let mut step = Step::fixed(By::Parent, passes, words);

@@ -82,25 +82,17 @@ async fn rules_decide_before_the_ratios_and_callers_are_followed_if_asked_for() 
 
         apply(&format!("random: 0, {rules}")).await;
         let found = traced(&mesh, &collector, &paths).await;
-        let mut expected = counts(&[("/on none", REQUESTS), ("/on traced", REQUESTS)]);
-        if version == "1.36.4" {
-            // Up to 1.38 the tracer follows a caller whatever is configured.
-            let followed = ["/rest traced", "/off traced", "/metrics traced"];
-            expected.extend(counts(&followed.map(|path| (path, REQUESTS))));
-        }
+        let expected = counts(&[("/on none", REQUESTS), ("/on traced", REQUESTS)]);
         assert_eq!(found, expected, "{version}");
 
         apply(&format!("random: 0, parent: {{enabled: true}}, traceProbes: true, {rules}")).await;
         let found = traced(&mesh, &collector, &paths).await;
-        let mut expected = counts(&[
+        let expected = counts(&[
             ("/on none", REQUESTS),
             ("/on traced", REQUESTS),
             ("/rest traced", REQUESTS),
             ("/metrics traced", REQUESTS),
         ]);
-        if version == "1.36.4" {
-            expected.extend(counts(&[("/off traced", REQUESTS)]));
-        }
         assert_eq!(found, expected, "{version}");
     }
 }
