@@ -9,11 +9,11 @@ use tokio::sync::RwLock;
 use ursa_envoy::resources::{PIPELINE, SECRET};
 use ursa_metrics::Registry;
 use ursa_model::SecretText;
-use ursa_model::pipeline::{PipelineConfig, Processor};
+use ursa_model::pipeline::{Collection, PipelineConfig, Processor};
 use ursa_pipeline::receive::{Bind, BindError, Protocol, Receiver, Settings};
 use ursa_pipeline::{Audit, Pipeline, PipelineInputs, PipelineStatus};
 
-use crate::metrics::{Gather, Metrics, MetricsStatus, Observed, Observing};
+use crate::metrics::{Foreseen, Gather, Metrics, MetricsStatus, Observed, Observing};
 use crate::relay::{Own, Verdicts};
 
 /// How long a request that has begun may take to end at the end.
@@ -125,6 +125,14 @@ impl Telemetry {
         match self.metrics.get() {
             Some(metrics) => metrics.status().await,
             None => MetricsStatus::default(),
+        }
+    }
+
+    /// How many metric series leave, and would if this were gathered.
+    pub(crate) async fn foresee(&self, then: Collection) -> Result<Foreseen, String> {
+        match self.metrics.get() {
+            Some(metrics) => metrics.foresee(then).await,
+            None => Err("no metrics are gathered".to_owned()),
         }
     }
 

@@ -105,8 +105,16 @@ impl Questions {
         ids: Vec<ProxyId>,
         about: &About,
     ) -> Vec<(ProxyId, Result<Value, Unanswered>)> {
-        let asking = ids.into_iter().map(|id| async {
-            let answer = self.ask(&id, about.clone()).await;
+        self.ask_each(ids.into_iter().map(|id| (id, about.clone())).collect()).await
+    }
+
+    /// Asks each agent its own question; their answers in the same order.
+    pub(crate) async fn ask_each(
+        &self,
+        asked: Vec<(ProxyId, About)>,
+    ) -> Vec<(ProxyId, Result<Value, Unanswered>)> {
+        let asking = asked.into_iter().map(|(id, about)| async {
+            let answer = self.ask(&id, about).await;
             (id, answer)
         });
         futures::stream::iter(asking).buffered(ABREAST).collect().await

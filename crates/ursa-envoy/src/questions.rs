@@ -19,7 +19,7 @@ pub struct Question {
     #[prost(uint64, tag = "1")]
     pub id: u64,
     /// What is asked.
-    #[prost(oneof = "About", tags = "2, 3")]
+    #[prost(oneof = "About", tags = "2, 3, 4")]
     pub about: Option<About>,
 }
 
@@ -32,6 +32,10 @@ pub enum About {
     /// What became of the spans of this trace: its id, 16 bytes.
     #[prost(bytes, tag = "3")]
     Trace(Vec<u8>),
+    /// How many metric series leave now, and how many would if this were gathered: JSON of
+    /// [`Collection`](ursa_model::pipeline::Collection).
+    #[prost(bytes, tag = "4")]
+    Series(Vec<u8>),
 }
 
 /// An answer: JSON, or why there is none.

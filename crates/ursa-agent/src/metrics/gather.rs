@@ -25,7 +25,9 @@ use crate::own_metrics::OwnMetrics;
 /// Collections at the same time; each asks Envoy, whose main thread answers.
 const MAX_AT_ONCE: usize = 2;
 /// What Envoy's series are counted under where applications are named.
-const ENVOY: &str = "envoy";
+pub(super) const ENVOY: &str = "envoy";
+/// The same where the whole collection took too long.
+pub(super) const ALL: &str = "all";
 /// Where Envoy tells its statistics, and with native histograms.
 const STATS: &str = "/stats/prometheus";
 const NATIVE_STATS: &str = "/stats?format=prometheus&histogram_buckets=prometheusnative";
@@ -108,6 +110,20 @@ impl Gather {
         is_native: bool,
         deadline: Instant,
     ) -> Option<(W, Outcome)> {
+        let (way, outcome) = self.look(task, shape, way, is_native, deadline).await?;
+        self.count(name, &outcome.counts);
+        Some((way, outcome))
+    }
+
+    /// Collects, and does not count it as what left.
+    pub(super) async fn look<W: Way>(
+        &self,
+        task: &Task,
+        shape: &mut Shape,
+        way: W,
+        is_native: bool,
+        deadline: Instant,
+    ) -> Option<(W, Outcome)> {
         let permit = timeout_at(deadline, self.at_once.acquire()).await.ok()?.ok()?;
         let mut pass = Pass::new(shape, way, self.observed.exemplars());
         let mut problems = BTreeMap::new();
@@ -118,9 +134,8 @@ impl Gather {
         match ended {
             Ok(Ok(())) => {}
             Ok(Err(Gone)) => return None,
-            Err(_) => drop(problems.insert("all".to_owned(), FetchError::Slow.to_string())),
+            Err(_) => drop(problems.insert(ALL.to_owned(), FetchError::Slow.to_string())),
         }
-        self.count(name, &counts);
         Some((way, Outcome { counts, problems }))
     }
 

@@ -14,6 +14,7 @@
 
 mod application;
 mod fetch;
+mod foresee;
 mod gather;
 mod observe;
 mod output;
@@ -78,6 +79,13 @@ pub(crate) struct MetricsStatus {
     pub(crate) warnings: Vec<String>,
 }
 
+/// Series of all outputs together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Foreseen {
+    now: u64,
+    then: u64,
+}
+
 /// One output as it stands.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,6 +122,22 @@ impl Metrics {
             control: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// How many series leave now, and how many would if this were gathered: both of the same moment.
+    ///
+    /// # Errors
+    /// In words, when it cannot be told.
+    pub(crate) async fn foresee(&self, then: Collection) -> Result<Foreseen, String> {
+        let task = {
+            let control = self.inner.control.lock().await;
+            control.outputs.values().next().map(|output| output.task())
+        };
+        let now = task.map(|task| task.collection.clone()).unwrap_or_default();
+        let gather = &self.inner.gather;
+        let (now, then) =
+            tokio::try_join!(foresee::series(gather, now), foresee::series(gather, then))?;
+        Ok(Foreseen { now, then })
     }
 
     /// Does as `collection` says from now on. What stays as it was goes on without a gap: a port stays open,

@@ -79,6 +79,11 @@ impl Answers {
                 let id = id.try_into().map_err(|_| "a trace id has 16 bytes".to_owned())?;
                 Ok(json!({ "audit": self.telemetry.audit(id).await }))
             }
+            Some(About::Series(collection)) => {
+                let then =
+                    serde_json::from_slice(&collection).map_err(|error| error.to_string())?;
+                Ok(json!(self.telemetry.foresee(then).await?))
+            }
             None => Err("it does not know that question".to_owned()),
         }
     }

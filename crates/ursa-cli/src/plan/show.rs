@@ -1,7 +1,5 @@
 //! A plan as text. Proxies to which the same would happen are shown once.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 use crate::command::apply::key_text;
@@ -13,6 +11,8 @@ use crate::output::Output;
 
 /// Names that are listed of proxies with the same change.
 const MAX_NAMED: usize = 8;
+/// What is said of spans where `sampling.rules` are set.
+const NOT_APART: &str = " (rules are not told apart)";
 
 /// Shows the server's answer; `values_only` leaves out the lines of Envoy's configuration.
 pub(crate) fn show(
@@ -129,12 +129,19 @@ fn body(proxy: &Value, values_only: bool, output: Output) -> String {
 /// What is each proxy's own: its rates, and what Envoy says.
 fn of_one(proxy: &Value) -> String {
     let mut text = String::new();
-    let estimate = &proxy["estimate"];
+    let (estimate, series) = (&proxy["estimate"], &proxy["series"]);
+    let mut words = Vec::new();
     if estimate.is_object() {
-        let words = [rate("spans", &estimate["spans"]), rate("log lines", &estimate["logLines"])];
-        let requests = number(&estimate["requests"]);
-        writeln!(text, "  {}: {requests} requests/s; {}", name(proxy), words.join("; "))
-            .expect("writing to a string does not fail");
+        let apart = if estimate["rulesNotToldApart"] == true { NOT_APART } else { "" };
+        words.push(format!("{} requests/s", number(&estimate["requests"])));
+        words.push(rate("spans", &estimate["spans"]) + apart);
+        words.push(rate("log lines", &estimate["logLines"]));
+    }
+    if series.is_object() {
+        words.push(format!("series {} → {}", plain(&series["before"]), plain(&series["after"])));
+    }
+    if !words.is_empty() {
+        push(&mut text, &format!("  {}: {}", name(proxy), words.join("; ")));
     } else if proxy["connected"] != true {
         push(&mut text, &format!("  {}: not connected, so its rates are not known", name(proxy)));
     }
@@ -171,6 +178,15 @@ fn sums(proxies: &[Value]) -> String {
     } else {
         ""
     };
+    let counted: Vec<_> = proxies.iter().filter(|proxy| proxy["series"].is_object()).collect();
+    let series = if counted.len() < 2 {
+        String::new()
+    } else {
+        let sum = |side: &str| -> u64 {
+            counted.iter().filter_map(|proxy| proxy["series"][side].as_u64()).sum()
+        };
+        format!("; series {} → {}", sum("before"), sum("after"))
+    };
     if known.len() < 2 {
         return behind.to_owned();
     }
@@ -182,7 +198,7 @@ fn sums(proxies: &[Value]) -> String {
         serde_json::json!({"before": sum(what, "before"), "after": sum(what, "after"), "atMost": most})
     };
     format!(
-        "\nIn all: {}; {}\n{behind}",
+        "\nIn all: {}; {}{series}\n{behind}",
         rate("spans", &step("spans")),
         rate("log lines", &step("logLines"))
     )
@@ -198,6 +214,7 @@ mod tests {
     fn proxies_with_the_same_change_are_shown_once() {
         let proxy = |name: &str, spans: f64| {
             json!({
+                "series": {"before": 120, "after": 310},
                 "proxy": {"mesh": "default", "name": name}, "connected": true,
                 "values": [{"kind": "MeshTrace", "path": "sampling.random",
                     "before": {"value": 100, "origin": null},
@@ -207,6 +224,7 @@ mod tests {
                     "before": {"random": 100}, "after": {"random": 10}}],
                 "warnings": [],
                 "estimate": {"requests": 20.0, "spans": {"before": spans, "after": spans / 10.0, "atMost": false},
+                    "rulesNotToldApart": name == "front",
                     "logLines": {"before": 0.0, "after": 0.0, "atMost": false}},
                 "envoy": {"version": "1.40.0", "accepts": true, "error": null},
             })
@@ -227,12 +245,12 @@ mod tests {
           ~ RouteConfiguration inbound:80
             - random: 100
             + random: 10
-          default/cart: 20.0 requests/s; spans 20.0/s → 2.0/s; log lines 0.0/s → 0.0/s
+          default/cart: 20.0 requests/s; spans 20.0/s → 2.0/s; log lines 0.0/s → 0.0/s; series 120 → 310
           default/cart: Envoy 1.40.0 accepts it
-          default/front: 20.0 requests/s; spans 120/s → 12.0/s; log lines 0.0/s → 0.0/s
+          default/front: 20.0 requests/s; spans 120/s → 12.0/s (rules are not told apart); log lines 0.0/s → 0.0/s; series 120 → 310
           default/front: Envoy 1.40.0 accepts it
 
-        In all: spans 140/s → 14.0/s; log lines 0.0/s → 0.0/s
+        In all: spans 140/s → 14.0/s; log lines 0.0/s → 0.0/s; series 240 → 620
 
         Spans of the proxies behind these change in proportion; they are not counted here.
         "#);

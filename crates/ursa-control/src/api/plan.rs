@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use ursa_envoy::questions::About;
@@ -91,12 +91,12 @@ pub(crate) async fn plan(
             tokio::task::coop::consume_budget().await;
         }
     }
-    let rates = rates(&api, &plans, request.rate_seconds).await;
+    let live = Live::of(&api, &plans, request.rate_seconds).await;
     let without_contents = plans.len().saturating_sub(MAX_DETAILED);
     let shown: Vec<_> = plans
         .into_iter()
         .enumerate()
-        .map(|(at, plan)| shown(&api, plan, at, &rates, request.bootstraps))
+        .map(|(at, plan)| shown(&api, plan, at, &live, request.bootstraps))
         .collect();
     Ok(Json(json!({
         "changes": proposal.applied,
@@ -106,13 +106,7 @@ pub(crate) async fn plan(
     })))
 }
 
-fn shown(
-    api: &Api,
-    mut plan: ProxyPlan,
-    at: usize,
-    rates: &BTreeMap<ProxyId, Rates>,
-    bootstraps: usize,
-) -> Value {
+fn shown(api: &Api, mut plan: ProxyPlan, at: usize, live: &Live, bootstraps: usize) -> Value {
     if at >= MAX_DETAILED {
         for resource in &mut plan.resources {
             resource.brief();
@@ -122,25 +116,45 @@ fn shown(
     let mut shown = json!(plan);
     shown["connected"] = connection.is_some().into();
     shown["envoyVersion"] = json!(connection.as_ref().and_then(|it| it.node.envoy.as_ref()));
-    shown["estimate"] = json!(rates.get(&plan.proxy).map(|rates| plan.estimate(rates)));
+    shown["estimate"] = json!(live.rates.get(&plan.proxy).map(|rates| plan.estimate(rates)));
+    shown["series"] = json!(live.series.get(&plan.proxy));
     if at < bootstraps.min(MAX_DETAILED) {
         shown["bootstrap"] = json!(plan.bootstrap(api.planner.site()));
     }
     shown
 }
 
-/// The rates of the planned proxies that are connected.
-async fn rates(api: &Api, plans: &[ProxyPlan], seconds: u8) -> BTreeMap<ProxyId, Rates> {
-    let asked = api.questions.proxies();
-    let ids: Vec<_> = plans
-        .iter()
-        .map(|plan| plan.proxy.clone())
-        .filter(|id| asked.contains(id))
-        .take(MAX_MEASURED)
-        .collect();
-    if seconds == 0 || ids.is_empty() {
-        return BTreeMap::new();
+/// What agents say of the planned proxies.
+#[derive(Default)]
+struct Live {
+    rates: BTreeMap<ProxyId, Rates>,
+    /// Where other metrics would be gathered.
+    series: BTreeMap<ProxyId, Series>,
+}
+
+/// How many metric series leave, and would.
+#[derive(Serialize)]
+struct Series {
+    before: u64,
+    after: u64,
+}
+
+impl Live {
+    /// Of those that are connected, over so many seconds; 0: nobody is asked.
+    async fn of(api: &Api, plans: &[ProxyPlan], seconds: u8) -> Self {
+        let asked = api.questions.proxies();
+        let plans = plans.iter().filter(|plan| asked.contains(&plan.proxy)).take(MAX_MEASURED);
+        let plans: Vec<_> = plans.collect();
+        if seconds == 0 || plans.is_empty() {
+            return Self::default();
+        }
+        let (rates, series) = tokio::join!(rates(api, &plans, seconds), series(api, &plans));
+        Self { rates, series }
     }
+}
+
+async fn rates(api: &Api, plans: &[&ProxyPlan], seconds: u8) -> BTreeMap<ProxyId, Rates> {
+    let ids: Vec<_> = plans.iter().map(|plan| plan.proxy.clone()).collect();
     let about = About::Telemetry(true);
     let started = Instant::now();
     let first = api.questions.ask_all(ids.clone(), &about).await;
@@ -152,4 +166,20 @@ async fn rates(api: &Api, plans: &[ProxyPlan], seconds: u8) -> BTreeMap<ProxyId,
         Some((id, Rates::between(&first.ok()?, &second.ok()?, apart)?))
     })
     .collect()
+}
+
+/// Each agent counts what would leave it: only it knows what there is to select from.
+async fn series(api: &Api, plans: &[&ProxyPlan]) -> BTreeMap<ProxyId, Series> {
+    let questions = plans.iter().filter_map(|plan| {
+        let collection = serde_json::to_vec(&plan.collection()?).ok()?;
+        Some((plan.proxy.clone(), About::Series(collection)))
+    });
+    let questions = questions.collect();
+    let answers = api.questions.ask_each(questions).await;
+    let told = answers.into_iter().filter_map(|(id, answer)| {
+        let answer = answer.ok()?;
+        let (before, after) = (answer["now"].as_u64()?, answer["then"].as_u64()?);
+        Some((id, Series { before, after }))
+    });
+    told.collect()
 }

@@ -65,6 +65,8 @@ pub(crate) struct Estimate {
     requests: f64,
     /// Spans.
     spans: Step,
+    /// Whether requests that `sampling.rules` decide about are counted with the others: no Envoy says how many they are.
+    rules_not_told_apart: bool,
     /// Lines and records of access logs.
     log_lines: Step,
 }
@@ -84,6 +86,7 @@ impl Estimate {
         before: Option<&ProxyConfig>,
         after: Option<&ProxyConfig>,
         rates: &Rates,
+        rules_not_told_apart: bool,
     ) -> Self {
         let (expected, planned) = (spans(before, rates), spans(after, rates));
         let then = if expected > 0.0 && rates.spans > 0.0 {
@@ -94,7 +97,7 @@ impl Estimate {
         let spans = Step { before: rates.spans, after: then, at_most: false };
         let ((before, least), (after, most)) = (lines(before, rates), lines(after, rates));
         let log_lines = Step { before, after, at_most: least || most };
-        Self { requests: rates.requests.values().sum(), spans, log_lines }
+        Self { requests: rates.requests.values().sum(), spans, rules_not_told_apart, log_lines }
     }
 }
 

@@ -15,7 +15,9 @@ use serde::Serialize;
 use ursa_envoy::proxy::{LogSink, ProxyConfig};
 use ursa_envoy::{bootstrap, json, offline};
 use ursa_model::ProxyId;
+use ursa_model::pipeline::Collection;
 use ursa_policies::effective::Effective;
+use ursa_policies::mesh_trace::{self, Decider};
 
 pub(crate) use self::estimate::{Estimate, Rates};
 pub(crate) use self::resources::ResourceChange;
@@ -39,6 +41,12 @@ impl Side {
         let (config, generated) = generate::compose(&effective, mesh, proxy, site);
         Some(Self { effective, config, generated })
     }
+
+    fn has_rules(&self) -> bool {
+        let tracing = self.effective.iter().filter(|effective| effective.kind() == "MeshTrace");
+        let mut deciders = tracing.flat_map(|it| mesh_trace::deciders(&it.merged().to_json()));
+        deciders.any(|decider| matches!(decider, Decider::Rule(_)))
+    }
 }
 
 /// What a change would do to one proxy.
@@ -53,6 +61,9 @@ pub(crate) struct ProxyPlan {
     pub(crate) resources: Vec<ResourceChange>,
     /// What would not work as written, and does not say so yet.
     warnings: Vec<String>,
+    /// Whether `sampling.rules` decide about some requests, now or then.
+    #[serde(skip)]
+    has_rules: bool,
     #[serde(skip)]
     before: Option<ProxyConfig>,
     #[serde(skip)]
@@ -63,7 +74,15 @@ impl ProxyPlan {
     /// What telemetry there would be; of rates as they are now.
     pub(crate) fn estimate(&self, rates: &Rates) -> Estimate {
         let after = self.after.as_ref().map(|after| &after.config);
-        Estimate::new(self.before.as_ref(), after, rates)
+        Estimate::new(self.before.as_ref(), after, rates, self.has_rules)
+    }
+
+    /// What metrics its agent would gather, if others than now.
+    pub(crate) fn collection(&self) -> Option<Collection> {
+        let of =
+            |config: Option<&ProxyConfig>| config.and_then(|it| it.pipeline.collection.clone());
+        let after = of(self.after.as_ref().map(|after| &after.config));
+        (of(self.before.as_ref()) != after).then(|| after.unwrap_or_default())
     }
 
     /// A bootstrap that holds all that Envoy would be told, for `envoy --mode validate`. Envoy opens the files of access logs even then: they
@@ -131,6 +150,7 @@ pub(crate) fn of_proxy(
         return None;
     }
     let service = new.as_ref().or(old.as_ref())?.config.service.clone();
-    let before = old.map(|old| old.config);
-    Some(ProxyPlan { proxy: id, service, values, resources, warnings, before, after: new })
+    let has_rules = old.iter().chain(&new).any(Side::has_rules);
+    let (before, after) = (old.map(|old| old.config), new);
+    Some(ProxyPlan { proxy: id, service, values, resources, warnings, has_rules, before, after })
 }

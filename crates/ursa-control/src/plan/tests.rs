@@ -71,6 +71,7 @@ fn rates_follow_the_share_and_what_comes_already() {
     let follows = estimate(answer(100, 10), answer(300, 190)).unwrap();
     assert_eq!(follows["requests"], 100.0);
     assert_eq!(follows["spans"], json!({"before": 90.0, "after": 9.0, "atMost": false}));
+    assert_eq!(follows["rulesNotToldApart"], false);
     let begins = estimate(answer(100, 0), answer(300, 0)).unwrap();
     assert_eq!(begins["spans"]["after"], 5.0);
     assert_eq!(estimate(answer(300, 0), answer(0, 0)), None, "another Envoy");
@@ -82,6 +83,23 @@ fn rates_follow_the_share_and_what_comes_already() {
     );
     let rates = Rates::between(&answer(0, 0), &answer(200, 0), 2.0).unwrap();
     let lines = json!(logs[0].estimate(&rates))["logLines"].clone();
+    assert_eq!(logs[0].collection(), None, "metrics stay as they are");
     assert_eq!(lines, json!({"before": 0.0, "after": 110.0, "atMost": true}));
     assert!(!logs[0].bootstrap(&site()).unwrap().to_string().contains("/tmp/a"));
+}
+
+#[test]
+fn what_would_be_gathered_otherwise_and_rules_are_said() {
+    let metrics = planned(
+        "{type: MeshMetric, mesh: default, name: all, spec: {default: {backends: [{prometheus: {port: 5670}}]}}}",
+    );
+    let collections: Vec<_> = metrics.iter().filter_map(ProxyPlan::collection).collect();
+    let outputs: Vec<_> = collections.iter().map(|it| it.outputs.len()).collect();
+    assert_eq!(outputs, [1, 1]);
+    let rules = planned(
+        "{type: MeshTrace, mesh: default, name: all, spec: {default: {backends: [{zipkin: {url: 'http://z:9411/api/v2/spans'}}], \
+         sampling: {random: 50, rules: [{match: {method: POST}, off: true}]}}}}",
+    );
+    let rates = Rates::between(&answer(0, 0), &answer(200, 0), 2.0).unwrap();
+    assert_eq!(json!(rules[0].estimate(&rates))["rulesNotToldApart"], true);
 }

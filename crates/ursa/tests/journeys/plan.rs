@@ -61,6 +61,7 @@ async fn a_plan_says_what_a_change_then_does() {
     assert_eq!(random["after"]["origin"]["file"], *file);
     assert_eq!(gateway["envoy"]["accepts"], true, "{gateway:#}");
     let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{gateway:#}"));
+    assert_eq!(gateway["series"], Value::Null, "metrics stay as they are: {gateway:#}");
     let (spans, lines) = (&gateway["estimate"]["spans"], &gateway["estimate"]["logLines"]);
     assert!(number(&spans["before"]) > 1.0, "{spans}");
     assert!(
@@ -85,4 +86,48 @@ async fn a_plan_says_what_a_change_then_does() {
     for wrong in [&["--delete", "meshtrace", "none"][..], &["-f", "/nowhere.yaml"], &[]] {
         assert_eq!(plan(&mesh, wrong).0, Some(1), "{wrong:?}");
     }
+}
+
+#[tokio::test]
+async fn series_are_counted_by_those_who_would_send_them() {
+    let mesh = Mesh::demo(&[]);
+    eventually("traffic", async || {
+        let pipelines: Value = mesh.get("/telemetry/pipelines?proxy=gateway").await;
+        let requests = pipelines[0]["envoy"]["requests"].as_object()?;
+        requests.values().any(|count| count.as_u64() > Some(20)).then_some(())
+    })
+    .await;
+    let policy = |profile: &str| {
+        let file = mesh.data.path().join(format!("{profile}.yaml"));
+        let text = format!(
+            "type: MeshMetric\nmesh: default\nname: planned\nspec:\n  targetRef: {{kind: Dataplane, name: gateway}}\n  default:\n    \
+             sidecar: {{profiles: {{appendProfiles: [{{name: {profile}}}]}}, includeUnused: true}}\n    \
+             backends: [{{prometheus: {{port: 35670, path: /metrics}}}}]\n"
+        );
+        std::fs::write(&file, text).expect("a file");
+        file.to_string_lossy().into_owned()
+    };
+    let series = |answer: &Value| {
+        let series = &answer["proxies"][0]["series"];
+        let side = |side: &str| series[side].as_u64().unwrap_or_else(|| panic!("{answer:#}"));
+        (side("before"), side("after"))
+    };
+    let (basic, all) = (policy("Basic"), policy("All"));
+    let (_, answer) = plan(&mesh, &["-f", &basic, "--validate", "0"]);
+    let (before, planned) = series(&answer);
+    assert!(planned > before && planned > 20, "{before} → {planned}");
+
+    mesh.ok(&["apply", "-f", &basic]);
+    eventually("the policy at the gateway", async || {
+        let state = mesh.ok(&["inspect", "proxy", "gateway"]);
+        (!state.contains("not acknowledged")).then_some(())
+    })
+    .await;
+    let (_, answer) = plan(&mesh, &["-f", &all, "--validate", "0"]);
+    let (now, then) = series(&answer);
+    // What the plan said is what there is; traffic may have made a few more since.
+    assert!(now >= planned && now < planned + planned / 5, "{planned} were planned, {now} are");
+    assert!(then > now + 100, "{now} → {then}");
+    let (_, answer) = plan(&mesh, &["--delete", "meshmetric", "planned", "--validate", "0"]);
+    assert_eq!(series(&answer).1, before, "{answer:#}");
 }
