@@ -168,7 +168,7 @@ impl<'s> Structural<'s> {
             if let Some(one) =
                 also.filter_map(|also| also.get("oneOf")).find(|one| is_of_fields(one))
             {
-                structural.insert("oneOf".to_owned(), one.clone());
+                structural.insert("oneOf".to_owned(), only_required(one));
             }
         } else if schema["additionalProperties"].is_object() {
             let values = self.schema(&schema["additionalProperties"]);
@@ -249,11 +249,21 @@ fn names(schema: &Json) -> Vec<&Json> {
     names_of(schema).unwrap_or_default()
 }
 
+/// What says which fields are there, and that they are not `null`.
+const OF_FIELDS: [&str; 2] = ["required", "properties"];
+
 /// Whether every alternative only says which fields are there.
 fn is_of_fields(alternatives: &Json) -> bool {
     let mut alternatives = alternatives.as_array().into_iter().flatten();
-    alternatives
-        .all(|one| one.as_object().is_some_and(|one| one.keys().all(|key| key == "required")))
+    alternatives.all(|one| {
+        one.as_object().is_some_and(|one| one.keys().all(|key| OF_FIELDS.contains(&&**key)))
+    })
+}
+
+/// The same without what is said of values: where `null` is not allowed the API server drops it.
+fn only_required(alternatives: &Json) -> Json {
+    let alternatives = alternatives.as_array().into_iter().flatten();
+    alternatives.map(|one| json!({"required": one["required"]})).collect()
 }
 
 fn object(schema: Json) -> Map<String, Json> {

@@ -110,6 +110,10 @@ pub enum InboundState {
 /// One port on which the workload reaches another service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-also" = [{"anyOf": [
+    {"required": ["backendRef"], "properties": {"backendRef": {"type": "object"}}},
+    of_a_service(),
+]}]))]
 pub struct Outbound {
     /// Port that the proxy listens on.
     #[schemars(range(min = 1))]
@@ -146,9 +150,19 @@ pub enum OutboundKind {
     MeshService,
 }
 
+/// The schema of what has the tag of a service.
+fn of_a_service() -> serde_json::Value {
+    let tags = serde_json::json!({
+        "type": "object",
+        "required": ["kuma.io/service"], "properties": {"kuma.io/service": {"type": "string"}},
+    });
+    serde_json::json!({"required": ["tags"], "properties": {"tags": tags}})
+}
+
 /// What makes a proxy a gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-also" = [of_a_service()]))]
 pub struct Gateway {
     /// Default `DELEGATED`.
     #[serde(rename = "type", default)]

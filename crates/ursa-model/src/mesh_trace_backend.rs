@@ -97,6 +97,7 @@ pub enum ZipkinApi {
 /// A Datadog agent, by `url` or by `address` and `port`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-one-at-least" = ["url", "address"], "x-together" = ["address", "port"]))]
 pub struct Datadog {
     /// `http://host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

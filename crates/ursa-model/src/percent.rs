@@ -199,6 +199,7 @@ impl JsonSchema for Percent {
                     "properties": {"value": {"anyOf": [
                         {"type": "number", "minimum": 0, "maximum": 100},
                         {"type": "string", "pattern": "^[0-9.eE+-]+$"},
+                        {"type": "null"},
                     ]}},
                     "required": ["value"],
                     "additionalProperties": false,

@@ -15,12 +15,19 @@ use crate::tree::{Node, Value};
 #[schemars(extend("x-also" = [
     {
         "if": {"properties": {"kind": {"enum": ["MeshService", "MeshServiceSubset", "MeshGateway"]}}},
-        "then": {"required": ["name"]},
+        "then": {"required": ["name"], "properties": {"name": {"not": {"type": "null"}}}},
+    },
+    {
+        "if": {"properties": {"kind": {"enum": ["MeshHTTPRoute", "MeshGatewayRoute", "MeshTrafficRoute"]}}},
+        "then": {"anyOf": [
+            {"required": ["name"], "properties": {"name": {"not": {"type": "null"}}}},
+            {"required": ["labels"], "properties": {"labels": {"not": {"enum": [null, {}]}}}},
+        ]},
     },
     {
         "if": {"properties": {"kind": {"enum": ["Mesh", "MeshSubset"]}}},
-        "then": {"not": {"anyOf": [{"required": ["name"]}, {"required": ["namespace"]}, {"required": ["labels"]}]}},
-        "else": {"not": {"required": ["proxyTypes"]}},
+        "then": {"properties": {"name": {"type": "null"}, "namespace": {"type": "null"}, "labels": {"enum": [null, {}]}}},
+        "else": {"properties": {"proxyTypes": {"type": "null"}}},
     },
 ]))]
 pub struct TargetRef {
@@ -43,6 +50,7 @@ pub struct TargetRef {
     pub section_name: Option<String>,
     /// Narrows to sidecars or gateways. Unset: both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub proxy_types: Option<Vec<ProxyType>>,
 }
 

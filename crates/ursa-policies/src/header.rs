@@ -7,6 +7,10 @@ use ursa_envoy::proxy::{self, HeaderValue};
 /// A header of requests.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-also" = [{
+    "if": {"required": ["type"], "properties": {"type": {"enum": ["Present", "Absent"]}}},
+    "else": {"required": ["value"], "properties": {"value": {"type": "string"}}},
+}]))]
 pub struct HeaderMatch {
     /// How `value` is compared. Unset: `Exact`.
     #[serde(rename = "type")]

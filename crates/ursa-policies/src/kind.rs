@@ -33,6 +33,11 @@ pub trait Policy: 'static {
     /// The settings (`default` of each part). What is unset says nothing, so that policies merge field by field.
     type Conf: Default + DeserializeOwned + JsonSchema;
 
+    /// What the schema for editors says of the spec as a whole, besides (JSON Schema).
+    fn schema_of_whole() -> Json {
+        Json::Bool(true)
+    }
+
     /// Turns accepted spellings of the settings into the canonical ones.
     fn rewrite(settings: &mut Node, report: &Cursor<'_>);
 
@@ -200,6 +205,7 @@ struct Rule<C> {
 /// Clients. All that is given must match.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-one-at-least" = ["spiffeID", "sni"]))]
 struct Match {
     /// The client's SPIFFE id.
     #[serde(rename = "spiffeID")]
@@ -283,6 +289,10 @@ fn schema<P: Policy>() -> Schema {
         }
     }
     accept_one_backend(&mut schema);
+    let whole = P::schema_of_whole();
+    if whole.is_object() {
+        schema.insert("x-also".to_owned(), json!([whole]));
+    }
     schema
 }
 
@@ -296,6 +306,10 @@ fn accept_one_backend(schema: &mut Schema) {
         if let Some(definition) = definition.as_object_mut() {
             let others = definition.entry("x-accepts-fields").or_insert_with(|| json!({}));
             others["backend"] = one;
+            let also = definition.entry("x-also").or_insert_with(|| json!([]));
+            also.as_array_mut().into_iter().for_each(|also| {
+                also.push(json!({"properties": {"backend": {"not": {"type": "null"}}}}));
+            });
         }
     }
 }

@@ -55,6 +55,13 @@ impl Part {
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-also" = [{
+    "if": {"properties": {"kind": {"const": "Mesh"}}},
+    "else": {"anyOf": [
+        {"required": ["name"], "properties": {"name": {"type": "string"}}},
+        {"required": ["labels"], "properties": {"labels": {"type": "object", "minProperties": 1}}},
+    ]},
+}]))]
 pub struct Destination {
     /// What is meant.
     pub kind: DestinationKind,

@@ -116,6 +116,7 @@ pub enum EnvPrecedence {
 /// A reference to a backend that is a resource of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-one-at-least" = ["name", "labels"]))]
 pub struct BackendRef {
     /// The kind of the resource.
     pub kind: BackendKind,

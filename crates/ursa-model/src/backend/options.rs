@@ -87,6 +87,7 @@ impl DeliveryOptions {
 /// TLS towards a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-together" = ["cert", "key"]))]
 pub struct Tls {
     /// Default: `provided` when a file is given, else `system`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,6 +131,7 @@ pub enum TlsMode {
 /// Credentials; exactly one form is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-exactly-one" = ["bearerToken", "basic", "apiKey"]))]
 pub struct Auth {
     /// `Authorization: Bearer …`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,9 @@
 //! |---|---|---|
 //! | `x-accepts` | further schemas that a value may fit: other spellings | `anyOf` |
 //! | `x-accepts-fields` | further fields of an object | `properties` |
-//! | `x-exactly-one` | fields of which exactly one is set | `oneOf` of `required` |
+//! | `x-exactly-one` | fields of which exactly one is set | `oneOf` |
+//! | `x-one-at-least` | fields of which one is set, and not empty | `anyOf` |
+//! | `x-together` | fields of which all are set or none | `anyOf` |
 //! | `x-also` | further schemas that hold | `allOf` |
 //! | `x-published` | the schema in place of this one | itself |
 //!
@@ -105,7 +107,7 @@ fn universal(kind: &Kind, spec: &Json) -> Json {
             properties[field] = schema.clone();
         }
     } else {
-        properties["spec"] = spec.clone();
+        properties["spec"] = if is_needed(spec) { spec.clone() } else { nullable(spec.clone()) };
     }
     for field in envelope::UNIVERSAL {
         if field != "spec" && properties.get(field).is_none() {
@@ -113,8 +115,9 @@ fn universal(kind: &Kind, spec: &Json) -> Json {
         }
     }
     let fields = spec.get("required").filter(|_| kind.flat).and_then(Json::as_array);
-    let required: Vec<_> = [json!("type"), json!("name")]
-        .into_iter()
+    let own = [json!("type"), json!("name")].into_iter();
+    let required: Vec<_> = own
+        .chain((!kind.flat && is_needed(spec)).then(|| json!("spec")))
         .chain(fields.into_iter().flatten().cloned())
         .collect();
     object(spec, &properties, &required)
@@ -143,11 +146,11 @@ fn kubernetes(kind: &Kind, spec: &Json) -> Json {
         "kind": {"description": "The kind of the resource.", "const": kind.name},
         "metadata": metadata,
         "mesh": mesh(kind),
-        "spec": spec,
+        "spec": if is_needed(spec) { spec.clone() } else { nullable(spec.clone()) },
         "status": {"description": "Written by the control plane."},
     });
     let mut required = vec![json!("apiVersion"), json!("kind"), json!("metadata")];
-    if spec.get("required").is_some() {
+    if is_needed(spec) {
         required.push(json!("spec"));
     }
     object(spec, &properties, &required)
@@ -212,7 +215,14 @@ impl Publisher<'_> {
                 "anyOf" | "oneOf" | "allOf" => {
                     drop(schema.insert(keyword.clone(), self.list(value)));
                 }
-                "x-exactly-one" => also.push(exactly_one(value)),
+                "x-exactly-one" => {
+                    also.push(json!({ "oneOf": each(value, |field| set(field, &[Json::Null])) }));
+                }
+                "x-one-at-least" => also.push(json!({ "anyOf": each(value, given) })),
+                "x-together" => {
+                    let all = each(value, given);
+                    also.push(json!({"anyOf": [{"allOf": all}, {"not": {"anyOf": all}}]}));
+                }
                 "x-also" => also.extend(value.as_array().into_iter().flatten().cloned()),
                 // Widths of numbers, and ways of ours to write a value: their patterns say them.
                 "format" if value == "uint32" => {
@@ -274,10 +284,23 @@ fn described(mut schema: Json, description: Option<&Json>) -> Json {
     schema
 }
 
-fn exactly_one(fields: &Json) -> Json {
-    let fields = fields.as_array().into_iter().flatten();
-    let given: Vec<_> = fields.map(|field| json!({"required": [field]})).collect();
-    json!({ "oneOf": given })
+fn each(fields: &Json, schema: impl Fn(&str) -> Json) -> Vec<Json> {
+    fields.as_array().into_iter().flatten().filter_map(Json::as_str).map(schema).collect()
+}
+
+/// The field is there, and is none of these.
+fn set(field: &str, none: &[Json]) -> Json {
+    json!({"required": [field], "properties": {field: {"not": {"enum": none}}}})
+}
+
+/// The field is there, and something is in it.
+fn given(field: &str) -> Json {
+    set(field, &[Json::Null, json!([]), json!({})])
+}
+
+/// Whether a spec has to be there: it demands something.
+fn is_needed(spec: &Json) -> bool {
+    spec.get("required").or(spec.get("allOf")).is_some()
 }
 
 fn is_nothing(value: &Json) -> bool {

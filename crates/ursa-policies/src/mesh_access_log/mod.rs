@@ -34,6 +34,14 @@ impl Policy for MeshAccessLog {
     const PARTS: &'static [Part] = &[Part::Rules, Part::From, Part::To];
     type Conf = schema::Conf;
 
+    fn schema_of_whole() -> Json {
+        let parts = Self::PARTS.iter().map(|part| part.field());
+        let given = parts.map(|part| {
+            json!({"required": [part], "properties": {part: {"type": "array", "minItems": 1}}})
+        });
+        json!({ "anyOf": given.collect::<Vec<_>>() })
+    }
+
     fn rewrite(settings: &mut Node, _report: &Cursor<'_>) {
         spellings::rewrite(settings);
     }

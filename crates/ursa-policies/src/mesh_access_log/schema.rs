@@ -97,6 +97,16 @@ pub struct TcpBackend {
 /// What a line says.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-also" = [
+    {
+        "if": {"properties": {"type": {"const": "Plain"}}},
+        "then": {"required": ["plain"], "properties": {"plain": {"type": "string"}}},
+    },
+    {
+        "if": {"properties": {"type": {"const": "Json"}}},
+        "then": {"required": ["json"], "properties": {"json": {"type": "array", "minItems": 1}}},
+    },
+]))]
 pub struct Format {
     /// Text or JSON.
     #[serde(rename = "type")]
@@ -156,6 +166,7 @@ pub struct Filter {
     /// How long they took.
     pub duration: Option<DurationRange>,
     /// Envoy's response flags, of which one at least is set: `UF`, `NR`, `DC` … Whatever flags: `[any]`.
+    #[schemars(length(min = 1))]
     pub response_flags: Option<Vec<String>>,
     /// A header that they have, or lack.
     pub header: Option<HeaderMatch>,
@@ -166,6 +177,7 @@ pub struct Filter {
 /// Statuses, both ends among them.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-one-at-least" = ["from", "to"]))]
 pub struct StatusRange {
     /// The lowest. Unset: 0.
     pub from: Option<u16>,
@@ -176,6 +188,7 @@ pub struct StatusRange {
 /// Lengths of time, to the millisecond.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-one-at-least" = ["atLeast", "shorterThan"]))]
 pub struct DurationRange {
     /// As long or longer.
     pub at_least: Option<Duration>,

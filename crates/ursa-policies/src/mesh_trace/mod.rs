@@ -42,6 +42,17 @@ impl Policy for MeshTrace {
     const NAMES: Names = Names { name: "MeshTrace", plural: "meshtraces", short: &["mt"] };
     type Conf = schema::Conf;
 
+    fn schema_of_whole() -> Json {
+        let routes = ["MeshHTTPRoute", "MeshGatewayRoute", "MeshTrafficRoute"];
+        let of_route = json!({"type": "object", "required": ["kind"], "properties": {"kind": {"enum": routes}}});
+        let set = |field: &str, of: &str| json!({"required": [field], "properties": {field: {"type": of}}});
+        let named = json!({"type": "object", "oneOf": [set("backends", "array"), set("backend", "object")]});
+        json!({
+            "if": {"required": ["targetRef"], "properties": {"targetRef": of_route}},
+            "else": {"required": ["default"], "properties": {"default": named}},
+        })
+    }
+
     fn rewrite(settings: &mut Node, report: &Cursor<'_>) {
         spellings::rewrite(settings, report);
     }

@@ -89,6 +89,11 @@ pub struct Adaptive {
 /// A decision for some requests: exactly one of `random`, `overall` and `off`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-also" = [{"allOf": [{"oneOf": [
+    {"required": ["random"], "properties": {"random": {"not": {"type": "null"}}}},
+    {"required": ["overall"], "properties": {"overall": {"not": {"type": "null"}}}},
+    {"required": ["off"], "properties": {"off": {"const": true}}},
+]}]}]))]
 pub struct Rule {
     /// Which requests. All that is given must match.
     pub r#match: RequestMatch,
@@ -103,6 +108,7 @@ pub struct Rule {
 /// Requests.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-one-at-least" = ["path", "method", "headers"]))]
 pub struct RequestMatch {
     /// The path.
     pub path: Option<PathMatch>,

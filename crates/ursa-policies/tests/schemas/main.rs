@@ -1,7 +1,11 @@
 //! The schemas that editors check with: they accept what the control plane accepts, in every spelling and form, and refuse what they can.
 
+mod corpus;
+mod structure;
+
 use std::path::{Path, PathBuf};
 
+use corpus::{documents, files};
 use jsonschema::Validator;
 use serde_json::{Value as Json, json};
 use ursa_model::document;
@@ -13,44 +17,6 @@ fn of_all() -> Validator {
     let schema = published::of_kinds(&ursa_policies::kinds());
     jsonschema::draft202012::meta::validate(&schema).expect("the schema is one");
     jsonschema::draft202012::new(&schema).expect("its references resolve")
-}
-
-/// The YAML files below `folder`.
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("the folder is there") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "yaml") {
-            found.push(path);
-        }
-    }
-}
-
-/// The documents of the examples and of the policies' cases, as they are written, and whether they are accepted.
-fn documents() -> Vec<(String, Json, bool)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut paths = Vec::new();
-    files(&root.join("src"), &mut paths);
-    files(&root.join("../../examples"), &mut paths);
-    let kinds = ursa_policies::kinds();
-    let mut documents = Vec::new();
-    for path in paths {
-        let text = std::fs::read_to_string(&path).expect("a file of text");
-        if ursa_model::gateway::is_gateway(&text) {
-            continue;
-        }
-        for source in yaml::split(&text) {
-            let Some(node) = yaml::read(source.text).node else { continue };
-            let accepted = document::parse(source.text, &kinds).is_accepted();
-            documents.push((
-                format!("{}:{}", path.display(), source.first_line),
-                node.to_json(),
-                accepted,
-            ));
-        }
-    }
-    documents
 }
 
 /// The same document in the Kubernetes form.
@@ -105,7 +71,7 @@ fn what_is_accepted_fits_in_both_forms() {
 #[test]
 fn what_is_wrong_is_refused() {
     let schema = of_all();
-    let cases = include_str!("schemas/wrong.yaml");
+    let cases = include_str!("wrong.yaml");
     let kinds = ursa_policies::kinds();
     let mut refused = 0;
     for source in yaml::split(cases) {
