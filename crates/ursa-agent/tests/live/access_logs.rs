@@ -210,6 +210,6 @@ async fn lines_of(port: u16, count: usize) -> Vec<String> {
             }
         }
     };
-    timeout(Duration::from_secs(60), taking).await.unwrap();
+    timeout(Duration::from_mins(1), taking).await.unwrap();
     lines
 }
