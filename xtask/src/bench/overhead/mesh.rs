@@ -70,8 +70,11 @@ impl Mesh {
             return Ok(());
         }
         let policies = setting.policies(&self.backends);
+        let before = self.setting.map(|setting| setting.policies(&self.backends));
+        let before = before.unwrap_or_default();
         for (kind, path) in KINDS {
-            if policies.iter().all(|(of, _)| *of != kind) && self.setting.is_some() {
+            let has = |policies: &[(&str, Value)]| policies.iter().any(|(of, _)| *of == kind);
+            if has(&before) && !has(&policies) {
                 self.demo.delete(&format!("/meshes/default/{path}/bench"))?;
             }
         }
