@@ -198,6 +198,7 @@ impl Agent {
         let telemetry = Telemetry::start(
             &files.otlp,
             config.environment.clone(),
+            process_attributes(&config.envoy, &version),
             config.data_dir.map(|dir| dir.join(QUEUES)),
             undecided,
             &registry,
@@ -383,6 +384,19 @@ impl Files {
 
 fn made<T>(result: io::Result<T>, path: &Path) -> Result<T, StartError> {
     result.map_err(|source| StartError::Make { what: path.display().to_string(), source })
+}
+
+/// What resources say of Envoy's process, by the conventions' registry of `process`. Not its id: it
+/// changes when Envoy is started anew, and the resource would be another one then.
+fn process_attributes(envoy: &Path, version: &str) -> BTreeMap<String, String> {
+    let name = envoy.file_name().map(|name| name.to_string_lossy().into_owned());
+    let attributes = [
+        ("process.executable.name", name),
+        ("process.executable.path", Some(envoy.to_string_lossy().into_owned())),
+        ("process.runtime.name", Some("envoy".to_owned())),
+        ("process.runtime.version", Some(version.to_owned())),
+    ];
+    attributes.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
 #[cfg(test)]

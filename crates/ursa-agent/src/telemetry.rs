@@ -41,16 +41,18 @@ struct Running {
 }
 
 impl Telemetry {
-    /// Takes OTLP over gRPC on `socket`; what waits is kept in `storage`. `first` is done to spans
+    /// Takes OTLP over gRPC on `socket`; `detected` is what is known of whose telemetry it is; what
+    /// waits is kept in `storage`. `first` is done to spans
     /// before all that policies ask for. Until it is configured, senders are told to wait.
     pub(crate) async fn start(
         socket: &Path,
         environment: BTreeMap<String, String>,
+        detected: BTreeMap<String, String>,
         storage: Option<PathBuf>,
         first: Option<Processor>,
         registry: &Registry,
     ) -> Result<Self, TelemetryError> {
-        let inputs = PipelineInputs { environment, registry: registry.clone(), storage };
+        let inputs = PipelineInputs { environment, detected, registry: registry.clone(), storage };
         let pipeline = Pipeline::start(inputs);
         let receiver = Settings::new(Protocol::OtlpGrpc, Bind::Unix(socket.to_owned()));
         let observed = Arc::new(Observed::default());
@@ -181,7 +183,9 @@ mod tests {
         let registry = Registry::new(&[]);
         let socket = dir.path().join("s");
         let telemetry =
-            Telemetry::start(&socket, BTreeMap::new(), None, None, &registry).await.unwrap();
+            Telemetry::start(&socket, BTreeMap::new(), BTreeMap::new(), None, None, &registry)
+                .await
+                .unwrap();
         let configured = async || telemetry.status().await.unwrap().configured;
         let bad = Own::from([(PIPELINE, "pipeline", &b"{"[..]), (SECRET, "s", &[0xff])]);
         let verdicts = telemetry.configure(&bad).await;
@@ -204,7 +208,9 @@ mod tests {
         let registry = Registry::new(&[]);
         let socket = dir.path().join("s");
         let telemetry =
-            Telemetry::start(&socket, BTreeMap::new(), None, None, &registry).await.unwrap();
+            Telemetry::start(&socket, BTreeMap::new(), BTreeMap::new(), None, None, &registry)
+                .await
+                .unwrap();
         let (control_plane, from_control_plane) = mpsc::channel(8);
         let (_envoy, from_envoy) = mpsc::channel(8);
         let ports = Ports {

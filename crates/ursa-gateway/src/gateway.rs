@@ -134,6 +134,7 @@ impl Gateway {
         let occupied = occupied.transpose()?;
         let pipeline = Arc::new(Pipeline::start(PipelineInputs {
             environment: environment.clone(),
+            detected: BTreeMap::new(),
             registry: registry.clone(),
             storage: folder,
         }));

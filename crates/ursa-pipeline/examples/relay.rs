@@ -28,8 +28,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let bind =
         if listen.contains('/') { Bind::Unix(listen.into()) } else { Bind::Tcp(listen.parse()?) };
     let registry = Registry::new(&[]);
-    let inputs =
-        PipelineInputs { environment: BTreeMap::new(), registry: registry.clone(), storage: None };
+    let inputs = PipelineInputs {
+        environment: BTreeMap::new(),
+        detected: BTreeMap::new(),
+        registry: registry.clone(),
+        storage: None,
+    };
     let pipeline = Pipeline::start(inputs);
     let task = json!({
         "resource": {"service.name": "relay"},

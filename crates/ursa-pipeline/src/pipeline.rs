@@ -39,6 +39,9 @@ const CONNECTIONS_END: Duration = Duration::from_secs(1);
 pub struct PipelineInputs {
     /// Environment variables: for `${NAME}`, `{{env.NAME}}`, `OTEL_RESOURCE_ATTRIBUTES`, `HOST_IP`.
     pub environment: BTreeMap<String, String>,
+    /// Resource attributes that are known of whose telemetry it is; as weak as what is found in the
+    /// surroundings.
+    pub detected: BTreeMap<String, String>,
     /// Where it counts.
     pub registry: Registry,
     /// Directory of the queues on disk, made if it is not there; of one process at a time. Without
@@ -84,10 +87,12 @@ impl Pipeline {
     }
 
     pub(crate) fn start_with(inputs: PipelineInputs, dial: Arc<dyn Dial>) -> Self {
-        let PipelineInputs { environment, registry, storage } = inputs;
+        let PipelineInputs { environment, detected, registry, storage } = inputs;
+        let mut surroundings = Surroundings::read(&environment, Path::new("/"));
+        surroundings.attributes.extend(detected);
         let secret = |(name, value): (String, String)| (name, SecretText::from(value));
         let inner = Arc::new(Inner {
-            surroundings: Surroundings::read(&environment, Path::new("/")),
+            surroundings,
             environment: Arc::new(environment.into_iter().map(secret).collect()),
             families: Families::new(&registry),
             dial,

@@ -62,8 +62,12 @@ fn request(number: u64) -> Vec<u8> {
 async fn pipeline(storage: &Path, backend: &str) -> Pipeline {
     let registry = Registry::new(&[]);
     let storage = Some(storage.to_owned());
-    let pipeline =
-        Pipeline::start(PipelineInputs { environment: BTreeMap::new(), registry, storage });
+    let pipeline = Pipeline::start(PipelineInputs {
+        environment: BTreeMap::new(),
+        detected: BTreeMap::new(),
+        registry,
+        storage,
+    });
     let spec = json!({
         "endpoint": backend,
         "timeout": "1s",

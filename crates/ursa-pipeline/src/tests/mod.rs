@@ -45,6 +45,7 @@ impl Rig {
         let environment = BTreeMap::from([("TOKEN".to_owned(), "t0ps3cret".to_owned())]);
         let inputs = PipelineInputs {
             environment,
+            detected: BTreeMap::new(),
             registry: registry.clone(),
             storage: storage.map(Path::to_owned),
         };

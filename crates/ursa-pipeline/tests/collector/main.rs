@@ -104,7 +104,12 @@ async fn push(sink: &Arc<dyn Sink>, number: usize) {
 fn pipeline(environment: &[(&str, &str)], registry: &Registry) -> Pipeline {
     let variable = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let environment = environment.iter().map(variable).collect();
-    Pipeline::start(PipelineInputs { environment, registry: registry.clone(), storage: None })
+    Pipeline::start(PipelineInputs {
+        environment,
+        detected: BTreeMap::new(),
+        registry: registry.clone(),
+        storage: None,
+    })
 }
 
 /// By the first span's name, resource attributes in the order of their keys.

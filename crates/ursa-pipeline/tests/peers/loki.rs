@@ -90,7 +90,12 @@ async fn every_record_is_in_loki_under_the_labels_of_its_resource() {
     let folder = tempfile::tempdir().unwrap();
     let (mut server, at) = loki(folder.path()).await;
     let registry = Registry::new(&[]);
-    let inputs = PipelineInputs { environment: BTreeMap::new(), registry, storage: None };
+    let inputs = PipelineInputs {
+        environment: BTreeMap::new(),
+        detected: BTreeMap::new(),
+        registry,
+        storage: None,
+    };
     let pipeline = Pipeline::start(inputs);
     let endpoint = format!("http://{at}/otlp");
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

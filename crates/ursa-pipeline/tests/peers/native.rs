@@ -40,8 +40,12 @@ fn otlp() -> Received {
 /// A pipeline with a receiver of that protocol and these backends.
 async fn pipeline(protocol: Protocol, backends: Value) -> (Pipeline, Receiver) {
     let registry = Registry::new(&[]);
-    let inputs =
-        PipelineInputs { environment: BTreeMap::new(), registry: registry.clone(), storage: None };
+    let inputs = PipelineInputs {
+        environment: BTreeMap::new(),
+        detected: BTreeMap::new(),
+        registry: registry.clone(),
+        storage: None,
+    };
     let pipeline = Pipeline::start(inputs);
     let task = json!({"resource": {"service.name": "ursa"}, "traces": {"backends": backends}});
     pipeline.reconfigure(serde_json::from_value(task).unwrap(), &BTreeMap::new()).await;

@@ -515,8 +515,12 @@ async fn what_is_accepted_is_enqueued_for_every_backend() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("otlp.sock");
     let registry = Registry::new(&[]);
-    let inputs =
-        PipelineInputs { environment: BTreeMap::new(), registry: registry.clone(), storage: None };
+    let inputs = PipelineInputs {
+        environment: BTreeMap::new(),
+        detected: BTreeMap::new(),
+        registry: registry.clone(),
+        storage: None,
+    };
     let pipeline = Pipeline::start(inputs);
     // Nothing listens there: what is taken waits.
     let backends = ["a", "b"]

@@ -71,6 +71,7 @@ impl Flow {
         let registry = Registry::new(&[]);
         let inputs = PipelineInputs {
             environment: BTreeMap::new(),
+            detected: BTreeMap::new(),
             registry: registry.clone(),
             storage: Some(storage.path().to_owned()),
         };
