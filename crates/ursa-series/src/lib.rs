@@ -40,4 +40,4 @@ pub use parse::{
 pub use point::{Bucket, Exemplar, Family, Histogram, Kind, Native, Point, Sink, Summary, Value};
 pub use select::{SelectError, Selector};
 pub use shape::{Counts, KEEP, MAX_SERIES, OVERFLOW_LABEL, Origin, Pass, Shape};
-pub use write::TextWriter;
+pub use write::{MAX_HELD, TextWriter};

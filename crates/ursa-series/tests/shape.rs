@@ -43,15 +43,22 @@ fn collect(shape: &mut Shape, sources: &[(Origin, &str)]) -> String {
     let exposition = Exposition { format: Format::Text, escaping: Escaping::Underscores };
     let mut pass = Pass::new(shape, TextWriter::new(exposition), Exemplars::default());
     for (origin, text) in sources {
+        if !matches!(origin, Origin::Envoy) {
+            pass.sink().hold();
+        }
         pass.from(origin.clone());
         let mut parser = Parser::new(Format::Text);
         parser.feed(text.as_bytes(), &mut pass).unwrap();
         parser.finish(&mut pass).unwrap();
     }
     let (writer, counts) = pass.finish();
+    let left_out = writer.left_out();
     let mut text = String::from_utf8(writer.finish().to_vec()).unwrap();
     for (family, folded) in counts.folded {
         writeln!(text, "folded {folded} of {family}").unwrap();
+    }
+    if left_out > 0 {
+        writeln!(text, "left out {left_out}").unwrap();
     }
     text
 }
@@ -68,6 +75,22 @@ fn basic_of_envoy_and_an_application() {
         (Origin::Own, "ursa_dp_info{mesh=\"default\"} 1\n"),
     ];
     insta::assert_snapshot!("basic", collect(&mut shape, &sources));
+}
+
+/// A family has one `TYPE` and stands in one piece, whoever has part of it; one that is of another kind elsewhere is left out.
+#[test]
+fn a_family_of_several_applications_stands_in_one_piece() {
+    let first = "# HELP memory_bytes Used.\n# TYPE memory_bytes gauge\nmemory_bytes 1\n\
+        # TYPE jobs_total counter\njobs_total 1\n# TYPE wait histogram\nwait_bucket{le=\"+Inf\"} 1\nwait_count 1\n";
+    let second =
+        "memory_bytes 2\n# TYPE jobs_total counter\njobs_total 2\n# TYPE wait gauge\nwait 2\n";
+    let own = "# TYPE ursa_dp_info gauge\nursa_dp_info{mesh=\"default\"} 1\n";
+    let another_agent = "# TYPE ursa_dp_info gauge\nursa_dp_info{mesh=\"other\"} 1\n";
+    let of = |name: &str| Origin::Application(Some(name.to_owned()));
+    let sources =
+        [(Origin::Own, own), (of("a"), first), (of("b"), second), (of("c"), another_agent)];
+    let text = collect(&mut shape(&prometheus(&json!({}))), &sources);
+    insta::assert_snapshot!("applications", text);
 }
 
 #[test]

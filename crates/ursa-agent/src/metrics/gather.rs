@@ -26,6 +26,8 @@ use crate::own_metrics::OwnMetrics;
 const MAX_AT_ONCE: usize = 2;
 /// What Envoy's series are counted under where applications are named.
 pub(super) const ENVOY: &str = "envoy";
+/// The same of the agent's own.
+const AGENT: &str = "agent";
 /// The same where the whole collection took too long.
 pub(super) const ALL: &str = "all";
 /// Where Envoy tells its statistics, and with native histograms.
@@ -68,6 +70,9 @@ pub(super) struct Outcome {
 pub(super) trait Way: Sink + Send {
     /// What comes next is from there.
     fn from(&mut self, source: Source);
+
+    /// What comes from here on is from several sources that may have part of the same families.
+    fn together(&mut self) {}
 
     /// Whether resource attributes are told as a series.
     fn shows_target(&self) -> bool;
@@ -162,11 +167,14 @@ impl Gather {
         let told = self.envoy(pass, is_native).await?;
         self.note(ENVOY, began.elapsed(), told, problems);
 
+        if !task.collection.applications.is_empty() {
+            pass.sink().together();
+        }
         pass.from(Origin::Own);
         pass.sink().from(Source { id: OF_AGENT, start: Some(self.started) });
         let own = self.own.text().await;
         let told = read(pass, Format::Text, own.as_bytes());
-        self.note("agent", Duration::ZERO, told, problems);
+        self.note(AGENT, Duration::ZERO, told, problems);
         if pass.sink().shows_target() {
             target(pass, &task.target);
         }
@@ -255,13 +263,19 @@ impl Gather {
         told: Result<(), FetchError>,
         problems: &mut BTreeMap<String, String>,
     ) {
-        if !took.is_zero() {
-            let seconds = self.registry.histogram(&pipeline::SCRAPE_SECONDS);
-            seconds.with(&[who]).observe(took.as_secs_f64());
+        {
+            // Held while it counts: of an application that is gone by now nothing may be counted any more.
+            let known = self.applications.lock().unwrap_or_else(PoisonError::into_inner);
+            if [ENVOY, AGENT].contains(&who) || known.contains(who) {
+                if !took.is_zero() {
+                    let seconds = self.registry.histogram(&pipeline::SCRAPE_SECONDS);
+                    seconds.with(&[who]).observe(took.as_secs_f64());
+                }
+                let failures = self.registry.counter(&pipeline::SCRAPE_FAILURES).with(&[who]);
+                failures.inc_by(u64::from(told.is_err()));
+            }
         }
-        let failures = self.registry.counter(&pipeline::SCRAPE_FAILURES).with(&[who]);
         if let Err(error) = told {
-            failures.inc();
             tracing::debug!(application = who, %error, "no metrics, or not all");
             problems.insert(who.to_owned(), error.to_string());
         }
@@ -283,7 +297,9 @@ impl Gather {
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         series.retain(|name, _| outputs.contains(name));
         let mut known = self.applications.lock().unwrap_or_else(PoisonError::into_inner);
-        for gone in known.difference(&applications) {
+        for gone in
+            known.difference(&applications).filter(|gone| ![ENVOY, AGENT].contains(&&***gone))
+        {
             self.registry.counter(&pipeline::SCRAPE_FAILURES).remove(&[gone]);
             self.registry.histogram(&pipeline::SCRAPE_SECONDS).remove(&[gone]);
         }

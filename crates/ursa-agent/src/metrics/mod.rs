@@ -21,6 +21,8 @@ mod output;
 mod port;
 mod push;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -29,6 +29,8 @@ const LONGEST: Duration = Duration::from_mins(1);
 const TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 /// This much of it is left for the way back.
 const RESERVE: f64 = 0.9;
+/// Why families are left out.
+const LEFT_OUT: &str = "another source has them as another kind, or together they are too large";
 /// At so many bytes a piece of the answer is sent.
 const PIECE: usize = 16 * 1024;
 /// Pieces that wait for a reader.
@@ -72,10 +74,21 @@ async fn scrape(output: Arc<Output>, gather: Arc<Gather>, way: Scrape, deadline:
     let task = output.task();
     let collected = gather.collect(&output.name, &task, &mut shape, way, false, deadline).await;
     drop(shape);
-    if let Some((Scrape { writer, body }, outcome)) = collected {
+    if let Some((Scrape { mut writer, body }, mut outcome)) = collected {
+        let left_out = writer.left_out();
+        if left_out > 0 {
+            let why = format!("{left_out} families were left out: {LEFT_OUT}");
+            outcome.problems.insert("applications".to_owned(), why);
+        }
         output.note(outcome);
+        let rest = async {
+            for piece in writer.release() {
+                body.send(piece).await?;
+            }
+            body.send(writer.finish()).await
+        };
         // A reader that is gone needs no end.
-        drop(tokio::time::timeout_at(deadline, body.send(writer.finish())).await);
+        drop(tokio::time::timeout_at(deadline, rest).await);
     }
 }
 
@@ -113,6 +126,10 @@ impl Sink for Scrape {
 
 impl Way for Scrape {
     fn from(&mut self, _: Source) {}
+
+    fn together(&mut self) {
+        self.writer.hold();
+    }
 
     fn shows_target(&self) -> bool {
         true

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use super::held::Held;
 use super::line::{bound, escaped, integer, labels, number, quoted};
 use crate::escape::is_legacy;
 use crate::labels::hash;
@@ -14,6 +15,8 @@ use crate::{
 
 /// Most characters of an exemplar's labels (OpenMetrics 1.0, "Exemplars").
 const MAX_EXEMPLAR: usize = 128;
+/// What was held leaves in pieces of about so many bytes.
+const PIECE: usize = 16 * 1024;
 
 /// Writes what comes in a text format.
 #[derive(Debug)]
@@ -21,8 +24,10 @@ pub struct TextWriter {
     open_metrics: bool,
     escaping: Escaping,
     out: String,
-    /// Families whose metadata were written: more of their series may come from another source.
+    /// Families whose metadata were written.
     known: HashSet<u64>,
+    /// Once several sources come that may have part of the same families.
+    held: Option<Held>,
     family: Written,
     /// The labels of the point that is written.
     labels: String,
@@ -46,33 +51,66 @@ impl TextWriter {
             escaping: exposition.escaping,
             out: String::new(),
             known: HashSet::new(),
+            held: None,
             family: Written { base: String::new(), suffix: "", kind: Kind::Unknown },
             labels: String::new(),
         }
     }
 
-    /// How much was written that was not taken.
+    /// What comes from now on is from several sources that may have part of the same families: it is kept, and stands in one
+    /// piece for each family at the end. Families that came before leave as they come.
+    pub fn hold(&mut self) {
+        if self.held.is_none() {
+            self.held = Some(Held::after(std::mem::take(&mut self.out)));
+        }
+    }
+
+    /// Families that were left out, once for each source: those which another source has as another kind, and those for which
+    /// there was no room ([`MAX_HELD`](super::MAX_HELD)).
+    pub fn left_out(&self) -> u64 {
+        self.held.as_ref().map_or(0, |held| held.left_out)
+    }
+
+    /// How much was written that can be taken.
     pub fn len(&self) -> usize {
-        self.out.len()
+        self.held.as_ref().map_or(&self.out, |held| &held.before).len()
     }
 
-    /// Whether all was taken.
+    /// Whether nothing can be taken.
     pub fn is_empty(&self) -> bool {
-        self.out.is_empty()
+        self.len() == 0
     }
 
-    /// Takes what was written since.
+    /// Takes what was written since, but for what is held.
     pub fn take(&mut self) -> Bytes {
-        let next = String::with_capacity(self.out.len());
-        Bytes::from(std::mem::replace(&mut self.out, next))
+        let written = self.held.as_mut().map_or(&mut self.out, |held| &mut held.before);
+        let next = String::with_capacity(written.len());
+        Bytes::from(std::mem::replace(written, next))
+    }
+
+    /// There is no more: takes what is held, piece by piece. What [`finish`](Self::finish) gives comes after it.
+    pub fn release(&mut self) -> impl Iterator<Item = Bytes> + use<> {
+        self.close();
+        let held = self.held.take();
+        held.into_iter().flat_map(|held| held.into_pieces(PIECE))
     }
 
     /// There is no more: the rest.
     pub fn finish(mut self) -> Bytes {
+        let mut rest = Vec::new();
+        self.release().for_each(|piece| rest.extend_from_slice(&piece));
+        rest.extend_from_slice(self.out.as_bytes());
         if self.open_metrics {
-            self.out.push_str("# EOF\n");
+            rest.extend_from_slice(b"# EOF\n");
         }
-        Bytes::from(self.out)
+        Bytes::from(rest)
+    }
+
+    /// The family that was written last is whole, as far as its source goes.
+    fn close(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.close(&mut self.out);
+        }
     }
 
     /// `# TYPE name what`
@@ -206,6 +244,7 @@ impl TextWriter {
 
 impl Sink for TextWriter {
     fn family(&mut self, family: &Family<'_>) -> bool {
+        self.close();
         let suffix = match family.kind {
             Kind::Counter => "_total",
             Kind::Info => "_info",
@@ -222,7 +261,12 @@ impl Sink for TextWriter {
         self.family.base.clear();
         self.escaping.escape(base, &mut self.family.base);
         (self.family.suffix, self.family.kind) = (suffix, kind);
-        if !self.known.insert(hash(&self.family.base)) {
+        let name = hash(&self.family.base);
+        if let Some(held) = &mut self.held {
+            let Some(kind) = held.open(name, kind, suffix) else { return false };
+            self.family.kind = kind;
+        }
+        if !self.known.insert(name) {
             return true;
         }
         let kind = match kind {
@@ -255,5 +299,7 @@ impl Sink for TextWriter {
         }
     }
 
-    fn end(&mut self) {}
+    fn end(&mut self) {
+        self.close();
+    }
 }
