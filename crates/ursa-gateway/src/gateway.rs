@@ -158,7 +158,8 @@ impl Gateway {
         listener: TcpListener,
     ) -> Result<Self, StartError> {
         let running = self.running.get_mut();
-        running.receivers.replace(&file.receivers).await?;
+        let prepared = running.receivers.prepare(&file.receivers).await?;
+        running.receivers.replace(prepared).await;
         running.file = file;
         let asked = Asked::new(&self.pipeline, self.registry.clone());
         self.tasks.spawn(status::serve(listener, asked, self.stop.clone()));
@@ -172,14 +173,16 @@ impl Gateway {
     pub async fn reload(&self, file: GatewayFile) -> Result<Reloaded, ReloadError> {
         let mut running = self.lock().await;
         let before = running.receivers.names();
+        let prepared = match running.receivers.prepare(&file.receivers).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.count_reload(false);
+                return Err(error.into());
+            }
+        };
         // What new receivers take goes where the file says, what old ones still have too.
-        let previous = running.file.pipeline();
         self.pipeline.reconfigure(file.pipeline(), &BTreeMap::new()).await;
-        if let Err(error) = running.receivers.replace(&file.receivers).await {
-            self.pipeline.reconfigure(previous, &BTreeMap::new()).await;
-            self.count_reload(false);
-            return Err(error.into());
-        }
+        running.receivers.replace(prepared).await;
         let after = running.receivers.names();
         let missing = |from: &[String], other: &[String]| -> Vec<_> {
             from.iter().filter(|name| !other.contains(name)).cloned().collect()

@@ -14,7 +14,9 @@ use ursa_model::SecretText;
 use ursa_model::gateway::{Listen, ListenOptions, Receiver as Wanted, ReceiverKind};
 use ursa_model::substitution::{Part, Substitution, Unfilled};
 use ursa_pipeline::Sink;
-use ursa_pipeline::receive::{Bind, BindError, Protocol, Receiver, ServerFiles, Settings, Token};
+use ursa_pipeline::receive::{
+    Bind, BindError, Bound, Protocol, Receiver, ServerFiles, Settings, Token,
+};
 
 use crate::watch::FileWatch;
 
@@ -61,6 +63,14 @@ pub(crate) struct Receivers {
     open: Vec<Open>,
 }
 
+/// Receivers that may take the place of those before.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// No longer wanted.
+    old: Vec<Open>,
+    opened: Vec<(Wanted, Settings, Bound)>,
+}
+
 /// One receiver, and what it was made of.
 #[derive(Debug)]
 struct Open {
@@ -82,13 +92,13 @@ impl Receivers {
         Self { sink, registry, environment: Arc::new(environment), open: Vec::new() }
     }
 
-    /// Listens as `wanted` says. One that did not change keeps its socket and its connections.
-    /// Where a new one needs the address of an old one, the old one ends first; if the new one then
-    /// cannot listen, the old one comes back.
+    /// Takes the addresses that `wanted` asks for; nobody is answered otherwise before [`replace`](Self::replace). One that
+    /// did not change keeps its socket and its connections. Where a new one needs the address of an old one, the old one ends
+    /// first; if the new one then cannot listen, the old one comes back.
     ///
     /// # Errors
     /// One cannot listen; then those before still do.
-    pub(crate) async fn replace(&mut self, wanted: &[Wanted]) -> Result<(), OpenError> {
+    pub(crate) async fn prepare(&mut self, wanted: &[Wanted]) -> Result<Prepared, OpenError> {
         let mut new = Vec::new();
         for wanted in wanted {
             new.extend(self.settings(wanted)?.map(|settings| (wanted.clone(), settings)));
@@ -106,12 +116,10 @@ impl Receivers {
         }
         let mut opened = Vec::new();
         for (wanted, settings) in new {
-            match self.open(wanted, settings).await {
-                Ok(open) => opened.push(open),
+            match self.bind(&wanted, &settings).await {
+                Ok(bound) => opened.push((wanted, settings, bound)),
                 Err(error) => {
-                    for open in opened {
-                        open.receiver.shutdown(GRACE).await;
-                    }
+                    drop(opened);
                     self.open = kept;
                     self.open.append(&mut old);
                     self.reopen(freed).await;
@@ -119,40 +127,55 @@ impl Receivers {
                 }
             }
         }
+        self.open = kept;
+        Ok(Prepared { old, opened })
+    }
+
+    /// Answers as was prepared, and no longer as before.
+    pub(crate) async fn replace(&mut self, prepared: Prepared) {
+        let Prepared { old, opened } = prepared;
         // The same words may mean another token than before.
-        for Open { wanted, settings, .. } in &kept {
+        for Open { wanted, settings, .. } in &self.open {
             if let Some((token, written)) = settings.token.as_ref().zip(wanted.token()) {
                 refill(wanted.name(), token, written, &self.environment);
             }
         }
-        self.open = kept;
-        self.open.append(&mut opened);
+        for (wanted, settings, bound) in opened {
+            let open = self.serve(wanted, settings, bound);
+            self.open.push(open);
+        }
         for open in old {
             info!(receiver = open.wanted.name(), "receiver closed");
             open.receiver.shutdown(GRACE).await;
         }
-        Ok(())
     }
 
     async fn reopen(&mut self, freed: Vec<(Wanted, Settings)>) {
         for (wanted, settings) in freed {
-            match self.open(wanted, settings).await {
-                Ok(open) => self.open.push(open),
+            match self.bind(&wanted, &settings).await {
+                Ok(bound) => {
+                    let open = self.serve(wanted, settings, bound);
+                    self.open.push(open);
+                }
                 Err(error) => error!(%error, "a receiver could not be opened again"),
             }
         }
     }
 
-    async fn open(&self, wanted: Wanted, settings: Settings) -> Result<Open, OpenError> {
-        let started = settings.clone().start(Arc::clone(&self.sink), &self.registry).await;
+    async fn bind(&self, wanted: &Wanted, settings: &Settings) -> Result<Bound, OpenError> {
+        let bound = settings.clone().bind(Arc::clone(&self.sink), &self.registry).await;
         let name = || wanted.name().to_owned();
-        let receiver = started.map_err(|source| OpenError::Bind { receiver: name(), source })?;
+        bound.map_err(|source| OpenError::Bind { receiver: name(), source })
+    }
+
+    fn serve(&self, wanted: Wanted, settings: Settings, bound: Bound) -> Open {
+        let receiver = bound.serve();
         let watches = self.watches(&wanted, &settings);
         let open = Open { wanted, settings, receiver, watches };
         if let Some(listen) = open.listen() {
             info!(receiver = open.wanted.name(), %listen, "receiving");
         }
-        Ok(open)
+        open
     }
 
     /// What a receiver is made of; none for what validation refuses.

@@ -50,7 +50,7 @@ use ursa_metrics::Registry;
 use crate::Sink;
 
 pub use crate::tls::{ServerFiles, ServerTls, TlsError};
-pub use server::Receiver;
+pub use server::{Bound, Receiver};
 pub use token::Token;
 
 /// Where a receiver listens.
@@ -202,15 +202,23 @@ impl Settings {
         sink: Arc<dyn Sink>,
         registry: &Registry,
     ) -> Result<Receiver, BindError> {
+        Ok(self.bind(sink, registry).await?.serve())
+    }
+
+    /// Takes the address, and answers nobody before it is told to.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn bind(self, sink: Arc<dyn Sink>, registry: &Registry) -> Result<Bound, BindError> {
         let Self { protocol, name, bind, tls, token, origins, limits } = self;
         let tasks = TaskTracker::new();
         let door = server::Door { bind, tls, limits: limits.clone(), tasks: tasks.clone() };
         let intake = intake::Intake::new(sink, registry, name, token, limits, tasks);
         match protocol {
-            Protocol::OtlpGrpc => server::start(door, grpc::Grpc::new(intake)).await,
-            Protocol::OtlpHttp => server::start(door, http::Http::new(intake, origins)).await,
-            Protocol::Zipkin => server::start(door, zipkin::Zipkin::new(intake)).await,
-            Protocol::Datadog => server::start(door, datadog::Datadog::new(intake)).await,
+            Protocol::OtlpGrpc => server::bind(door, grpc::Grpc::new(intake)).await,
+            Protocol::OtlpHttp => server::bind(door, http::Http::new(intake, origins)).await,
+            Protocol::Zipkin => server::bind(door, zipkin::Zipkin::new(intake)).await,
+            Protocol::Datadog => server::bind(door, datadog::Datadog::new(intake)).await,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Accepting connections, keeping them within their limits, and stopping.
 
 use std::convert::Infallible;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -55,6 +56,27 @@ pub(super) trait Answer: Send + Sync + 'static {
     /// The protocols that TLS offers.
     fn alpn() -> &'static [&'static str] {
         if Self::HTTP2_ONLY { &[HTTP2] } else { &[HTTP2, HTTP1] }
+    }
+}
+
+/// A receiver that has its address, and answers nobody yet: connections wait. Dropped, it gives the address back.
+pub struct Bound {
+    receiver: Receiver,
+    accepting: BoxFuture<'static, ()>,
+}
+
+impl Bound {
+    /// Answers from now on.
+    pub fn serve(self) -> Receiver {
+        let Self { receiver, accepting } = self;
+        receiver.tasks.spawn(accepting);
+        receiver
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("receiver", &self.receiver).finish_non_exhaustive()
     }
 }
 
@@ -116,7 +138,7 @@ struct Server<A> {
     cut: CancellationToken,
 }
 
-pub(super) async fn start<A: Answer>(door: Door, answer: A) -> Result<Receiver, BindError> {
+pub(super) async fn bind<A: Answer>(door: Door, answer: A) -> Result<Bound, BindError> {
     let Door { bind, tls, limits, tasks } = door;
     let tls = match tls {
         None => None,
@@ -131,9 +153,8 @@ pub(super) async fn start<A: Answer>(door: Door, answer: A) -> Result<Receiver, 
     let (listener, address) = Listener::open(bind).await?;
     let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
     let receiver = Receiver { address, tasks: tasks.clone(), stop: stop.clone(), cut: cut.clone() };
-    let server = Arc::new(Server { answer, tls, limits, tasks: tasks.clone(), stop, cut });
-    tasks.spawn(server.accept(listener));
-    Ok(receiver)
+    let server = Arc::new(Server { answer, tls, limits, tasks, stop, cut });
+    Ok(Bound { receiver, accepting: Box::pin(server.accept(listener)) })
 }
 
 impl<A: Answer> Server<A> {
