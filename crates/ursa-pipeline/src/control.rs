@@ -319,8 +319,8 @@ impl Running {
             backend.forget();
         }
         drop(backend);
-        if alone && signal == Signal::Traces {
-            inner.trail.forget(&name);
+        if signal == Signal::Traces {
+            inner.trail.gone(&name);
         }
         if on_disk && left > 0 {
             return Ended::Left(left);

@@ -172,7 +172,7 @@ impl Meters {
         self.queue_bytes.set(counts.stored_bytes as f64);
         self.queue_capacity.set(counts.capacity as f64);
         self.queue_oldest.set(counts.oldest.unwrap_or_default().as_secs_f64());
-        self.in_flight.set(counts.in_flight_items as f64);
+        self.in_flight.set(total.in_flight as f64);
         self.unaccounted.set(total.difference as f64);
         let filtered: u64 = total.filtered.values().sum();
         let enqueued = total.received.saturating_sub(total.recovered + filtered + total.merged);

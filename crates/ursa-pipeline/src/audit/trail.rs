@@ -26,6 +26,8 @@ const SPANS: usize = 32 << 10;
 const OUTCOMES: usize = 2 << 10;
 /// Batches that were delivered one after the other within this time are one range.
 const RANGE: Duration = Duration::from_secs(10);
+/// Backends that are gone and of which it is still remembered what they were sent.
+const GONE: usize = 8;
 /// How many rules have a number of their own; the others share the last.
 const MAX_RULES: usize = 1 << 10;
 /// In place of a rule: the span was kept.
@@ -100,7 +102,9 @@ struct Request {
 /// Of the last requests, where they are in one backend's queue.
 #[derive(Debug)]
 struct Backend {
+    /// Told from others of that name, before it and after, by being the same text.
     name: Arc<str>,
+    is_gone: bool,
     /// Of consecutive requests, the last of which is the one before `next`.
     places: VecDeque<u32>,
     next: u32,
@@ -182,9 +186,19 @@ impl Trail {
         }
     }
 
-    /// Forgets a backend that is gone.
-    pub(crate) fn forget(&self, backend: &str) {
-        self.state().backends.retain(|known| &*known.name != backend);
+    /// A backend is gone. What became of the spans that it was sent stays known as long as they are, of the last [`GONE`].
+    pub(crate) fn gone(&self, backend: &Arc<str>) {
+        let mut state = self.state();
+        for known in state.backends.iter_mut().filter(|known| Arc::ptr_eq(&known.name, backend)) {
+            known.is_gone = true;
+        }
+        let gone = state.backends.iter().filter(|known| known.is_gone).count();
+        let mut surplus = gone.saturating_sub(GONE);
+        state.backends.retain(|known| {
+            let is_surplus = known.is_gone && surplus > 0;
+            surplus -= usize::from(is_surplus);
+            !is_surplus
+        });
     }
 
     /// Where the spans of a trace are.
@@ -236,10 +250,11 @@ impl State {
     }
 
     fn backend(&mut self, name: &Arc<str>) -> &mut Backend {
-        let known = self.backends.iter().position(|known| known.name == *name);
+        let known = self.backends.iter().position(|known| Arc::ptr_eq(&known.name, name));
         let at = known.unwrap_or_else(|| {
             self.backends.push(Backend {
                 name: Arc::clone(name),
+                is_gone: false,
                 places: VecDeque::new(),
                 next: 0,
                 outcomes: VecDeque::new(),
@@ -277,6 +292,7 @@ impl State {
             let surplus = backend.places.len().saturating_sub(known);
             backend.places.drain(..surplus);
         }
+        self.backends.retain(|backend| !(backend.is_gone && backend.places.is_empty()));
     }
 
     fn audited(
@@ -365,7 +381,8 @@ impl Backend {
                 let ahead = (u64::from(place) + NUMBERS - last % NUMBERS) % NUMBERS;
                 ahead == 0 || ahead > NUMBERS / 2
             });
-            if forgotten {
+            // What waited for a backend that is gone may be sent by another one of that name.
+            if forgotten || self.is_gone {
                 stage.verdict = AuditVerdict::Forgotten;
             }
             return stage;
@@ -421,7 +438,7 @@ mod tests {
     #[test]
     fn each_stage_says_what_it_did() {
         use AuditStage::{Deliver, Process, Queue, Receive};
-        use AuditVerdict::{Delivered, Dropped, Kept, PartlyRejected, Waiting};
+        use AuditVerdict::{Delivered, Dropped, Forgotten, Kept, PartlyRejected, Waiting};
         let trail = Trail::new();
         let (one, two, rule): (Arc<str>, Arc<str>, Arc<str>) =
             ("one".into(), "two".into(), "filter/health".into());
@@ -449,6 +466,32 @@ mod tests {
             assert_eq!(verdicts(&trail, trace), [way, out]);
         }
         assert!(verdicts(&trail, 9).is_empty());
+
+        // Another of that name takes its place, with a queue of its own.
+        trail.gone(&one);
+        let another: Arc<str> = "one".into();
+        let stored = [(&another, Stored::At(0))];
+        trail.record(0, [id(4, 1)].into_iter(), [].into_iter(), stored.into_iter());
+        let end =
+            |trace| verdicts(&trail, trace)[0].iter().find(|(at, ..)| *at == Deliver).cloned();
+        let verdict = |trace| end(trace).unwrap().1;
+        assert_eq!([1, 2, 3, 4].map(verdict), [Delivered, PartlyRejected, Forgotten, Waiting]);
+    }
+
+    #[test]
+    fn backends_that_are_gone_are_forgotten_with_their_spans() {
+        let trail = Trail::new();
+        for number in 0..100 {
+            let name: Arc<str> = format!("b{number}").into();
+            let stored = [(&name, Stored::At(0))];
+            trail.record(0, [id(1, number)].into_iter(), [].into_iter(), stored.into_iter());
+            trail.gone(&name);
+            assert!(trail.state().backends.len() <= GONE);
+        }
+        for number in 0..=(SPANS as u64) {
+            trail.record(0, [id(2, number)].into_iter(), [].into_iter(), [].into_iter());
+        }
+        assert!(trail.state().backends.is_empty());
     }
 
     #[test]

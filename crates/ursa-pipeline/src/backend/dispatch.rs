@@ -108,7 +108,7 @@ impl Dispatch {
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
         }
-        self.held = None;
+        drop(self.take_held());
         self.sends.shutdown().await;
     }
 
@@ -140,7 +140,7 @@ impl Dispatch {
 
     /// What is to be sent next.
     fn next(&mut self) -> Option<Parcel> {
-        if let Some(held) = self.held.take() {
+        if let Some(held) = self.take_held() {
             let aged = self.outlet.max_age.is_some_and(|age| held.batch.first_at.elapsed() > age);
             if !aged {
                 return Some(held.with(&self.outlet));
@@ -342,9 +342,18 @@ impl Dispatch {
     /// Keeps a batch to be tried first, or gives it back if there is one already.
     fn hold(&mut self, parcel: Parcel) {
         match self.held {
-            None => self.held = Some(parcel),
+            None => {
+                self.backend.account.holds(&parcel.batch);
+                self.held = Some(parcel);
+            }
             Some(_) => self.backend.account.queue().release(parcel.batch),
         }
+    }
+
+    fn take_held(&mut self) -> Option<Parcel> {
+        let held = self.held.take()?;
+        self.backend.account.tries_again();
+        Some(held)
     }
 
     /// Makes what waits a lane of its own if it is much.

@@ -36,6 +36,8 @@ struct Book {
     /// Received without ever entering the queue.
     outside: u64,
     delivered: u64,
+    /// Of the batch that failed and is tried again.
+    retrying: u64,
     dropped: [u64; Loss::ALL.len()],
     filtered: BTreeMap<Arc<str>, u64>,
 }
@@ -74,6 +76,19 @@ impl Account {
         }
         self.queue.settle(batch);
         lost
+    }
+
+    /// This batch failed and is tried again, and no other: until the [next](Self::tries_again) time it waits.
+    pub(crate) fn holds(&self, batch: &Batch) {
+        let mut books = self.books();
+        for (source, items) in batch.sources.iter() {
+            books.entry(source).or_default().retrying = items;
+        }
+    }
+
+    /// No batch waits to be tried again.
+    pub(crate) fn tries_again(&self) {
+        self.books().values_mut().for_each(|book| book.retrying = 0);
     }
 
     /// Gives up what has waited too long. Says what that was.
@@ -153,6 +168,7 @@ impl Book {
         Ledger {
             received: self.outside,
             delivered: self.delivered,
+            retrying: self.retrying,
             dropped: lost.map(|(loss, items)| (loss.name().to_owned(), items)).collect(),
             filtered: self
                 .filtered

@@ -15,6 +15,9 @@ pub struct Ledger {
     pub delivered: u64,
     /// Items in the queue that are not being sent at this moment.
     pub waiting: u64,
+    /// Items among those waiting that were sent in vain and are tried again.
+    #[serde(default)]
+    pub retrying: u64,
     /// Items that are being sent.
     pub in_flight: u64,
     /// Items lost for good, by reason: `queue_full`, `expired`, `retry_exhausted`, `rejected`,
@@ -36,6 +39,7 @@ impl Ledger {
         self.recovered += other.recovered;
         self.delivered += other.delivered;
         self.waiting += other.waiting;
+        self.retrying += other.retrying;
         self.in_flight += other.in_flight;
         self.merged += other.merged;
         self.difference += other.difference;
@@ -48,8 +52,11 @@ impl Ledger {
         }
     }
 
-    /// With the difference worked out.
+    /// With what is tried again among those waiting, as which the queue does not count it, and the difference worked out.
     pub(crate) fn balanced(mut self) -> Self {
+        self.retrying = self.retrying.min(self.in_flight);
+        self.in_flight -= self.retrying;
+        self.waiting += self.retrying;
         let lost: u64 = self.dropped.values().chain(self.filtered.values()).sum();
         let out = self.delivered + self.waiting + self.in_flight + lost + self.merged;
         self.difference = self.received.cast_signed() - out.cast_signed();

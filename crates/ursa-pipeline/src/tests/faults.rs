@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::status::{BackendState, BreakerState};
-use crate::{AuditStage, AuditVerdict};
+use crate::{AuditStage, AuditVerdict, Ledger};
 use server::Reply;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -43,6 +43,10 @@ async fn a_circuit_breaker_opens_tries_and_closes() {
     assert!((39.0..=40.0).contains(&breaker.until_seconds.unwrap()), "{breaker:?}");
     assert_eq!(rig.metric("circuit_open", "b"), 1);
     assert_eq!(rig.metric("send_failed_items_total", "b"), 5);
+    // It is not being sent while the backend is left alone.
+    let Ledger { waiting, retrying, in_flight, .. } = rig.status("b").await.ledger;
+    assert_eq!((waiting, retrying, in_flight), (1, 1, 0));
+    assert_eq!(rig.metric("in_flight_items", "b"), 0);
     rig.balance().await;
     // The sixth attempt fails, too: open again without five more.
     sleep(MINUTE).await;
@@ -333,6 +337,9 @@ async fn a_trace_can_be_followed() {
     let backend = Some("b".to_owned());
     assert_eq!(last(), (AuditStage::Deliver, AuditVerdict::Waiting, backend.clone()));
     rig.settle().await;
+    assert_eq!(last(), (AuditStage::Deliver, AuditVerdict::Delivered, backend.clone()));
+    // Another backend takes its place: what the one before did stays known.
+    rig.configure(&[("other", http("other"))]).await;
     assert_eq!(last(), (AuditStage::Deliver, AuditVerdict::Delivered, backend));
     assert!(rig.pipeline.audit([9; 16]).spans.is_empty());
 }
