@@ -16,6 +16,7 @@ mod logging;
 mod output;
 mod paint;
 mod plan;
+mod private;
 mod telemetry;
 mod traces;
 mod up;

@@ -25,7 +25,7 @@ const SYSTEM_DATA: &str = "/var/lib/ursa";
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  ursa token dataplane --name frontend > frontend.token
+  ursa token dataplane --name frontend --out frontend.token
   ursa dp --name frontend --token-file frontend.token
   ursa dp --name frontend --token-file frontend.token --cp https://10.0.0.5:5678")]
 pub(crate) struct Arguments {
@@ -173,7 +173,7 @@ fn make_private(dir: &Path) -> std::io::Result<()> {
 fn check_token(arguments: &Arguments) -> Outcome<()> {
     let path = arguments.token_file.display();
     let make = format!(
-        "make one with `ursa token dataplane --name {} --mesh {} > {path}`",
+        "make one with `ursa token dataplane --name {} --mesh {} --out {path}`",
         arguments.name, arguments.mesh
     );
     let read = std::fs::read_to_string(&arguments.token_file);

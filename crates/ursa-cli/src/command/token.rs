@@ -1,5 +1,6 @@
 //! `ursa token`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -9,17 +10,21 @@ use ursa_model::duration::Duration;
 use crate::client::{Client, ServerArgs};
 use crate::failure::Outcome;
 use crate::output::Output;
+use crate::private;
 
 /// Make a token: one string that joins a proxy, or opens the API.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  ursa token dataplane --name frontend > frontend.token
+  ursa token dataplane --name frontend --out frontend.token
   ursa token dataplane --name frontend --mesh default --valid-for 24h
-  ursa token admin --valid-for 8h > admin.token")]
+  ursa token admin --valid-for 8h --out admin.token")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     kind: Kind,
+    /// Write it to this file, which its owner alone can read, and not to standard output.
+    #[arg(long, value_name = "FILE", global = true)]
+    out: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,6 +64,9 @@ pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Outpu
     if !reply.is_success() {
         return Err(reply.failure());
     }
-    output.result(reply.text().trim())?;
+    match arguments.out {
+        Some(path) => private::write(&path, reply.text().trim())?,
+        None => output.result(reply.text().trim())?,
+    }
     Ok(ExitCode::SUCCESS)
 }

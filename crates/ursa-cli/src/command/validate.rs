@@ -30,14 +30,18 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Outcome {
     let documents::Parsed { texts, refused: mut violations, warned: mut warnings } =
         documents::parse_any(&sources);
     let valid: Vec<_> = texts.into_iter().flatten().map(|document| document.key).collect();
-    let gateways: Vec<_> =
-        sources.iter().filter(|source| source.is_gateway()).map(|source| &source.name).collect();
     documents::name_files(&mut violations, &sources);
     documents::name_files(&mut warnings, &sources);
+    let is_refused = |name: &str| violations.iter().any(|violation| violation["file"] == name);
+    let gateways: Vec<_> = sources
+        .iter()
+        .filter(|source| source.is_gateway() && !is_refused(&source.name))
+        .map(|source| &source.name)
+        .collect();
     if arguments.output != Form::Table {
         output.structured(
             arguments.output,
-            &json!({"valid": valid, "violations": violations, "warnings": warnings}),
+            &json!({"valid": valid, "validGateways": gateways, "violations": violations, "warnings": warnings}),
         )?;
         return Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }

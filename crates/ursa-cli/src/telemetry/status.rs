@@ -208,7 +208,11 @@ impl Notes {
         if let Some(error) = &backend.last_error {
             self.add(Style::Failed, &subject, error);
         }
-        let Ledger { dropped, filtered, recovered, difference, .. } = &backend.ledger;
+        let Ledger { dropped, filtered, recovered, retrying, difference, .. } = &backend.ledger;
+        if *retrying > 0 {
+            let words = format!("of what waits, {retrying} were sent in vain and are tried again");
+            self.add(Style::Doubtful, &subject, &words);
+        }
         for (what, by, style, items) in
             [("dropped", "", Style::Failed, dropped), ("filtered", "by ", Style::Dim, filtered)]
         {

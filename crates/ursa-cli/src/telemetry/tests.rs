@@ -19,6 +19,7 @@ fn places() -> Vec<Value> {
     let mut down = backend("collector", "traces", "down", &ledger(900, 100, 779));
     down["lastError"] = "connect to collector:4317: Connection refused\x1b[2J".into();
     down["breaker"] = json!({"state": "open", "untilSeconds": 12.3});
+    down["ledger"]["retrying"] = 512.into();
     down["ledger"]["dropped"] = json!({"queue_full": 7, "rejected": 2});
     down["ledger"]["filtered"] = json!({"health checks": 12});
     let mut removed = backend("old", "logs", "idle", &ledger(3, 0, 3));

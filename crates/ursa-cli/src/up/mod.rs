@@ -33,7 +33,7 @@ use crate::command::apply::{Applied, apply};
 use crate::command::proxy::{State, state};
 use crate::failure::{Doing as _, Failure, Outcome};
 use crate::output::{Form, Output, counted, terminal_size};
-use crate::{directories, documents};
+use crate::{directories, documents, private};
 
 /// How long the control plane may take to be ready.
 const CONTROL_PLANE_START: Duration = Duration::from_secs(20);
@@ -295,7 +295,7 @@ impl Up {
             let data_dir =
                 self.data_dir.join("agents").join(format!("{}.{}", proxy.mesh, proxy.name));
             let token_file = work_dir.join("token");
-            write_private(&token_file, token.text().trim())?;
+            private::write(&token_file, token.text().trim())?;
             let arguments = [
                 "dp",
                 "--name",
@@ -447,17 +447,4 @@ impl Up {
 fn refusal(overview: &serde_json::Value) -> Option<String> {
     let types = overview["types"].as_object()?;
     types.values().find_map(|state| Some(state["nack"]["error"].as_str()?.trim().to_owned()))
-}
-
-/// Writes what only this user may read.
-fn write_private(path: &std::path::Path, text: &str) -> Outcome<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .doing(format!("write {}", path.display()))
 }

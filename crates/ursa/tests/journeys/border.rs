@@ -104,7 +104,7 @@ async fn only_who_may_gets_in_and_each_backend_gets_its_own_form() {
     // Half of what telemetrygen sent, and what Zipkin's client sent but for the probe.
     let (children, rest) = (2 * TRACES, 2 * TRACES + 2);
     let expected = json!({
-        "received": rest + children + 1, "recovered": 0, "delivered": rest, "waiting": 0, "inFlight": 0,
+        "received": rest + children + 1, "recovered": 0, "delivered": rest, "waiting": 0, "retrying": 0, "inFlight": 0,
         "dropped": {}, "filtered": {"children": children, "probes": 1}, "merged": 0, "difference": 0,
     });
     for backend in ["collector", "zipkin"] {

@@ -289,7 +289,9 @@ fn files_are_checked_with_the_exit_codes_that_scripts_rely_on() {
 fn the_examples_are_valid() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/gateway");
     let output =
-        ursa().args(["validate", "--output", "json", "-f"]).arg(examples).output().unwrap();
+        ursa().args(["validate", "--output", "json", "-f"]).arg(&examples).output().unwrap();
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&found["violations"], &found["warnings"]), (&json!([]), &json!([])), "{found:#}");
+    let files = std::fs::read_dir(examples).unwrap().count();
+    assert_eq!(found["validGateways"].as_array().unwrap().len(), files, "{found:#}");
 }

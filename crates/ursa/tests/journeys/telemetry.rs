@@ -1,6 +1,7 @@
 //! What `ursa telemetry` says of a mesh under load, and an agent killed while its backend is away.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -52,6 +53,12 @@ async fn every_proxy_accounts_for_its_spans() {
         assert!(shown.contains(&estimate), "{shown}");
         assert!(shown.contains(&format!("{name} ")), "{shown}");
     }
+
+    let nobody = mesh.run(&["telemetry", "status", "--proxy", "nosuch"]);
+    let said = String::from_utf8_lossy(&nobody.stderr);
+    assert_eq!(nobody.status.code(), Some(1), "{said}");
+    assert!(said.contains("no proxy nosuch is connected"), "{said}");
+    assert!(said.contains("default/frontend"), "{said}");
 
     // Each span of a trace was delivered by one proxy.
     let (trace, spans) = eventually("a whole trace", async || {
@@ -108,7 +115,9 @@ impl Home {
     fn new(mesh: &Mesh, name: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("ursa-").tempdir().unwrap();
         let token = folder.path().join("token");
-        std::fs::write(&token, mesh.ok(&["token", "dataplane", "--name", name])).unwrap();
+        let out = token.to_str().unwrap();
+        assert_eq!(mesh.ok(&["token", "dataplane", "--name", name, "--out", out]), "");
+        assert_eq!(token.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         // The demo's agents were told.
         let told = processes(mesh.data.path()).into_iter().find_map(|line| {
             Some(line.split_once("--cp ")?.1.split_whitespace().next()?.to_owned())

@@ -16,7 +16,11 @@ use crate::client::{Client, ServerArgs, web_address};
 use crate::command::trace::whole_id;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Form, Output};
+use crate::paint::harmless;
 use crate::telemetry::{self, Audited, Look, Place};
+
+/// Proxies that are named where another was asked for.
+const MOST_NAMES: usize = 20;
 
 /// Look at the telemetry's way: what waits, what was delivered, what was lost and why.
 #[derive(Debug, Args)]
@@ -154,6 +158,26 @@ async fn trace_id(arguments: &Audit, server: &ServerArgs) -> Outcome<String> {
     }
 }
 
+/// Nobody has been asked: says who could be.
+async fn nobody(whom: &Whom, client: &Client) -> Outcome<Vec<Value>> {
+    let all = client.get("/telemetry/pipelines", &[]).await?;
+    let all = Place::list(all.as_array().map(Vec::as_slice).unwrap_or_default());
+    let known: Vec<_> = all.iter().take(MOST_NAMES).map(|place| harmless(&place.proxy)).collect();
+    let message = match (&whom.proxy, &whom.mesh) {
+        (Some(proxy), Some(mesh)) => format!("no proxy {proxy} of mesh {mesh} is connected"),
+        (Some(proxy), None) => format!("no proxy {proxy} is connected"),
+        (None, mesh) => {
+            format!("no proxy of mesh {} is connected", mesh.as_deref().unwrap_or_default())
+        }
+    };
+    let more = if all.len() > known.len() { " …" } else { "" };
+    Err(Failure::new(message).help(if known.is_empty() {
+        "no proxy at all is connected".to_owned()
+    } else {
+        format!("connected: {}{more}", known.join(", "))
+    }))
+}
+
 /// What everybody says: the control plane for its proxies, or each of those that are named.
 async fn ask(
     whom: &Whom,
@@ -165,8 +189,14 @@ async fn ask(
         let narrowed = [("mesh", &whom.mesh), ("proxy", &whom.proxy)];
         let query: Vec<_> =
             narrowed.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
-        let found = Client::new(server)?.get(of_control_plane, &query).await?;
-        return Ok(found.as_array().cloned().unwrap_or_default());
+        let client = Client::new(server)?;
+        let found = client.get(of_control_plane, &query).await?;
+        let found = found.as_array().cloned().unwrap_or_default();
+        return if found.is_empty() && !query.is_empty() {
+            nobody(whom, &client).await
+        } else {
+            Ok(found)
+        };
     }
     let mut asking = JoinSet::new();
     for (index, from) in whom.from.iter().enumerate() {
