@@ -39,6 +39,11 @@ struct Way {
     at: At,
 }
 
+/// Makes ways of a policy.
+fn ways_of(policy: &'static str) -> impl Fn(&'static str, &'static str, String, At) -> Way {
+    move |backend, protocol, written, at| Way { policy, backend, protocol, written, at }
+}
+
 /// Where it is seen that telemetry arrived.
 #[derive(Clone, Copy)]
 enum At {
@@ -91,37 +96,30 @@ impl Peers {
         }
     }
 
-    /// The OTLP backends: name, protocol, as it is written.
-    fn open_telemetry(&self, authority: &Authority) -> Vec<(&'static str, &'static str, String)> {
+    /// The ways over OTLP, which every policy has. The backend is written with `more`.
+    fn open_telemetry(&self, authority: &Authority, policy: &'static str, more: &str) -> Vec<Way> {
         let (secure_grpc, secure_http) = self.collector.secure();
         let tls = format!("tls: {{ca: '{}'}}", authority.path("ca.crt").display());
         let collector = "OpenTelemetry Collector 0.162.0";
         let rotel = "rotel 0.0.1a15";
-        vec![
+        let backends = [
             (collector, "OTLP over gRPC", format!("endpoint: '{}'", self.collector.grpc())),
             (collector, "OTLP over gRPC, TLS", format!("endpoint: '{secure_grpc}', {tls}")),
             (collector, "OTLP over HTTP", format!("endpoint: '{}'", self.collector.http())),
             (collector, "OTLP over HTTP, TLS", format!("endpoint: '{secure_http}', {tls}")),
             (rotel, "OTLP over gRPC", format!("endpoint: '127.0.0.1:{}'", self.rotel.grpc)),
             (rotel, "OTLP over HTTP", format!("endpoint: 'http://127.0.0.1:{}'", self.rotel.http)),
-        ]
+        ];
+        let way = ways_of(policy);
+        let written = |to: String| format!("openTelemetry: {{{to}{more}}}");
+        backends
+            .map(|(backend, protocol, to)| way(backend, protocol, written(to), At::Collector))
+            .into()
     }
 
     fn of_traces(&self, authority: &Authority) -> Vec<Way> {
-        let way = |backend, protocol, written, at| Way {
-            policy: "MeshTrace",
-            backend,
-            protocol,
-            written,
-            at,
-        };
-        let mut ways: Vec<_> = self
-            .open_telemetry(authority)
-            .into_iter()
-            .map(|(backend, protocol, written)| {
-                way(backend, protocol, format!("openTelemetry: {{{written}}}"), At::Collector)
-            })
-            .collect();
+        let way = ways_of("MeshTrace");
+        let mut ways = self.open_telemetry(authority, "MeshTrace", "");
         for (version, protocol) in
             [("httpJson", "Zipkin v2, JSON"), ("httpProto", "Zipkin v2, protobuf")]
         {
@@ -135,21 +133,11 @@ impl Peers {
     }
 
     fn of_metrics(&self, authority: &Authority) -> Vec<Way> {
-        let way = |backend, protocol, written, at| Way {
-            policy: "MeshMetric",
-            backend,
-            protocol,
-            written,
-            at,
-        };
-        let push = |to: String| format!("openTelemetry: {{{to}, refreshInterval: 1s}}");
-        let mut ways: Vec<_> = self
-            .open_telemetry(authority)
-            .into_iter()
-            .map(|(backend, protocol, to)| way(backend, protocol, push(to), At::Collector))
-            .collect();
+        let way = ways_of("MeshMetric");
+        let often = ", refreshInterval: 1s";
+        let mut ways = self.open_telemetry(authority, "MeshMetric", often);
         let prometheus = "Prometheus 3.15.0";
-        let otlp = push(format!("endpoint: '{}'", self.prometheus.otlp()));
+        let otlp = format!("openTelemetry: {{endpoint: '{}'{often}}}", self.prometheus.otlp());
         ways.push(way(prometheus, "OTLP over HTTP", otlp, At::Prometheus));
         let asked = format!("prometheus: {{port: {}}}", self.metrics_port);
         ways.push(way(prometheus, "scraped", asked, At::Prometheus));
@@ -157,20 +145,8 @@ impl Peers {
     }
 
     fn of_logs(&self, authority: &Authority) -> Vec<Way> {
-        let way = |backend, protocol, written, at| Way {
-            policy: "MeshAccessLog",
-            backend,
-            protocol,
-            written,
-            at,
-        };
-        let mut ways: Vec<_> = self
-            .open_telemetry(authority)
-            .into_iter()
-            .map(|(backend, protocol, written)| {
-                way(backend, protocol, format!("openTelemetry: {{{written}}}"), At::Collector)
-            })
-            .collect();
+        let way = ways_of("MeshAccessLog");
+        let mut ways = self.open_telemetry(authority, "MeshAccessLog", "");
         for (format, protocol) in [
             ("{type: Plain, plain: 'MARK %REQ(:PATH)%'}", "lines of text"),
             (
