@@ -25,7 +25,7 @@ const INCLUDES: [&str; 7] = [
 
 /// The messages that the control plane makes, and the file of each. What they refer to comes along;
 /// what is only ever inside an `Any` has to be listed.
-const MESSAGES: [(&str, &str); 15] = [
+const MESSAGES: [(&str, &str); 16] = [
     ("envoy/config/bootstrap/v3/bootstrap.proto", "envoy.config.bootstrap.v3.Bootstrap"),
     ("envoy/config/cluster/v3/cluster.proto", "envoy.config.cluster.v3.Cluster"),
     ("envoy/config/endpoint/v3/endpoint.proto", "envoy.config.endpoint.v3.ClusterLoadAssignment"),
@@ -63,6 +63,10 @@ const MESSAGES: [(&str, &str); 15] = [
     (
         "envoy/extensions/resource_monitors/cpu_utilization/v3/cpu_utilization.proto",
         "envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig",
+    ),
+    (
+        "envoy/extensions/resource_monitors/fixed_heap/v3/fixed_heap.proto",
+        "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
     ),
     (
         "envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections.proto",

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use ursa_envoy::bootstrap::{BootstrapInputs, bootstrap};
-use ursa_metrics::Registry;
+use ursa_metrics::{Limits, Registry};
 use ursa_model::ProxyId;
 
 use crate::admin::Admin;
@@ -186,6 +186,7 @@ impl Agent {
             ads_socket: &files.ads,
             otlp_socket: &files.otlp,
             admin_socket: &files.admin,
+            memory: Limits::own().map(|limits| limits.whole_bytes()),
             metadata: node.as_object().unwrap_or(&serde_json::Map::new()),
         });
         files.write_bootstrap(&bootstrap.encode_to_vec())?;

@@ -21,6 +21,7 @@ use envoy_types::pb::envoy::config::overload::v3::{
 };
 use envoy_types::pb::envoy::extensions::resource_monitors::cpu_utilization::v3::CpuUtilizationConfig;
 use envoy_types::pb::envoy::extensions::resource_monitors::downstream_connections::v3::DownstreamConnectionsConfig;
+use envoy_types::pb::envoy::extensions::resource_monitors::fixed_heap::v3::FixedHeapConfig;
 use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher};
 use envoy_types::pb::google::protobuf::{Any, ListValue, Struct, Value, value};
 use serde_json::Value as Json;
@@ -85,6 +86,8 @@ pub struct BootstrapInputs<'a> {
     pub otlp_socket: &'a Path,
     /// Unix socket on which Envoy shall serve its admin interface.
     pub admin_socket: &'a Path,
+    /// Bytes that Envoy may have, if that is known: of these its heap is shown as a share.
+    pub memory: Option<u64>,
     /// What else the control plane shall know of the proxy. Envoy: `node.metadata`.
     pub metadata: &'a serde_json::Map<String, Json>,
 }
@@ -126,7 +129,7 @@ pub fn bootstrap(inputs: &BootstrapInputs<'_>) -> Bootstrap {
         }),
         layered_runtime: Some(runtime()),
         stats_config: Some(stats()),
-        overload_manager: Some(overload_manager()),
+        overload_manager: Some(overload_manager(inputs.memory)),
         ..Bootstrap::default()
     }
 }
@@ -193,13 +196,17 @@ fn stats() -> StatsConfig {
     }
 }
 
-/// A bound on connections, and the processor's pressure as a gauge. Nothing acts on the latter: a
-/// busy machine would make Envoy refuse requests that it could have served.
-fn overload_manager() -> OverloadManager {
+/// A bound on connections, and the pressure on the processor and on memory as gauges. Nothing acts on these: a busy machine would
+/// make Envoy refuse requests that it could have served.
+fn overload_manager(memory: Option<u64>) -> OverloadManager {
+    let heap = memory.filter(|bytes| *bytes > 0).map(|max_heap_size_bytes| {
+        let config = FixedHeapConfig { max_heap_size_bytes, ..FixedHeapConfig::default() };
+        monitor("envoy.resource_monitors.fixed_heap", parts::any(&config))
+    });
     let connections =
         DownstreamConnectionsConfig { max_active_downstream_connections: MAX_CONNECTIONS };
     OverloadManager {
-        resource_monitors: vec![
+        resource_monitors: [
             monitor(
                 "envoy.resource_monitors.global_downstream_max_connections",
                 parts::any(&connections),
@@ -208,7 +215,10 @@ fn overload_manager() -> OverloadManager {
                 "envoy.resource_monitors.cpu_utilization",
                 parts::any(&CpuUtilizationConfig::default()),
             ),
-        ],
+        ]
+        .into_iter()
+        .chain(heap)
+        .collect(),
         ..OverloadManager::default()
     }
 }

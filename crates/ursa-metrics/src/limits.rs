@@ -26,6 +26,16 @@ impl Limits {
         Some(machine.within(Path::new(MOUNT), &groups))
     }
 
+    /// The memory in whole bytes.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "sizes are not so large"
+    )]
+    pub fn whole_bytes(&self) -> u64 {
+        self.memory_bytes as u64
+    }
+
     /// The least of the machine and of all groups that the process is in; each holds for those within it.
     fn within(mut self, mount: &Path, groups: &str) -> Self {
         for line in groups.lines() {

@@ -101,6 +101,7 @@ impl ProxyPlan {
             ads_socket: "ads.sock".as_ref(),
             otlp_socket: "otlp.sock".as_ref(),
             admin_socket: "admin.sock".as_ref(),
+            memory: None,
             metadata: &serde_json::Map::new(),
         });
         let bootstrap =

@@ -42,6 +42,7 @@ pub(crate) fn bootstrap_in(folder: &Path) -> Bootstrap {
         ads_socket: &folder.join("ads.sock"),
         otlp_socket: &folder.join("otlp.sock"),
         admin_socket: &folder.join("admin.sock"),
+        memory: Some(1 << 30),
         metadata: metadata.as_object().unwrap(),
     })
 }
