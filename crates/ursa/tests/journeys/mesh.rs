@@ -93,6 +93,20 @@ impl Mesh {
         format!("http://127.0.0.1:{port}")
     }
 
+    /// Waits until the agent of the demo's gateway has nothing left to deliver of what it received.
+    pub(crate) async fn gateway_delivered(&self) {
+        eventually("the gateway's agent delivered all", async || {
+            let asked = self.get("/telemetry/pipelines?mesh=default&proxy=gateway").await;
+            let backends = asked[0]["status"]["backends"].as_array()?;
+            let left = |backend: &Value| {
+                let ledger = &backend["ledger"];
+                ledger["waiting"] != 0 || ledger["inFlight"] != 0
+            };
+            (!backends.iter().any(left)).then_some(())
+        })
+        .await;
+    }
+
     /// `ursa up` and all that it started, and what those started.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let mut all = Vec::new();

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use reqwest::Client;
+use serde_json::Value;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use crate::collector::Collector;
 use crate::mesh::{Mesh, eventually, peer};
 
 /// Of each path with each context.
 const REQUESTS: usize = 10;
-/// The flush interval of Envoy's tracer and what a busy machine adds.
-const SETTLED: std::time::Duration = std::time::Duration::from_secs(3);
+/// Paths below it are traced whatever the ratio.
+const MARKED: &str = "/on/marked/";
 
 fn policy(collector: &Collector, name: &str, rest: &str) -> String {
     format!(
@@ -21,10 +22,39 @@ fn policy(collector: &Collector, name: &str, rest: &str) -> String {
     )
 }
 
+/// The paths of requests that were traced at the gateway.
+fn traced_paths(spans: &[Value]) -> impl Iterator<Item = (&str, &Value)> {
+    let servers = spans.iter().filter(|span| span["kind"] == 2);
+    servers.filter_map(|span| {
+        let mut attributes = span["attributes"].as_array()?.iter();
+        let path = attributes.find(|one| one["key"] == "url.path")?;
+        Some((path["value"]["stringValue"].as_str()?, span))
+    })
+}
+
+/// Sends a last request on each of these connections. What was sent on them before and is traced has arrived when these have: each
+/// belongs to one thread of Envoy's, which hands spans over in order.
+async fn all_arrived(mesh: &Mesh, collector: &Collector, connections: &[Client]) {
+    let gateway = mesh.gateway().await;
+    let name = format!("{MARKED}{}", collector.spans().len());
+    for connection in connections {
+        let request = connection.get(format!("{gateway}{name}"));
+        request.send().await.unwrap().bytes().await.unwrap();
+    }
+    eventually("the last requests' spans", async || {
+        let spans = collector.spans();
+        let arrived = traced_paths(&spans).filter(|(path, _)| *path == name).count();
+        (arrived == connections.len()).then_some(())
+    })
+    .await;
+    // Batches may overtake each other behind the agent.
+    mesh.gateway_delivered().await;
+}
+
 /// How many requests for each path were traced, by the context that they came with.
 async fn traced(mesh: &Mesh, collector: &Collector, paths: &[&str]) -> BTreeMap<String, usize> {
     let gateway = mesh.gateway().await;
-    let client = reqwest::Client::new();
+    let client = Client::new();
     let before = collector.spans().len();
     for (context, flags) in [("none", ""), ("traced", "01"), ("untraced", "00")] {
         for path in paths {
@@ -39,12 +69,12 @@ async fn traced(mesh: &Mesh, collector: &Collector, paths: &[&str]) -> BTreeMap<
             }
         }
     }
-    sleep(SETTLED).await;
+    all_arrived(mesh, collector, &[client]).await;
     let mut found = BTreeMap::new();
-    for span in collector.spans().iter().skip(before).filter(|span| span["kind"] == 2) {
-        let mut attributes = span["attributes"].as_array().unwrap().iter();
-        let path = attributes.find(|one| one["key"] == "url.path").unwrap();
-        let path = path["value"]["stringValue"].as_str().unwrap();
+    for (path, span) in traced_paths(&collector.spans()[before..]) {
+        if path.starts_with(MARKED) {
+            continue;
+        }
         // Callers' trace ids are small numbers.
         let is_callers = span["traceId"].as_str().unwrap().starts_with("00000000");
         let context = if is_callers { "traced" } else { "none" };
@@ -77,7 +107,7 @@ async fn rules_decide_before_the_ratios_and_callers_are_followed_if_asked_for() 
                 (now != written && !state.contains("not acknowledged")).then_some(())
             })
             .await;
-            sleep(SETTLED).await;
+            all_arrived(&mesh, &collector, &[Client::new()]).await;
         };
 
         apply(&format!("random: 0, {rules}")).await;
@@ -107,28 +137,34 @@ async fn an_eighth_of_twenty_thousand_requests_is_an_eighth() {
     for name in ["all", "payments"] {
         mesh.ok(&["delete", "meshtrace", name]);
     }
-    mesh.apply(&policy(&collector, "gateway", "sampling: {random: \"12.5\"}"));
+    let last = "rules: [{match: {path: {type: PathPrefix, value: /on}}, random: 100}]";
+    mesh.apply(&policy(&collector, "gateway", &format!("sampling: {{random: \"12.5\", {last}}}")));
     eventually("the policy everywhere", async || {
         let config = mesh.get("/meshes/default/dataplanes/gateway/_config").await;
         config.to_string().contains("\"numerator\":1250,").then_some(())
     })
     .await;
-    sleep(SETTLED).await;
+    eventually("its acknowledgement", async || {
+        let state = mesh.ok(&["inspect", "proxy", "gateway"]);
+        (!state.contains("not acknowledged")).then_some(())
+    })
+    .await;
+    all_arrived(&mesh, &collector, &[Client::new()]).await;
     let before = collector.spans().len();
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
         let url = format!("{gateway}/nothing");
         clients.spawn(async move {
-            let client = reqwest::Client::new();
+            let client = Client::new();
             for _ in 0..REQUESTS / CLIENTS {
                 client.get(&url).send().await.unwrap().bytes().await.unwrap();
             }
+            client
         });
     }
-    clients.join_all().await;
-    sleep(SETTLED).await;
+    all_arrived(&mesh, &collector, &clients.join_all().await).await;
     let spans = collector.spans();
-    let traced = spans.iter().skip(before).filter(|span| span["kind"] == 2).count();
+    let traced = traced_paths(&spans[before..]).filter(|(path, _)| *path == "/nothing").count();
     // Binomial: mean 2,500, standard deviation 46.8; four of them.
     let deviation = (f64::from(REQUESTS) * 0.125 * 0.875).sqrt();
     let difference = (traced as f64 - f64::from(REQUESTS) * 0.125).abs();
