@@ -8,7 +8,7 @@ use ursa_model::document::Document;
 use ursa_model::path::{Path, Segment};
 use ursa_model::report::{Severity, Violation};
 use ursa_model::tree::{Node, Value};
-use ursa_policies::backends::Backends as _;
+use ursa_policies::backends::{Backends as _, described};
 
 use crate::backends::MeshBackends;
 use crate::generate::Site;
@@ -68,11 +68,7 @@ fn is_meant(reference: &BackendRef, mesh: &str, other: &Document) -> bool {
 }
 
 fn warning(reference: &BackendRef, mesh: &str, path: Path, node: &Node) -> Violation {
-    let kind = reference.kind.name();
-    let what = match &reference.name {
-        Some(name) => format!("{kind} {mesh}/{name}"),
-        None => format!("{kind} of mesh {mesh} with these labels"),
-    };
+    let what = described(reference, mesh);
     Violation {
         severity: Severity::Warning,
         document: 0,

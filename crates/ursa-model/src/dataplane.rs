@@ -13,6 +13,8 @@ use crate::suggest;
 
 /// The tag that names the service of an inbound or of a gateway.
 pub const SERVICE_TAG: &str = "kuma.io/service";
+/// The label of a Dataplane that names its workload, as Kuma 3 has it.
+pub const WORKLOAD_LABEL: &str = "kuma.io/workload";
 /// The tag that names the protocol of an inbound.
 pub const PROTOCOL_TAG: &str = "kuma.io/protocol";
 
@@ -274,12 +276,15 @@ impl Outbound {
 }
 
 impl Dataplane {
-    /// The service that the proxy stands for: that of its first inbound or of the gateway, else `name`, the Dataplane's own.
-    pub fn service<'a>(&'a self, name: &'a str) -> &'a str {
+    /// The service that the proxy stands for: that of its first inbound or of the gateway, else the workload that the
+    /// Dataplane's `labels` name ([`WORKLOAD_LABEL`]), else `name`, the Dataplane's own.
+    pub fn service<'a>(&'a self, labels: &'a BTreeMap<String, String>, name: &'a str) -> &'a str {
         let inbound = self.networking.inbound.iter().find_map(Inbound::service);
         let gateway =
             || self.networking.gateway.as_ref()?.tags.get(SERVICE_TAG).map(String::as_str);
-        inbound.or_else(gateway).unwrap_or(name)
+        let workload = || labels.get(WORKLOAD_LABEL).map(String::as_str);
+        let workload = || workload().filter(|workload| !workload.is_empty());
+        inbound.or_else(gateway).or_else(workload).unwrap_or(name)
     }
 
     /// The tags of each inbound, then of the gateway.

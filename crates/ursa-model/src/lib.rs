@@ -6,6 +6,7 @@
 //!
 //! Not here: files, sockets, clocks, Envoy, and what policies mean. The kinds of policies are in `ursa-policies`, made of the same parts.
 
+mod authority;
 pub mod backend;
 pub mod crd;
 pub mod dataplane;
@@ -34,6 +35,7 @@ pub mod template;
 pub mod tree;
 pub mod yaml;
 
+pub use authority::Authority;
 pub use key::{ProxyId, ResourceKey};
 pub use secret_text::SecretText;
 

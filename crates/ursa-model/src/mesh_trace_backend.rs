@@ -3,6 +3,7 @@
 use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 
+use crate::Authority;
 use crate::backend::{BackendKind, BackendRef, DeliveryOptions, OpenTelemetryBackend};
 use crate::kind::{Kind, Scope, no_rewrite};
 use crate::names;
@@ -268,8 +269,7 @@ impl Datadog {
     /// How spans are delivered to it.
     pub fn exporter(&self) -> ExporterSpec {
         let host = self.address.as_deref().unwrap_or_default();
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let parts = || format!("http://{host}:{}", self.port.unwrap_or(8126));
+        let parts = || format!("http://{}", Authority { host, port: self.port.unwrap_or(8126) });
         ExporterSpec::Datadog(Box::new(DatadogExporter {
             url: self.url.clone().unwrap_or_else(parts),
             split_service: self.split_service,

@@ -2,7 +2,7 @@
 
 mod sample;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use ursa_model::backend::{Compression, Delivery, OpenTelemetryBackend, Protocol};
@@ -141,6 +141,7 @@ fn templates_are_rendered() {
 
 #[test]
 fn a_dataplane_knows_its_service_and_protocols() {
+    let labels = BTreeMap::from([("kuma.io/workload".to_owned(), "orders".to_owned())]);
     let dataplane: Dataplane = serde_json::from_value(json!({"networking": {
         "address": "10.0.0.1",
         "inbound": [
@@ -150,7 +151,7 @@ fn a_dataplane_knows_its_service_and_protocols() {
         ],
     }}))
     .unwrap();
-    assert_eq!(dataplane.service("name"), "cart");
+    assert_eq!(dataplane.service(&labels, "name"), "cart");
     let protocols: Vec<_> =
         dataplane.networking.inbound.iter().map(dataplane::Inbound::protocol).collect();
     assert_eq!(
@@ -164,10 +165,12 @@ fn a_dataplane_knows_its_service_and_protocols() {
     );
 
     let bare: Dataplane = serde_json::from_value(json!({"networking": {"address": "a"}})).unwrap();
-    assert_eq!(bare.service("name"), "name");
+    assert_eq!(bare.service(&BTreeMap::new(), "name"), "name");
     let gateway =
         json!({"networking": {"address": "a", "gateway": {"tags": {"kuma.io/service": "edge"}}}});
-    assert_eq!(serde_json::from_value::<Dataplane>(gateway).unwrap().service("name"), "edge");
+    assert_eq!(bare.service(&labels, "name"), "orders");
+    let gateway: Dataplane = serde_json::from_value(gateway).unwrap();
+    assert_eq!(gateway.service(&labels, "name"), "edge");
 }
 
 #[test]

@@ -107,15 +107,15 @@ fn named(name: String, mut spec: OpenTelemetryBackend) -> Backend {
     Backend { resource_attributes, ..Backend::new(name, spec) }
 }
 
-/// What a reference means, in words.
-fn described(reference: &BackendRef, mesh: &str) -> String {
+/// What a reference means, in words: `MeshTraceBackend default/main`, `MeshTraceBackend of mesh default with team=shop`.
+pub fn described(reference: &BackendRef, mesh: &str) -> String {
     let kind = reference.kind.name();
     match &reference.name {
         Some(name) => format!("{kind} {mesh}/{name}"),
         None => {
             let labels: Vec<_> =
                 reference.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            format!("a {kind} of mesh {mesh} with {}", labels.join(", "))
+            format!("{kind} of mesh {mesh} with {}", labels.join(", "))
         }
     }
 }

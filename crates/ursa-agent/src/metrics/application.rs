@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
+use ursa_model::Authority;
 use ursa_model::pipeline::metrics::Application;
 use ursa_series::{APPLICATION_ACCEPT, Format};
 
@@ -30,11 +31,7 @@ pub(super) async fn ask(application: &Application, deadline: Instant) -> Result<
 async fn whole(application: &Application) -> Result<Said, FetchError> {
     let Application { address, port, path, .. } = application;
     let stream = TcpStream::connect((address.as_str(), *port)).await?;
-    let host = if address.contains(':') {
-        format!("[{address}]:{port}")
-    } else {
-        format!("{address}:{port}")
-    };
+    let host = Authority { host: address, port: *port }.to_string();
     let mut answer = Answer::get(stream, &host, path, APPLICATION_ACCEPT).await?;
     let (mut pieces, mut length) = (Vec::new(), 0_usize);
     while let Some(piece) = answer.piece().await? {

@@ -159,7 +159,7 @@ struct Picture {
 fn picture(mesh: &MeshSnapshot, proxy: &Proxy, site: &Site) -> Picture {
     let mut config = ProxyConfig {
         id: proxy.id.clone(),
-        service: proxy.dataplane.service(&proxy.id.name).to_owned(),
+        service: proxy.dataplane.service(&proxy.labels, &proxy.id.name).to_owned(),
         address: proxy.dataplane.networking.address.clone(),
         listeners: Vec::new(),
         clusters: Vec::new(),
@@ -183,7 +183,7 @@ fn picture(mesh: &MeshSnapshot, proxy: &Proxy, site: &Site) -> Picture {
 
 /// What the agent is told, before policies: who the proxy is.
 fn pipeline(proxy: &Proxy, site: &Site) -> PipelineConfig {
-    let service = proxy.dataplane.service(&proxy.id.name).to_owned();
+    let service = proxy.dataplane.service(&proxy.labels, &proxy.id.name).to_owned();
     let mut facts = BTreeMap::new();
     // The first to say something about a name is right: the facts, then tags, then labels.
     let mut fact = |name: &str, value: &str| {
@@ -229,20 +229,17 @@ fn inbounds(proxy: &Proxy, config: &mut ProxyConfig) {
             },
             http2: is_http2(inbound.protocol()),
         });
-        let kind = listener_kind(inbound.protocol(), &name, name.clone(), cluster);
-        let address = proxy.dataplane.inbound_address(inbound).to_owned();
-        let direction = Direction::Inbound;
-        let destination = inbound.service().unwrap_or(&config.service).to_owned();
-        let access_logs = Vec::new();
-        config.listeners.push(Listener {
+        let way = Way {
+            counted_as: name.clone(),
             name,
-            direction,
-            address,
+            direction: Direction::Inbound,
+            address: proxy.dataplane.inbound_address(inbound),
             port,
-            destination,
-            kind,
-            access_logs,
-        });
+            destination: inbound.service().unwrap_or(&config.service),
+            protocol: inbound.protocol(),
+            cluster,
+        };
+        config.listeners.push(way.listener());
     }
 }
 
@@ -269,37 +266,48 @@ fn outbound(outbound: &Outbound, mesh: &MeshSnapshot, site: &Site, config: &mut 
         Some(own) => format!("outbound:{own}:{port}"),
         None => format!("outbound:{port}"),
     };
-    let kind = listener_kind(protocol, &name, format!("outbound:{cluster}"), cluster);
-    let address = outbound.address().to_owned();
-    let direction = Direction::Outbound;
-    let (destination, access_logs) = (service.to_owned(), Vec::new());
-    config.listeners.push(Listener {
+    let way = Way {
         name,
-        direction,
-        address,
+        direction: Direction::Outbound,
+        address: outbound.address(),
         port,
-        destination,
-        kind,
-        access_logs,
-    });
+        destination: service,
+        protocol,
+        counted_as: format!("outbound:{cluster}"),
+        cluster,
+    };
+    config.listeners.push(way.listener());
 }
 
-fn listener_kind(
+/// What comes in by one listener, and where all of it goes.
+struct Way<'a> {
+    name: String,
+    direction: Direction,
+    address: &'a str,
+    port: u16,
+    destination: &'a str,
     protocol: Protocol,
-    name: &str,
-    stat_prefix: String,
+    /// In statistics, where it speaks HTTP.
+    counted_as: String,
     cluster: String,
-) -> ListenerKind {
-    if !protocol.is_http() {
-        return ListenerKind::Tcp { cluster };
+}
+
+impl Way<'_> {
+    /// The listener, before policies.
+    fn listener(self) -> Listener {
+        let Self { name, direction, address, port, destination, protocol, counted_as, cluster } =
+            self;
+        let kind = if protocol.is_http() {
+            let tracing = RouteTracing::default();
+            let routes = vec![Route { requests: RequestMatch::default(), cluster, tracing }];
+            let routes = RouteConfig { name: name.clone(), routes };
+            ListenerKind::Http(HttpListener { stat_prefix: counted_as, tracing: None, routes })
+        } else {
+            ListenerKind::Tcp { cluster }
+        };
+        let (address, destination) = (address.to_owned(), destination.to_owned());
+        Listener { name, direction, address, port, destination, kind, access_logs: Vec::new() }
     }
-    let tracing = RouteTracing::default();
-    let routes = vec![Route { requests: RequestMatch::default(), cluster, tracing }];
-    ListenerKind::Http(HttpListener {
-        stat_prefix,
-        tracing: None,
-        routes: RouteConfig { name: name.to_owned(), routes },
-    })
 }
 
 /// Whether an outbound leads to an instance of its service.

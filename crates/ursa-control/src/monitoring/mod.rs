@@ -20,9 +20,9 @@ use axum::{Router, middleware};
 use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use ursa_model::ProxyId;
 use ursa_model::dataplane::SERVICE_TAG;
 use ursa_model::pipeline::metrics::{PrometheusEndpoint, PrometheusTls};
+use ursa_model::{Authority, ProxyId};
 use ursa_policies::mesh_metric::endpoints;
 
 use self::assignment::Assignments;
@@ -92,9 +92,7 @@ pub(crate) fn targets(snapshots: &Snapshots, zone: &str, client: Client<'_>) -> 
 
 fn target(proxy: &Proxy, endpoint: &PrometheusEndpoint) -> Target {
     let host = &proxy.dataplane.networking.address;
-    let port = endpoint.port;
-    let address =
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let address = Authority { host, port: endpoint.port }.to_string();
     let mut labels = BTreeMap::new();
     for (name, value) in proxy.dataplane.tag_sets().chain([&proxy.labels]).flatten() {
         if name != SERVICE_TAG {
@@ -103,7 +101,7 @@ fn target(proxy: &Proxy, endpoint: &PrometheusEndpoint) -> Target {
     }
     Target {
         id: proxy.id.clone(),
-        service: proxy.dataplane.service(&proxy.id.name).to_owned(),
+        service: proxy.dataplane.service(&proxy.labels, &proxy.id.name).to_owned(),
         address,
         scheme: match endpoint.tls {
             PrometheusTls::Disabled => "http",

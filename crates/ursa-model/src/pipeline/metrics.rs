@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Authority;
+
 /// What an agent does to gather metrics.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -89,7 +91,9 @@ pub struct Application {
 impl Application {
     /// By what it is called where its failures are told: its name, or where it is.
     pub fn label(&self) -> String {
-        self.name.clone().unwrap_or_else(|| format!("{}:{}{}", self.address, self.port, self.path))
+        let place =
+            || format!("{}{}", Authority { host: &self.address, port: self.port }, self.path);
+        self.name.clone().unwrap_or_else(place)
     }
 }
 

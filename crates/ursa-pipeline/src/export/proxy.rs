@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use ursa_model::SecretText;
+use ursa_model::{Authority, SecretText};
 
 use super::credentials::Values;
 use crate::stream::Stream;
@@ -185,11 +185,7 @@ impl Proxy {
 
     /// `host:port`, for people.
     pub(super) fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        Authority { host: &self.host, port: self.port }.to_string()
     }
 
     /// The value of `Proxy-Authorization`.

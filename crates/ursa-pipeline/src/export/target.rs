@@ -2,6 +2,8 @@
 
 use std::io;
 
+use ursa_model::Authority;
+
 use super::connection::{SpokenOn, causes};
 use super::dial::LookupError;
 use super::proxy;
@@ -25,8 +27,7 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn new(host: String, port: u16, http2: bool) -> Self {
-        let authority =
-            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let authority = Authority { host: &host, port }.to_string();
         Self { host, port, authority, http2, own_node: false }
     }
 

@@ -92,9 +92,17 @@ pub(super) async fn read(
     }
 }
 
+/// The body is done with. Whoever is refused is read to the end, within bounds.
+pub(super) async fn end<T>(answer: Result<T, Problem>, mut body: Inbound) -> Result<T, Problem> {
+    if answer.is_err() {
+        discard(&mut body).await;
+    }
+    answer
+}
+
 /// Reads a little of what is left of a request that is refused: there are clients that take the end of an
 /// answer before that of their request for an error, and lose the answer.
-pub(super) async fn discard(body: &mut Inbound) {
+async fn discard(body: &mut Inbound) {
     let reading = async {
         let mut left = DISCARDED;
         while let Some(Ok(frame)) = body.frame().await

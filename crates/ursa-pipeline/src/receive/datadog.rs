@@ -112,10 +112,7 @@ impl Datadog {
     async fn respond(&self, request: Request<Inbound>) -> Result<Response<Reply>, Problem> {
         let (head, mut body) = request.into_parts();
         let answer = self.serve(&head, &mut body).await;
-        if answer.is_err() {
-            body::discard(&mut body).await;
-        }
-        answer
+        body::end(answer, body).await
     }
 
     async fn serve(&self, head: &Parts, body: &mut Inbound) -> Result<Response<Reply>, Problem> {

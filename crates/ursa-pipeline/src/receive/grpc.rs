@@ -60,10 +60,7 @@ impl Grpc {
     async fn call(&self, request: Request<Inbound>) -> Result<Bytes, Problem> {
         let (head, mut body) = request.into_parts();
         let answer = self.take(&head, &mut body).await;
-        if answer.is_err() {
-            body::discard(&mut body).await;
-        }
-        answer
+        body::end(answer, body).await
     }
 
     async fn take(&self, head: &Parts, body: &mut Inbound) -> Result<Bytes, Problem> {

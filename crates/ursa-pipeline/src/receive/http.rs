@@ -62,10 +62,7 @@ impl Http {
     async fn post(&self, request: Request<Inbound>) -> Result<Bytes, Problem> {
         let (head, mut body) = request.into_parts();
         let answer = self.take(&head, &mut body).await;
-        if answer.is_err() {
-            body::discard(&mut body).await;
-        }
-        answer
+        body::end(answer, body).await
     }
 
     async fn take(&self, head: &Parts, body: &mut Inbound) -> Result<Bytes, Problem> {

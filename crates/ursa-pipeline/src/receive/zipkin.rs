@@ -98,10 +98,7 @@ impl Zipkin {
     async fn post(&self, request: Request<Inbound>) -> Result<(), Problem> {
         let (head, mut body) = request.into_parts();
         let answer = self.take(&head, &mut body).await;
-        if answer.is_err() {
-            body::discard(&mut body).await;
-        }
-        answer
+        body::end(answer, body).await
     }
 
     async fn take(&self, head: &Parts, body: &mut Inbound) -> Result<(), Problem> {

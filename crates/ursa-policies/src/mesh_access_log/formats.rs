@@ -2,6 +2,8 @@
 
 use ursa_envoy::format::{Format, FormatError};
 use ursa_envoy::proxy::{Direction, Listener, ProxyConfig};
+use ursa_model::Authority;
+use ursa_model::dataplane::WORKLOAD_LABEL;
 use ursa_model::report::Cursor;
 
 /// Kuma's line of a request.
@@ -88,12 +90,11 @@ impl Placeholders {
             Direction::Outbound => (proxy.service.as_str(), "OUTBOUND"),
         };
         let address = &proxy.address;
-        let with_port =
-            if address.contains(':') { format!("[{address}]:0") } else { format!("{address}:0") };
+        let with_port = Authority { host: address, port: 0 }.to_string();
         let values = [
             proxy.id.mesh.clone(),
             fact("zone"),
-            fact("kuma.io/workload"),
+            fact(WORKLOAD_LABEL),
             source.to_owned(),
             listener.destination.clone(),
             with_port,

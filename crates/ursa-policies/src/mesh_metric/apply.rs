@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ursa_envoy::proxy::{ClusterKind, ProxyConfig};
-use ursa_model::dataplane::SERVICE_TAG;
+use ursa_model::dataplane::{SERVICE_TAG, WORKLOAD_LABEL};
 use ursa_model::duration::Duration;
 use ursa_model::pipeline::metrics::{
     self as border, Collection, MetricDestination, MetricOutput, PrometheusEndpoint, PrometheusTls,
@@ -204,7 +204,7 @@ fn labels(proxy: &ProxyConfig) -> BTreeMap<String, String> {
         ("zone", fact("zone")),
         ("dataplane", Some(proxy.id.name.as_str())),
         ("kuma_io_service", Some(fact(SERVICE_TAG).unwrap_or(&proxy.service))),
-        ("kuma_workload", fact("kuma.io/workload")),
+        ("kuma_workload", fact(WORKLOAD_LABEL)),
         ("kuma_proxy_role", Some(fact("kuma.proxy_role").unwrap_or("sidecar"))),
         ("namespace", namespace),
         ("pod", namespace.map(|_| fact("kuma.io/display-name").unwrap_or(&proxy.id.name))),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use ursa_envoy::proxy::{ProxyConfig, Tag, TagSource};
+use ursa_model::dataplane::WORKLOAD_LABEL;
 use ursa_model::pipeline::processor::{BaggageAttributes, BaggageMember, EnvoyTags};
 
 use super::schema::{self, Conf, Lookup};
@@ -30,7 +31,7 @@ pub(super) fn literals(conf: &Conf, proxy: &ProxyConfig) -> EnvoyTags {
     let standard = [
         ("kuma.mesh", Some(&proxy.id.mesh)),
         ("kuma.zone", fact("zone")),
-        ("kuma.workload", fact("kuma.io/workload")),
+        ("kuma.workload", fact(WORKLOAD_LABEL)),
     ];
     let standard = standard.into_iter().filter(|(name, _)| own.iter().all(|tag| tag.name != *name));
     let standard = standard.filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));

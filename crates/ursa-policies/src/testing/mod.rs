@@ -295,7 +295,7 @@ impl TestProxy {
     /// Its configuration before any policy.
     fn config(&self) -> ProxyConfig {
         let networking = &self.dataplane.networking;
-        let service = self.dataplane.service(&self.id.name).to_owned();
+        let service = self.dataplane.service(&self.document.meta.labels, &self.id.name).to_owned();
         let mut facts =
             networking.inbound.first().map(|inbound| inbound.tags.clone()).unwrap_or_default();
         facts.extend(
