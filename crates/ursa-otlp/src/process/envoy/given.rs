@@ -23,7 +23,7 @@ pub(in crate::process) enum New<'t> {
     Int(i64),
 }
 
-/// Attributes that one span can be given: a bit more than [`Tag`]s give.
+/// Attributes that one span can be given: a bit more than tags of Envoy's give.
 const MOST_ADDED: usize = 12;
 
 /// Names given to one span, and the attributes that are added to it.
