@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod coverage;
 mod generate;
 mod kill;
 mod licences;
@@ -34,6 +35,9 @@ enum Task {
         /// Also what takes minutes: hundreds of kills, a gateway and a mesh under load
         #[arg(long)]
         all: bool,
+        /// And tells which share of the lines they run, as `coverage` does
+        #[arg(long)]
+        coverage: bool,
     },
     /// Fetches or builds the real servers that tests talk to; all of them unless named
     Peers {
@@ -62,6 +66,14 @@ enum Task {
         #[arg(long, default_value_t = kill::MANY)]
         rounds: u64,
     },
+    /// Tells which share of the lines the tests run, crate by crate
+    Coverage {
+        /// These crates alone, by their own tests
+        crates: Vec<String>,
+        /// Also the lines that are not run
+        #[arg(long)]
+        missing: bool,
+    },
     /// Writes what is generated and checked in
     Generate {
         /// Only says what is stale
@@ -73,11 +85,12 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Check => check::run(),
-        Task::Test { all } => test::run(all),
+        Task::Test { all, coverage } => test::run(all, coverage),
         Task::Peers { names } => peers::provide(if names.is_empty() { Peer::ALL } else { &names }),
         Task::Bench { bench } => bench::run(bench),
         Task::Soak { minutes, ursa } => soak::run(Duration::from_secs(60 * minutes), ursa),
         Task::Kill { rounds } => kill::run(rounds),
+        Task::Coverage { crates, missing } => coverage::run(crates, missing),
         Task::Generate { check } => generate::run(check),
     };
     match done {

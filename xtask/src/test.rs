@@ -5,21 +5,22 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
+use crate::coverage::Coverage;
 use crate::peers::{self, Peer};
 use crate::project::{self, cargo, say};
 use crate::{kill, soak};
 
-pub(crate) fn run(all: bool) -> anyhow::Result<()> {
-    let (fetched, built) = thread::scope(|scope| {
-        let peers = scope.spawn(|| peers::provide(Peer::ALL));
-        let built = project::run(&mut cargo(&["test", "--workspace", "--no-run"]));
-        let fetched = peers.join().unwrap_or_else(|_| Err(anyhow!("it panicked")));
-        (fetched, built)
-    });
-    fetched.context("peers")?;
-    built?;
-    say("test: running");
-    project::run(&mut cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+pub(crate) fn run(all: bool, coverage: bool) -> anyhow::Result<()> {
+    if coverage {
+        let coverage = with_peers(|| Coverage::build(Vec::new()))?;
+        say("test: running");
+        coverage.test(false)?;
+        project::run(&mut cargo(&["test", "--package", "xtask"]))?;
+    } else {
+        with_peers(|| project::run(&mut cargo(&["test", "--workspace", "--no-run"])))?;
+        say("test: running");
+        project::run(&mut cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    }
     soak::run(if all { Duration::from_mins(30) } else { soak::SHORT }, None)?;
     if all {
         kill::run(kill::MANY)?;
@@ -27,4 +28,15 @@ pub(crate) fn run(all: bool) -> anyhow::Result<()> {
         project::run(&mut cargo(&["test", "--package", "ursa", "--test", "soak"]))?;
     }
     Ok(())
+}
+
+/// Builds, and meanwhile sees to it that the peers are there.
+pub(crate) fn with_peers<T>(build: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    thread::scope(|scope| {
+        let peers = scope.spawn(|| peers::provide(Peer::ALL));
+        let built = build();
+        let fetched = peers.join().unwrap_or_else(|_| Err(anyhow!("it panicked")));
+        fetched.context("peers")?;
+        built
+    })
 }
