@@ -20,6 +20,8 @@ mod gateway;
 #[cfg(test)]
 mod live_policy;
 #[cfg(test)]
+mod looks;
+#[cfg(test)]
 mod mesh;
 #[cfg(test)]
 mod metrics;
