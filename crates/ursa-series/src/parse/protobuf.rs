@@ -415,10 +415,10 @@ impl Spans {
         let mut values = self.values.iter();
         let mut buckets = Vec::with_capacity(self.values.len());
         let mut next = 0_i32;
-        for (gap, length) in &self.spans {
+        'spans: for (gap, length) in &self.spans {
             next = next.checked_add(*gap).ok_or(Problem::Number)?;
             for _ in 0..*length {
-                let Some(value) = values.next() else { return Ok(buckets) };
+                let Some(value) = values.next() else { break 'spans };
                 if *value != 0.0 {
                     buckets.push((next, *value));
                 }

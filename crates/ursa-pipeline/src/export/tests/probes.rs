@@ -191,3 +191,70 @@ fn the_console_shows_a_line_for_each_item() {
     assert_eq!(shown.lines().count(), 1);
     assert!(!shown.contains("\u{1b}[2J"), "{shown:?}");
 }
+
+#[test]
+fn the_console_shows_what_items_say() {
+    let number = |value: Value| json!({"timeUnixNano": "1000000000", "attributes": [{"key": "a", "value": {"boolValue": true}}], "asInt": value});
+    let counted = json!({"timeUnixNano": "1000000000", "count": "3", "sum": 1.5});
+    let metric = |kind: &str, point: &Value| json!({"name": kind, "unit": "s", kind: {"dataPoints": [point]}});
+    let list = json!({"arrayValue": {"values": [{"doubleValue": 1.5}, {"kvlistValue": {"values": [
+        {"key": "k", "value": {"bytesValue": "AQI="}},
+        {"key": "deep", "value": {"arrayValue": {"values": [{"arrayValue": {"values": [{"intValue": "1"}]}}]}}},
+    ]}}]}});
+    let cases = [
+        (
+            Signal::Metrics,
+            json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
+                metric("gauge", &number("7".into())), metric("sum", &number("8".into())),
+                metric("histogram", &counted), metric("exponentialHistogram", &counted),
+                metric("summary", &counted), {"name": "nothing"},
+            ]}]}]}),
+            "metric - gauge 7 s a=true
+metric - sum 8 s a=true
+metric - histogram count=3 sum=1.5 s
+metric - exponentialHistogram count=3 sum=1.5 s
+metric - summary count=3 sum=1.5 s
+",
+        ),
+        (
+            Signal::Logs,
+            json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [
+                {"observedTimeUnixNano": "1000000000", "severityNumber": 17, "body": {"stringValue": "gone"},
+                 "traceId": "000000000000000000000000000000ab"},
+                {"timeUnixNano": "1000000000", "severityNumber": 13, "body": list},
+                {"timeUnixNano": "1000000000", "severityNumber": 5, "severityText": "Fine"},
+                {"timeUnixNano": "1000000000", "severityNumber": 5},
+                {"timeUnixNano": "1000000000", "body": {"stringValue": "long".repeat(100)}},
+            ]}]}]}),
+            "log    - gone ERROR trace=000000000000000000000000000000ab
+log    - [1.5, {k=0102, deep=[[…]]}] WARN
+log    -  Fine
+log    -  DEBUG
+log    - longlonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglong… -
+",
+        ),
+        (
+            Signal::Traces,
+            json!({"resourceSpans": [{"scopeSpans": [{"spans": [
+                {"startTimeUnixNano": "1000000000", "endTimeUnixNano": "1000002000", "name": "ask", "kind": 3,
+                 "traceId": "000000000000000000000000000000ab", "spanId": "00000000000000cd",
+                 "parentSpanId": "00000000000000ef", "status": {"code": 2}},
+                {"startTimeUnixNano": "1000000000", "name": "tell", "kind": 4,
+                 "traceId": "000000000000000000000000000000ab", "spanId": "00000000000000cd"},
+            ]}]}]}),
+            "span   - ask error 2µs trace=000000000000000000000000000000ab span=00000000000000cd parent=00000000000000ef
+span   - tell producer 0ns trace=000000000000000000000000000000ab span=00000000000000cd
+",
+        ),
+    ];
+    for (signal, request, expected) in cases {
+        let request = ursa_otlp::json::to_protobuf(signal, request.to_string().as_bytes()).unwrap();
+        let shown = lines::text(signal, &request, false).unwrap();
+        assert_eq!(shown.replace("1970-01-01T00:00:01.000Z ", ""), expected);
+        // Colours are for terminals; they change nothing else.
+        let coloured = lines::text(signal, &request, true).unwrap();
+        let plain = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m"];
+        assert_eq!(plain.iter().fold(coloured, |text, colour| text.replace(colour, "")), shown);
+        assert!(lines::text(signal, b"\xff", false).is_err());
+    }
+}
