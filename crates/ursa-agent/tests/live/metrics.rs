@@ -257,7 +257,7 @@ async fn what_is_answered_changes_without_a_gap() {
     let mut scraper = JoinSet::new();
     scraper.spawn(async move {
         let mut scrapes = 0;
-        while stopped.try_recv().is_err() || scrapes < 4 {
+        while scrapes < 4 || stopped.try_recv().is_err() {
             let (status, _) = get(port, "/metrics").await.unwrap();
             assert_eq!(status, 200);
             scrapes += 1;
