@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, Tools};
 use crate::peers::{self, Peer};
 use crate::project::{self, cargo, say};
 use crate::{kill, soak};
 
 pub(crate) fn run(all: bool, coverage: bool) -> anyhow::Result<()> {
-    if coverage {
-        let coverage = with_peers(|| Coverage::build(Vec::new()))?;
+    let tools = if coverage { Tools::provide().inspect_err(unmeasured).ok() } else { None };
+    if let Some(tools) = tools {
+        let coverage = with_peers(|| Coverage::build(tools, Vec::new()))?;
         say("test: running");
         coverage.test(false)?;
         project::run(&mut cargo(&["test", "--package", "xtask"]))?;
@@ -28,6 +29,11 @@ pub(crate) fn run(all: bool, coverage: bool) -> anyhow::Result<()> {
         project::run(&mut cargo(&["test", "--package", "ursa", "--test", "soak"]))?;
     }
     Ok(())
+}
+
+/// A machine that cannot have LLVM's tools runs the tests all the same.
+fn unmeasured(error: &anyhow::Error) {
+    say(&format!("coverage: not measured, for want of LLVM's tools: {error:#}"));
 }
 
 /// Builds, and meanwhile sees to it that the peers are there.

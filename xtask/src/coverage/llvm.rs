@@ -7,14 +7,14 @@ use anyhow::{Context as _, ensure};
 
 use crate::project::{root, run_quietly, say};
 
-pub(super) struct Tools {
+pub(crate) struct Tools {
     merge: PathBuf,
     read: PathBuf,
 }
 
 impl Tools {
     /// Those of the toolchain in use; rustup adds them to it if they are not there.
-    pub(super) fn provide() -> anyhow::Result<Self> {
+    pub(crate) fn provide() -> anyhow::Result<Self> {
         let sysroot = run_quietly(
             Command::new("rustc").args(["--print", "target-libdir"]).current_dir(root()),
         )?;

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::project::{self, cargo, root, say, target, tell};
 use crate::test;
 use lines::{File, Lines};
-use llvm::Tools;
+pub(crate) use llvm::Tools;
 
 /// In percent of all lines.
 const WANTED: f64 = 90.0;
@@ -31,7 +31,8 @@ const COUNTS: &str = "%p-%m%c.profraw";
 /// Measures those crates by their own tests, or the workspace if none is named; `missing` tells what is not run, too.
 pub(crate) fn run(crates: Vec<String>, missing: bool) -> anyhow::Result<()> {
     let all = crates.is_empty();
-    let build = || Coverage::build(crates);
+    let tools = Tools::provide()?;
+    let build = || Coverage::build(tools, crates);
     let coverage = if all { test::with_peers(build)? } else { build()? };
     say("coverage: running the tests");
     coverage.test(missing)
@@ -48,8 +49,7 @@ pub(crate) struct Coverage {
 
 impl Coverage {
     /// Builds the tests of those crates, or of the workspace.
-    pub(crate) fn build(crates: Vec<String>) -> anyhow::Result<Self> {
-        let tools = Tools::provide()?;
+    pub(crate) fn build(tools: Tools, crates: Vec<String>) -> anyhow::Result<Self> {
         let programs = build(&crates)?;
         Ok(Self { tools, crates, programs })
     }
