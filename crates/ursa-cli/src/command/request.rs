@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
+use ursa_model::duration::{Duration, DurationError};
 
 use super::proxy::{ProxyArgs, origin};
+use super::trace::{in_full, whole_id};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Form, Output};
@@ -22,7 +24,7 @@ Examples:
 pub(super) struct Arguments {
     #[command(flatten)]
     proxy: ProxyArgs,
-    /// A request of the past, by its trace: 32 hexadecimal digits, or 16.
+    /// A request of the past, by its trace's id: 32 hex digits, or 16 for 64 bits. Of a trace that the control plane holds, its first digits are enough.
     #[arg(long, value_name = "ID", conflicts_with_all = ["method", "host", "path", "header", "outbound", "port", "status", "duration", "flag"])]
     trace: Option<String>,
     /// The method.
@@ -46,8 +48,8 @@ pub(super) struct Arguments {
     /// The status of its answer, for filters of access logs.
     #[arg(long)]
     status: Option<u16>,
-    /// How long it takes, in milliseconds, likewise.
-    #[arg(long, value_name = "MS")]
+    /// How long it takes, such as 250ms or 2s, likewise; a number alone is milliseconds.
+    #[arg(long, value_name = "DURATION", value_parser = milliseconds)]
     duration: Option<u64>,
     /// A response flag of Envoy, likewise. May be repeated.
     #[arg(long)]
@@ -59,24 +61,37 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }
 
+fn milliseconds(text: &str) -> Result<u64, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    let duration: Duration = text.parse().map_err(|error: DurationError| error.to_string())?;
+    u64::try_from(duration.get().as_millis()).map_err(|error| error.to_string())
+}
+
 impl Arguments {
-    fn body(&self) -> Value {
+    async fn body(&self, client: &Client) -> Outcome<Value> {
         if let Some(trace) = &self.trace {
-            return json!({ "trace": trace });
+            let id = match in_full(trace) {
+                Some(id) => id,
+                None => whole_id(client, trace).await?,
+            };
+            return Ok(json!({ "trace": id }));
         }
         let headers: Map<_, _> =
             self.header.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         let flags = Some(&self.flag).filter(|flags| !flags.is_empty());
-        json!({
+        Ok(json!({
             "method": self.method, "host": self.host, "path": self.path, "headers": headers,
             "outbound": self.outbound, "port": self.port, "status": self.status,
             "durationMs": self.duration, "flags": flags,
-        })
+        }))
     }
 }
 
 pub(super) async fn run(arguments: &Arguments, client: &Client, output: Output) -> Outcome {
-    let reply = client.post(&arguments.proxy.path("_request"), &arguments.body()).await?;
+    let body = arguments.body(client).await?;
+    let reply = client.post(&arguments.proxy.path("_request"), &body).await?;
     if !reply.is_success() {
         return Err(reply.failure());
     }
@@ -245,6 +260,13 @@ mod tests {
             set by MeshTrace default/all (p.yaml:9)
           counted: yes, in http.inbound_80.downstream_rq_total; no policy delivers it by OTLP
         ");
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let read = ["1500", "250ms", "2s"].map(milliseconds);
+        assert_eq!(read, [Ok(1500), Ok(250), Ok(2000)]);
+        assert!(milliseconds("long").is_err());
     }
 
     #[test]

@@ -27,7 +27,7 @@ enum Form {
 Examples:
   ursa traces --service payments --errors
   ursa traces --min-duration 250ms --limit 5
-  ursa traces --tag http.status_code=503 --output json")]
+  ursa traces --tag http.response.status_code=503 --output json")]
 pub(crate) struct List {
     /// Only traces with a span of this service.
     #[arg(long)]
@@ -53,7 +53,7 @@ pub(crate) struct List {
 fn tag(text: &str) -> Result<String, &'static str> {
     match text.split_once('=') {
         Some((key, _)) if !key.is_empty() => Ok(text.to_owned()),
-        _ => Err("a tag is written key=value, as in http.status_code=503"),
+        _ => Err("a tag is written key=value, as in http.response.status_code=503"),
     }
 }
 
@@ -130,6 +130,13 @@ pub(super) async fn show(arguments: Show, server: &ServerArgs, output: Output) -
 
 async fn otlp(client: &Client, id: &str) -> Outcome<Value> {
     client.get(&format!("/telemetry/traces/{id}"), &[("format", "otlp".to_owned())]).await
+}
+
+/// The 32 digits of an id that is written with all of them, or with the 16 of 64 bits.
+pub(super) fn in_full(id: &str) -> Option<String> {
+    let is_hex = id.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let is_whole = is_hex && matches!(id.len(), 16 | 32);
+    is_whole.then(|| format!("{:0>32}", id.to_ascii_lowercase()))
 }
 
 /// Completes the first digits of an id among the recent traces.

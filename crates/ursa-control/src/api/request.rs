@@ -74,8 +74,8 @@ pub(crate) async fn explain(
     let Some(trace) = &asked.trace else {
         let looked = proxy.look(&asked.case());
         if looked.is_empty() {
-            let reason = "no listener of the proxy that speaks HTTP is meant";
-            return Err(Problem::parameter("outbound", reason));
+            let field = if asked.port.is_some() { "port" } else { "outbound" };
+            return Err(Problem::parameter(field, proxy.has_no_such_listener()));
         }
         return Ok(Json(json!({"proxy": id, "listeners": looked})));
     };
@@ -233,6 +233,23 @@ impl Proxy {
             ListenerKind::Tcp { .. } => None,
         });
         http.map(|(listener, http)| self.at(listener, http, case)).collect()
+    }
+
+    /// Which of its listeners could have been meant.
+    fn has_no_such_listener(&self) -> String {
+        let http = |listener: &&Listener| matches!(listener.kind, ListenerKind::Http(_));
+        let named = |listener: &Listener| match listener.direction {
+            Direction::Inbound => listener.name.clone(),
+            Direction::Outbound => format!("{} to {}", listener.name, listener.destination),
+        };
+        let has: Vec<_> = self.config.listeners.iter().filter(http).map(named).collect();
+        match has.as_slice() {
+            [] => "the proxy has no listener that speaks HTTP".to_owned(),
+            has => format!(
+                "the proxy has no such listener that speaks HTTP; it has {}",
+                has.join(", ")
+            ),
+        }
     }
 
     fn at(&self, listener: &Listener, http: &HttpListener, case: &Case) -> Value {

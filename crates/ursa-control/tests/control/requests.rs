@@ -59,6 +59,8 @@ async fn what_decides_about_a_request_is_named() {
     assert_eq!(out["listeners"][0]["listener"], "outbound:20000", "{out:#}");
     let trace = ask(json!({"trace": "ab".repeat(16)})).await.json();
     assert_eq!((&trace["traced"], &trace["listeners"]), (&json!(false), &json!([])));
+    let nobody = ask(json!({"outbound": "nobody"})).await.json().to_string();
+    assert!(nobody.contains("outbound:20000 to payments"), "{nobody}");
     for wrong in [json!({"outbound": "nobody"}), json!({"trace": "xyz"}), json!({"pth": "/"})] {
         assert_eq!(ask(wrong).await.status, StatusCode::BAD_REQUEST);
     }

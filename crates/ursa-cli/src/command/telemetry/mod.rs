@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::client::{Client, ServerArgs, web_address};
-use crate::command::trace::whole_id;
+use crate::command::trace::{in_full, whole_id};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Form, Output};
 use crate::paint::harmless;
@@ -24,6 +24,11 @@ const MOST_NAMES: usize = 20;
 
 /// Look at the telemetry's way: what waits, what was delivered, what was lost and why.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ursa telemetry status --watch                            what waits, was delivered, was lost
+  ursa telemetry audit 4bf92f3577b34da6a3ce929d0e0e4736    what became of each span of a trace
+  ursa telemetry test -f backend.yaml                      can the backend be reached, and if not, why")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -147,13 +152,11 @@ async fn audit(arguments: Audit, server: &ServerArgs, output: Output) -> Outcome
 
 /// The 32 digits of the id.
 async fn trace_id(arguments: &Audit, server: &ServerArgs) -> Outcome<String> {
-    let written = arguments.trace.to_ascii_lowercase();
-    let is_hex = written.bytes().all(|digit| digit.is_ascii_hexdigit());
-    match written.len() {
-        32 if is_hex => Ok(written),
-        16 if is_hex => Ok(format!("{written:0>32}")),
-        _ if arguments.whom.from.is_empty() => whole_id(&Client::new(server)?, &written).await,
-        _ => Err(Failure::unreadable(format!("`{written}` is no trace id"))
+    let written = &arguments.trace;
+    match in_full(written) {
+        Some(id) => Ok(id),
+        None if arguments.whom.from.is_empty() => whole_id(&Client::new(server)?, written).await,
+        None => Err(Failure::unreadable(format!("`{written}` is no trace id"))
             .help("a trace id has 32 hex digits, or 16 for 64 bits")),
     }
 }
