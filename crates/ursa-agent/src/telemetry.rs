@@ -114,12 +114,14 @@ impl Telemetry {
         verdicts
     }
 
-    /// How it stands; nothing once it is shut down.
+    /// How it stands, warnings of the metrics that are gathered included; nothing once it is shut down.
     pub(crate) async fn status(&self) -> Option<PipelineStatus> {
-        match &*self.running.read().await {
-            Some(running) => Some(running.pipeline.status().await),
-            None => None,
-        }
+        let mut status = match &*self.running.read().await {
+            Some(running) => running.pipeline.status().await,
+            None => return None,
+        };
+        status.warnings.extend(self.metrics_status().await.warnings);
+        Some(status)
     }
 
     /// How metrics leave that are gathered here.

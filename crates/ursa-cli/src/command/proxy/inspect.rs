@@ -50,11 +50,11 @@ pub(in crate::command) async fn inspect(
             let policies = client.get(&proxy.path("_policies"), &[]).await?;
             let shadows = client.get(&proxy.path("_policies"), &look(true)).await?;
             let shadows = shadows_of(&shadows);
-            let resource = resource_attributes(&client, &proxy, &overview).await?;
+            let agent = agent_status(&client, &proxy, &overview).await?;
             if proxy.output == Form::Table {
-                output.result(&overview_text(&overview, &resource, &policies, &shadows))?;
+                output.result(&overview_text(&overview, &agent, &policies, &shadows))?;
             } else {
-                let shown = json!({"overview": overview, "resourceAttributes": resource, "policies": policies, "shadows": shadows});
+                let shown = json!({"overview": overview, "resourceAttributes": agent["resourceAttributes"], "agentWarnings": agent["warnings"], "policies": policies, "shadows": shadows});
                 output.structured(proxy.output, &shown)?;
             }
         }
@@ -76,18 +76,14 @@ pub(in crate::command) async fn inspect(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the agent beside a proxy puts on resources before policies say more; null while it is away.
-async fn resource_attributes(
-    client: &Client,
-    proxy: &ProxyArgs,
-    overview: &Value,
-) -> Outcome<Value> {
+/// What the agent beside a proxy says of its pipeline; null while it is away.
+async fn agent_status(client: &Client, proxy: &ProxyArgs, overview: &Value) -> Outcome<Value> {
     if overview["connected"] != true {
         return Ok(Value::Null);
     }
     let narrow = [("mesh", proxy.mesh.clone()), ("proxy", proxy.name.clone())];
     let asked = client.get("/telemetry/pipelines", &narrow).await?;
-    Ok(asked[0]["status"]["resourceAttributes"].clone())
+    Ok(asked[0]["status"].clone())
 }
 
 fn proxy_row(overview: &Value) -> [String; 6] {
@@ -118,12 +114,7 @@ fn shadows_of(policies: &Value) -> Vec<Value> {
     kinds.flat_map(|kind| kind["shadows"].as_array().cloned().unwrap_or_default()).collect()
 }
 
-fn overview_text(
-    overview: &Value,
-    resource: &Value,
-    policies: &Value,
-    shadows: &[Value],
-) -> String {
+fn overview_text(overview: &Value, agent: &Value, policies: &Value, shadows: &[Value]) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         writeln!(text, "{name:<14}{value}").expect("writing to a string does not fail");
@@ -161,10 +152,13 @@ fn overview_text(
     for (index, way) in overview["metrics"].as_array().into_iter().flatten().enumerate() {
         line(if index == 0 { "Metrics:" } else { "" }, metrics(way));
     }
-    for warning in overview["warnings"].as_array().into_iter().flatten() {
+    let warnings = [&overview["warnings"], &agent["warnings"]].into_iter();
+    for warning in warnings.filter_map(Value::as_array).flatten() {
         line("Warning:", string(warning));
     }
-    for (index, (name, value)) in resource.as_object().into_iter().flatten().enumerate() {
+    for (index, (name, value)) in
+        agent["resourceAttributes"].as_object().into_iter().flatten().enumerate()
+    {
         let title = if index == 0 { "Resource:" } else { "" };
         line(title, format!("{name}={}", string(value)));
     }
