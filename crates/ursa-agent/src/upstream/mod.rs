@@ -192,9 +192,9 @@ impl Upstream {
             let words = Causes(&error).to_string();
             let wait = backoff.wait(fastrand::f64());
             if said.as_ref() == Some(&words) {
-                tracing::debug!(control_plane = %self.target.origin, error = words, ?wait, "still no control plane");
+                tracing::debug!(control_plane = %self.target.origin, error = words, ?wait, "still not connected");
             } else {
-                tracing::warn!(control_plane = %self.target.origin, error = words, ?wait, "no control plane; the proxy goes on with what it was told");
+                tracing::warn!(control_plane = %self.target.origin, error = words, ?wait, "not connected to a control plane; the proxy goes on with what it was told");
             }
             said = Some(words.clone());
             self.status.send_replace(ConnectionStatus { connected: false, error: Some(words) });

@@ -133,6 +133,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
             _ => failure,
         }
     })?;
+    tracing::info!(address = %running.status_address(), "serving /ready, /status and /metrics");
     let mut reopen = signal(SignalKind::user_defined1()).doing("listen for SIGUSR1")?;
     loop {
         tokio::select! {
