@@ -187,6 +187,9 @@ impl Reply {
     pub(crate) fn json(&self) -> Outcome<Value> {
         serde_json::from_slice(&self.body)
             .doing(format!("understand the answer to {}", self.request))
+            .map_err(|failure| {
+                failure.help("something else may listen there; look at --server, or --from")
+            })
     }
 
     /// The body as text.

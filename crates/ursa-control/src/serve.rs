@@ -38,7 +38,7 @@ const MAX_STREAMS: u32 = 128;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Somebody else has it.
-    #[error("port {} of {} is in use, and {wants} wants it; choose another with `{flag}`", address.port(), address.ip())]
+    #[error("port {} of {} is in use, so there is none for {wants}; choose another with `{flag}`", address.port(), address.ip())]
     InUse {
         /// The address.
         address: SocketAddr,

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use ursa_model::kind::Scope;
 
 use crate::client::{Client, ServerArgs};
 use crate::documents;
@@ -37,10 +38,11 @@ pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Outpu
     let mut targets = Vec::new();
     if let (Some(kind), Some(name)) = (&arguments.kind, &arguments.name) {
         let kind = super::get::kind(kind)?;
-        targets.push((
-            format!("{} {name}", kind.name),
-            super::get::path(kind, &arguments.mesh, Some(name)),
-        ));
+        let whole = match kind.scope {
+            Scope::Global => format!("{} {name}", kind.name),
+            Scope::Mesh => format!("{} {}/{name}", kind.name, arguments.mesh),
+        };
+        targets.push((whole, super::get::path(kind, &arguments.mesh, Some(name))));
     }
     let sources = documents::read(&arguments.filename)?;
     let read = documents::parse(&sources);

@@ -7,6 +7,7 @@ use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
 use ursa_model::document::{EFFECT_LABEL, SHADOW};
 use ursa_model::kind::{Kind, Scope};
+use ursa_model::suggest;
 
 use crate::client::{Client, ServerArgs};
 use crate::failure::{Failure, Outcome};
@@ -128,8 +129,12 @@ pub(super) fn kind(text: &str) -> Outcome<&'static Kind> {
     let kinds = ursa_policies::kinds();
     kinds.by_name(text).ok_or_else(|| {
         let names: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
-        Failure::unreadable(format!("there is no kind `{text}`"))
-            .help(format!("known kinds: {}", names.join(", ")))
+        let spellings = kinds.iter().flat_map(|kind| [kind.name, kind.plural]);
+        let near = suggest::nearest(text, spellings).and_then(|name| kinds.by_name(name));
+        Failure::unreadable(format!("there is no kind `{text}`")).help(match near {
+            Some(kind) => format!("did you mean `{}`?", kind.name),
+            None => format!("known kinds: {}", names.join(", ")),
+        })
     })
 }
 

@@ -26,7 +26,7 @@ use crate::failure::{Doing, Outcome};
 use crate::output::{Color, Output};
 use crate::{demo, exec_tied, up};
 
-/// Observability for Envoy meshes: policies in, traces out.
+/// Observability for Envoy meshes: policies in; traces, metrics and logs out.
 #[derive(Debug, Parser)]
 #[command(name = "ursa", version, propagate_version = true, max_term_width = 110)]
 #[command(after_help = "\

@@ -23,7 +23,7 @@ Examples:
   ursa plan -f policy.yaml; test $? -ne 2 || echo something would change")]
 pub(crate) struct Arguments {
     /// With --delete: the kind, MeshTrace, meshtraces or mt.
-    #[arg(requires = "delete", requires = "name", required_unless_present = "filename")]
+    #[arg(requires = "delete", requires = "name")]
     kind: Option<String>,
     /// With --delete: the resource's name.
     name: Option<String>,
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, default_value = "default")]
     mesh: String,
     /// A file, a folder (its .yaml, .yml and .json files), or - for standard input. May be repeated.
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["kind", "name"])]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["kind", "name"], required_unless_present = "kind")]
     filename: Vec<PathBuf>,
     /// The resources would be deleted.
     #[arg(long)]

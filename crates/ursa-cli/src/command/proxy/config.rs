@@ -26,8 +26,15 @@ pub(crate) struct Config {
 
 #[derive(Debug, Subcommand)]
 enum ConfigWhat {
-    /// One proxy.
-    #[command(alias = "dataplane")]
+    /// What is generated for a proxy, and what it acknowledged.
+    #[command(
+        alias = "dataplane",
+        after_help = "\
+Examples:
+  ursa config proxy frontend
+  ursa config proxy frontend --type rds -o yaml
+  ursa config proxy frontend --shadow --diff      # what shadow policies would change"
+    )]
     Proxy {
         #[command(flatten)]
         proxy: ProxyArgs,

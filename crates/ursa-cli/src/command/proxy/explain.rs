@@ -27,8 +27,15 @@ pub(crate) struct Explain {
 
 #[derive(Debug, Subcommand)]
 enum ExplainWhat {
-    /// One proxy.
-    #[command(alias = "dataplane")]
+    /// Every effective value of a proxy, and the policy, file and line that set it.
+    #[command(
+        alias = "dataplane",
+        after_help = "\
+Examples:
+  ursa explain proxy frontend
+  ursa explain proxy frontend --policy meshtrace --field sampling
+  ursa explain proxy frontend --shadow            # as if shadow policies were applied"
+    )]
     Proxy {
         #[command(flatten)]
         proxy: ProxyArgs,
@@ -67,10 +74,14 @@ pub(in crate::command) async fn explain(
                 values.retain(|value| begins(value["path"].as_str().unwrap_or_default(), field));
             }
         }
+        let narrowed = field.is_some();
         let lacks = |kind: &Value| kind["values"].as_array().is_some_and(Vec::is_empty);
         if let Some(field) = field.filter(|_| !kinds.is_empty() && kinds.iter().all(lacks)) {
             return Err(Failure::new(format!("no field in effect begins with `{field}`"))
                 .help("without --field all are shown"));
+        }
+        if narrowed {
+            kinds.retain(|kind| !lacks(kind));
         }
     }
     if proxy.output == Form::Table {
@@ -92,7 +103,11 @@ fn explained_text(explained: &Value) -> String {
         text.push_str(kind["kind"].as_str().unwrap_or_default());
         text.push('\n');
         let shadows = kind["shadows"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for value in kind["values"].as_array().into_iter().flatten() {
+        let values = kind["values"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if values.is_empty() {
+            text.push_str("  no policy is in effect\n");
+        }
+        for value in values {
             let path = value["path"].as_str().unwrap_or_default();
             write!(
                 text,
