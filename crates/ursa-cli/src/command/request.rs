@@ -11,7 +11,7 @@ use super::proxy::{ProxyArgs, origin};
 use super::trace::{in_full, whole_id};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Form, Output};
+use crate::output::{Form, Output, counted};
 
 /// One request at a proxy: is it traced, written down, counted; and what decides.
 #[derive(Debug, Args)]
@@ -143,7 +143,11 @@ fn text(answer: &Value) -> String {
         line(
             &mut text,
             0,
-            &format!("{spans} spans of this trace came from {}", proxy(&answer["proxy"])),
+            &format!(
+                "{} of this trace came from {}",
+                counted(spans as u64, "span"),
+                proxy(&answer["proxy"])
+            ),
         );
         for span in answer["audit"]["spans"].as_array().into_iter().flatten() {
             let stages = span["stages"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -151,6 +155,9 @@ fn text(answer: &Value) -> String {
             line(&mut text, 2, &format!("span {}: {last}", string(&span["spanId"])));
         }
         text.push('\n');
+        if !listeners(answer).is_empty() {
+            line(&mut text, 0, "What the policies that are in effect now make of such a request:");
+        }
     }
     for listener in listeners(answer) {
         of_listener(listener, &mut text);
