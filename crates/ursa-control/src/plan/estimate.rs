@@ -89,15 +89,17 @@ impl Estimate {
         rules_not_told_apart: bool,
     ) -> Self {
         let (expected, planned) = (spans(before, rates), spans(after, rates));
+        let requests = rates.requests.values().sum();
         let then = if expected > 0.0 && rates.spans > 0.0 {
-            rates.spans * planned / expected
+            // A request is one span at most; what a few spans of a small share say is rough.
+            (rates.spans * planned / expected).min(requests)
         } else {
             planned
         };
         let spans = Step { before: rates.spans, after: then, at_most: false };
         let ((before, least), (after, most)) = (lines(before, rates), lines(after, rates));
         let log_lines = Step { before, after, at_most: least || most };
-        Self { requests: rates.requests.values().sum(), spans, rules_not_told_apart, log_lines }
+        Self { requests, spans, rules_not_told_apart, log_lines }
     }
 }
 

@@ -76,6 +76,8 @@ fn rates_follow_the_share_and_what_comes_already() {
     assert_eq!(begins["spans"]["after"], 5.0);
     assert_eq!(estimate(answer(300, 0), answer(0, 0)), None, "another Envoy");
     assert_eq!(estimate(json!({}), answer(0, 0)), None, "an older agent");
+    let most = estimate(answer(0, 0), answer(200, 4000)).unwrap();
+    assert_eq!(most["spans"]["after"], most["requests"], "a request is one span");
 
     let logs = planned(
         "{type: MeshAccessLog, mesh: default, name: all, spec: {from: [{targetRef: {kind: Mesh}, default: {backends: [\
