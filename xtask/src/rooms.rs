@@ -9,9 +9,10 @@ use serde_json::Value;
 use crate::project::{cargo, root, run_quietly};
 
 /// Bottom to top: each may use only those before it, in tests too.
-const ROOMS: [&str; 14] = [
+const ROOMS: [&str; 15] = [
     "ursa-model",
     "ursa-metrics",
+    "ursa-propagation",
     "ursa-otlp",
     "ursa-series",
     "ursa-queue",
@@ -27,8 +28,9 @@ const ROOMS: [&str; 14] = [
 ];
 
 /// What a room must not know, though it lies below.
-const MUST_NOT_KNOW: [(&str, &[&str]); 10] = [
+const MUST_NOT_KNOW: [(&str, &[&str]); 11] = [
     ("ursa-metrics", &["ursa-model"]),
+    ("ursa-propagation", &["ursa-model", "ursa-metrics"]),
     ("ursa-otlp", &["ursa-metrics"]),
     ("ursa-queue", &["ursa-model", "ursa-metrics", "ursa-otlp", "ursa-series"]),
     ("ursa-pipeline", &["ursa-series"]),
@@ -61,7 +63,8 @@ const MUST_NOT_KNOW: [(&str, &[&str]); 10] = [
 ];
 
 /// Rooms that take values and return values. Their tests may do more.
-const PURE: [&str; 5] = ["ursa-model", "ursa-otlp", "ursa-series", "ursa-envoy", "ursa-policies"];
+const PURE: [&str; 6] =
+    ["ursa-model", "ursa-propagation", "ursa-otlp", "ursa-series", "ursa-envoy", "ursa-policies"];
 
 /// Crates by which a pure room would wait, or talk to somebody.
 const IMPURE_CRATES: [&str; 12] = [
