@@ -30,7 +30,7 @@ pub struct Extracted {
 /// - A decision is kept. Where there is none, the trace's random bits are compared with the ratio's threshold, which
 ///   is then written as `th` of `ot`, so that it is known how much the sampled trace stands for.
 /// - A decision without ids, a trace without a span: what is missing is made of `random`. If the decision is debug,
-///   B3's headers get the ids too, by which [`inject`](crate::inject()) knows that it is this trace's.
+///   B3's headers get the ids too, by which [`inject()`](crate::inject()) knows that it is this trace's.
 pub fn extract(
     headers: &Headers<'_>,
     formats: Formats,

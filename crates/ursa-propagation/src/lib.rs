@@ -1,7 +1,7 @@
 //! Trace context and baggage in the headers of requests: read, decided on, written.
 //!
-//! Around a tracer that knows W3C Trace Context only, [`extract`] makes of whatever the caller sent what the
-//! tracer shall see, and [`inject`] makes of what the tracer wrote every format that the list ([`Formats`])
+//! Around a tracer that knows W3C Trace Context only, [`extract()`] makes of whatever the caller sent what the
+//! tracer shall see, and [`inject()`] makes of what the tracer wrote every format that the list ([`Formats`])
 //! names. Both see the request's headers once ([`Headers`]) and answer with a list of [`Changes`]. One module
 //! per format holds its parser and its writer, for themselves too.
 //!
