@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use tokio::time::{Duration, Instant};
-use ursa_model::pipeline::metrics::{Collection, HistogramForm, MetricDestination};
+use ursa_model::pipeline::metrics::Collection;
 use ursa_series::{Family, Point, Shape, Sink, Source};
 
 use super::gather::{ALL, ENVOY, Gather, Gone, Way};
@@ -24,10 +24,7 @@ pub(super) async fn series(gather: &Gather, collection: Collection) -> Result<u6
     let mut series = 0_u64;
     for output in &task.collection.outputs {
         let mut shape = Shape::new(&task.collection, output).map_err(|error| error.to_string())?;
-        let is_native = match &output.to {
-            MetricDestination::Push(push) => push.histograms == HistogramForm::Exponential,
-            MetricDestination::Prometheus(_) => false,
-        };
+        let is_native = output.to.push().is_native();
         let looked = gather.look(&task, &mut shape, Nowhere, is_native, deadline).await;
         let (_, outcome) = looked.ok_or_else(|| "too many collections already".to_owned())?;
         if let Some(problem) = [ENVOY, ALL].iter().find_map(|who| outcome.problems.get(*who)) {

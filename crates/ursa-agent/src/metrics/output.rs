@@ -70,10 +70,7 @@ impl Output {
 
     /// How it is pushed.
     pub(super) fn push(&self) -> Push {
-        match &self.said.lock().unwrap_or_else(PoisonError::into_inner).to {
-            MetricDestination::Push(push) => *push,
-            MetricDestination::Prometheus(_) => Push::default(),
-        }
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).to.push()
     }
 
     pub(super) fn note(&self, outcome: Outcome) {

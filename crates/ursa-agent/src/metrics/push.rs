@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use ursa_metrics::Counter;
 use ursa_metrics::pipeline::{ACCEPTED_ITEMS, REFUSED_ITEMS};
-use ursa_model::pipeline::metrics::{HistogramForm, Temporality};
+use ursa_model::pipeline::metrics::Temporality;
 use ursa_pipeline::{Received, Refusal, Signal, Sink as Pipeline};
 use ursa_series::{Family, OtlpWriter, Point, Request, Sink, Source, Streams};
 
@@ -143,7 +143,7 @@ impl Pusher {
     async fn push(&self, output: &Output, streams: &mut Streams, kept: &mut Kept) {
         let task = output.task();
         let mut shape = output.shape.lock().await;
-        let is_native = output.push().histograms == HistogramForm::Exponential;
+        let is_native = output.push().is_native();
         let keeps = streams.temporality() == Temporality::Delta;
         let writer = OtlpWriter::new(streams, now());
         let way = Requests { writer, pusher: self, name: &output.name, kept, keeps };

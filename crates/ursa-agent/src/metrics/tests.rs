@@ -254,9 +254,13 @@ async fn deltas_that_were_refused_come_later() {
     eventually("a first push", async || world.collections("pushed").await >= 2).await;
     let first = world.took.sum("envoy_x_total");
     world.took.no_room_for.store(5, Ordering::Relaxed);
-    for counted in 2..=40_u64 {
+    // Envoy counts on between one refusal and the next.
+    for (refused, counted) in (1..=5).zip([8_u64, 16, 24, 32, 40]) {
         world.counted.store(counted, Ordering::Relaxed);
-        sleep(Duration::from_millis(20)).await;
+        eventually("another refusal", async || {
+            world.took.refused.load(Ordering::Relaxed) >= refused
+        })
+        .await;
     }
     eventually("there is room again", async || {
         world.took.refused.load(Ordering::Relaxed) == 5

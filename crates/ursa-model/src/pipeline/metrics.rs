@@ -134,6 +134,16 @@ pub enum MetricDestination {
     Push(Push),
 }
 
+impl MetricDestination {
+    /// How it is pushed; the default where it is not.
+    pub fn push(&self) -> Push {
+        match self {
+            Self::Push(push) => *push,
+            Self::Prometheus(_) => Push::default(),
+        }
+    }
+}
+
 /// Where Prometheus asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -189,6 +199,13 @@ impl Default for Push {
             temporality: Temporality::default(),
             histograms: HistogramForm::default(),
         }
+    }
+}
+
+impl Push {
+    /// Whether Envoy has to tell its native histograms for it.
+    pub fn is_native(&self) -> bool {
+        self.histograms == HistogramForm::Exponential
     }
 }
 

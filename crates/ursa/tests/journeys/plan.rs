@@ -31,15 +31,20 @@ fn plan(mesh: &Mesh, arguments: &[&str]) -> (Option<i32>, Value) {
     (output.status.code(), answer)
 }
 
-#[tokio::test]
-async fn a_plan_says_what_a_change_then_does() {
-    let mesh = Mesh::demo(&[]);
+/// Waits until the gateway has served some requests.
+async fn traffic(mesh: &Mesh) {
     eventually("traffic", async || {
-        let traces: Value = mesh.get("/telemetry/pipelines?proxy=gateway").await;
-        let requests = traces[0]["envoy"]["requests"].as_object()?;
+        let pipelines: Value = mesh.get("/telemetry/pipelines?proxy=gateway").await;
+        let requests = pipelines[0]["envoy"]["requests"].as_object()?;
         requests.values().any(|count| count.as_u64() > Some(20)).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_plan_says_what_a_change_then_does() {
+    let mesh = Mesh::demo(&[]);
+    traffic(&mesh).await;
     let file = mesh.data.path().join("less.yaml");
     std::fs::write(&file, LESS).expect("a file");
     let file = file.to_string_lossy();
@@ -91,12 +96,7 @@ async fn a_plan_says_what_a_change_then_does() {
 #[tokio::test]
 async fn series_are_counted_by_those_who_would_send_them() {
     let mesh = Mesh::demo(&[]);
-    eventually("traffic", async || {
-        let pipelines: Value = mesh.get("/telemetry/pipelines?proxy=gateway").await;
-        let requests = pipelines[0]["envoy"]["requests"].as_object()?;
-        requests.values().any(|count| count.as_u64() > Some(20)).then_some(())
-    })
-    .await;
+    traffic(&mesh).await;
     let policy = |profile: &str| {
         let file = mesh.data.path().join(format!("{profile}.yaml"));
         let text = format!(
