@@ -9,10 +9,11 @@ use serde_json::Value;
 use crate::project::{cargo, root, run_quietly};
 
 /// Bottom to top: each may use only those before it, in tests too.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "ursa-model",
     "ursa-metrics",
     "ursa-propagation",
+    "ursa-envoy-module",
     "ursa-otlp",
     "ursa-series",
     "ursa-queue",
@@ -28,9 +29,10 @@ const ROOMS: [&str; 15] = [
 ];
 
 /// What a room must not know, though it lies below.
-const MUST_NOT_KNOW: [(&str, &[&str]); 11] = [
+const MUST_NOT_KNOW: [(&str, &[&str]); 12] = [
     ("ursa-metrics", &["ursa-model"]),
     ("ursa-propagation", &["ursa-model", "ursa-metrics"]),
+    ("ursa-envoy-module", &["ursa-model", "ursa-metrics"]),
     ("ursa-otlp", &["ursa-metrics"]),
     ("ursa-queue", &["ursa-model", "ursa-metrics", "ursa-otlp", "ursa-series"]),
     ("ursa-pipeline", &["ursa-series"]),

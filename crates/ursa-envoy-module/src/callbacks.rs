@@ -1,0 +1,62 @@
+//! What the library calls: functions of Envoy, and one of the C library.
+
+use core::ffi::c_void;
+
+use crate::abi::{Buffer, Callback, Entry};
+
+/// Which header map of an HTTP filter: the request's. `envoy_dynamic_module_type_http_header_type_RequestHeader`.
+pub(crate) const REQUEST: u32 = 0;
+
+/// `envoy_dynamic_module_type_log_level_Error`
+const ERROR: u32 = 4;
+
+type Request = *mut c_void;
+
+macro_rules! callbacks {
+    ($($static:ident = $name:literal: $function:ty;)*) => {
+        $(
+            // SAFETY: the type is that of the declaration in Envoy's abi.h, of getrandom in getrandom(2).
+            pub(crate) static $static: Callback<$function> = unsafe { Callback::new($name) };
+        )*
+
+        /// Looks all of them up.
+        pub(crate) fn look_up() {
+            $($static.look_up();)*
+        }
+    };
+}
+
+callbacks! {
+    LOG = c"envoy_dynamic_module_callback_log":
+        unsafe extern "C" fn(u32, Buffer);
+    GETRANDOM = c"getrandom":
+        unsafe extern "C" fn(*mut c_void, usize, u32) -> isize;
+
+    EARLY_SIZE = c"envoy_dynamic_module_callback_early_header_mutation_get_headers_size":
+        unsafe extern "C" fn(Request) -> usize;
+    EARLY_ENTRIES = c"envoy_dynamic_module_callback_early_header_mutation_get_headers":
+        unsafe extern "C" fn(Request, *mut Entry) -> bool;
+    EARLY_VALUE = c"envoy_dynamic_module_callback_early_header_mutation_get_header_value":
+        unsafe extern "C" fn(Request, Buffer, *mut Buffer, usize, *mut usize) -> bool;
+    EARLY_SET = c"envoy_dynamic_module_callback_early_header_mutation_set_header":
+        unsafe extern "C" fn(Request, Buffer, Buffer) -> bool;
+    EARLY_REMOVE = c"envoy_dynamic_module_callback_early_header_mutation_remove_header":
+        unsafe extern "C" fn(Request, Buffer) -> bool;
+
+    HTTP_SIZE = c"envoy_dynamic_module_callback_http_get_headers_size":
+        unsafe extern "C" fn(Request, u32) -> usize;
+    HTTP_ENTRIES = c"envoy_dynamic_module_callback_http_get_headers":
+        unsafe extern "C" fn(Request, u32, *mut Entry) -> bool;
+    HTTP_VALUE = c"envoy_dynamic_module_callback_http_get_header":
+        unsafe extern "C" fn(Request, u32, Buffer, *mut Buffer, usize, *mut usize) -> bool;
+    HTTP_SET = c"envoy_dynamic_module_callback_http_set_header":
+        unsafe extern "C" fn(Request, u32, Buffer, Buffer) -> bool;
+}
+
+/// Says in Envoy's log why a configuration is refused.
+pub(crate) fn log_error(message: &str) {
+    if let Some(log) = LOG.get() {
+        // SAFETY: Envoy copies the message, which is there for ever, before it returns.
+        unsafe { log(ERROR, Buffer::of(message.as_bytes())) }
+    }
+}
