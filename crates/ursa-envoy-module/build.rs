@@ -4,7 +4,10 @@
 //! as a shared library of another kind. So the compiler is called twice here: for `ursa-propagation`, then for the
 //! library. It has one profile, whatever that of the program: a debug build holds the same library as a release.
 
-#![expect(clippy::disallowed_methods, reason = "a build script is told everything by its environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a build script is told everything by its environment"
+)]
 
 use std::env;
 use std::ffi::OsString;

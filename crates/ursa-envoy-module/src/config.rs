@@ -24,8 +24,9 @@ pub extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
 /// A configuration out of its text; null, and a line in Envoy's log, if it is refused.
 pub(crate) fn new(name: &[u8], text: &[u8], hook: &Hook) -> *const c_void {
     match read(name, text, hook) {
-        Ok(formats) => usize::try_from(formats.into_word().get())
-            .map_or(ptr::null(), ptr::without_provenance),
+        Ok(formats) => {
+            usize::try_from(formats.into_word().get()).map_or(ptr::null(), ptr::without_provenance)
+        }
         Err(reason) => {
             log_error(reason);
             ptr::null()
@@ -51,7 +52,9 @@ fn read(name: &[u8], text: &[u8], hook: &Hook) -> Result<Formats, &'static str> 
         return Err("ursa: this hook has another name; it is \"extract\" or \"inject\"");
     }
     if !(hook.has_callbacks)() {
-        return Err("ursa: this Envoy lacks functions that the module needs; it is made for Envoy 1.40");
+        return Err(
+            "ursa: this Envoy lacks functions that the module needs; it is made for Envoy 1.40",
+        );
     }
     if !random::is_seeded() {
         return Err("ursa: the kernel gave no random numbers");

@@ -43,7 +43,9 @@ pub unsafe extern "C" fn envoy_dynamic_module_on_early_header_mutation_config_ne
 
 /// Nothing was allocated, nothing is freed.
 #[cfg_attr(envoy_module, unsafe(no_mangle))]
-pub extern "C" fn envoy_dynamic_module_on_early_header_mutation_config_destroy(_config: *const c_void) {
+pub extern "C" fn envoy_dynamic_module_on_early_header_mutation_config_destroy(
+    _config: *const c_void,
+) {
 }
 
 /// Changes a request's headers. Always true: what comes after this may change them as well.
@@ -85,7 +87,13 @@ impl HeaderMap for Early {
         let (mut value, mut count) = (Buffer::EMPTY, 0);
         // SAFETY: the request is Envoy's; the name is only read, and there is room for both results.
         let found = unsafe {
-            EARLY_VALUE.get()?(self.0, Buffer::of(name.as_bytes()), &raw mut value, index, &raw mut count)
+            EARLY_VALUE.get()?(
+                self.0,
+                Buffer::of(name.as_bytes()),
+                &raw mut value,
+                index,
+                &raw mut count,
+            )
         };
         found.then_some(value)
     }

@@ -1,0 +1,110 @@
+//! The library, loaded into this process as Envoy loads it.
+
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::mem;
+use std::path::PathBuf;
+
+use ursa_envoy_module::{Buffer, LIBRARY};
+
+use crate::cases::List;
+
+unsafe extern "C" {
+    fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
+    fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+    fn dlerror() -> *const c_char;
+}
+
+const RTLD_NOW: c_int = 2;
+
+type ConfigNew = unsafe extern "C" fn(*mut c_void, Buffer, Buffer) -> *const c_void;
+
+/// Writes the library into a folder.
+pub(crate) fn written(folder: &tempfile::TempDir) -> PathBuf {
+    let library = LIBRARY.expect("there is a library for this platform");
+    let path = folder.path().join(library.file_name);
+    std::fs::write(&path, library.bytes).unwrap();
+    path
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Loaded {
+    extract_new: ConfigNew,
+    extract: unsafe extern "C" fn(*const c_void, *const c_void) -> bool,
+    inject_new: ConfigNew,
+    inject_filter: unsafe extern "C" fn(*const c_void, *const c_void) -> *const c_void,
+    inject: unsafe extern "C" fn(*const c_void, *const c_void, bool) -> u32,
+}
+
+impl Loaded {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = CString::new(written(&folder).into_os_string().into_encoded_bytes()).unwrap();
+        // SAFETY: the path ends with a zero byte, and nothing runs when the library is loaded.
+        let handle = unsafe { dlopen(path.as_ptr(), RTLD_NOW) };
+        // SAFETY: it failed, so there is a message.
+        assert!(!handle.is_null(), "{:?}", unsafe { CStr::from_ptr(dlerror()) });
+        let find = |name: &str| {
+            let name = CString::new(format!("envoy_dynamic_module_on_{name}")).unwrap();
+            // SAFETY: the handle is a library's, and the name ends with a zero byte.
+            let address = unsafe { dlsym(handle, name.as_ptr()) };
+            assert!(!address.is_null(), "{name:?}");
+            address
+        };
+        // SAFETY: these are the types of the functions of those names.
+        unsafe {
+            let init: extern "C" fn() -> *const c_char = mem::transmute(find("program_init"));
+            assert_eq!(CStr::from_ptr(init()), c"v0.2.0");
+            Self {
+                extract_new: mem::transmute::<*mut c_void, _>(find(
+                    "early_header_mutation_config_new",
+                )),
+                extract: mem::transmute::<*mut c_void, _>(find("early_header_mutation_mutate")),
+                inject_new: mem::transmute::<*mut c_void, _>(find("http_filter_config_new")),
+                inject_filter: mem::transmute::<*mut c_void, _>(find("http_filter_new")),
+                inject: mem::transmute::<*mut c_void, _>(find("http_filter_request_headers")),
+            }
+        }
+    }
+
+    /// Both hooks with a list; none if it is refused.
+    pub(crate) fn hooks(self, names: [&str; 2], list: &str) -> [Option<Hook>; 2] {
+        let buffer = |text: &str| Buffer { data: text.as_ptr(), length: text.len() };
+        let null = std::ptr::null_mut();
+        let [extract, inject] = names.map(buffer);
+        // SAFETY: the texts are there until the functions return.
+        let configs = unsafe {
+            [
+                (self.extract_new)(null, extract, buffer(list)),
+                (self.inject_new)(null, inject, buffer(list)),
+            ]
+        };
+        configs.map(|config| (!config.is_null()).then_some(Hook { library: self, config }))
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hook {
+    library: Loaded,
+    config: *const c_void,
+}
+
+impl Hook {
+    pub(crate) fn extract(&self, list: List) -> List {
+        let request = RefCell::new(list);
+        // SAFETY: this is what the callbacks take for a request.
+        assert!(unsafe { (self.library.extract)(self.config, (&raw const request).cast()) });
+        request.into_inner()
+    }
+
+    pub(crate) fn inject(&self, list: List) -> List {
+        let request = RefCell::new(list);
+        // SAFETY: this is what the callbacks take for a request.
+        let status = unsafe {
+            let filter = (self.library.inject_filter)(self.config, (&raw const request).cast());
+            (self.library.inject)((&raw const request).cast(), filter, true)
+        };
+        assert_eq!(status, 0);
+        request.into_inner()
+    }
+}
