@@ -2,7 +2,6 @@
 
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 #![expect(unsafe_code, reason = "libraries are loaded by functions of C")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::mem;
