@@ -27,6 +27,20 @@ pub(crate) fn written(folder: &tempfile::TempDir) -> PathBuf {
     path
 }
 
+/// A hook of the library.
+///
+/// # Safety
+///
+/// `F` is a function pointer, and the type of the hook of that name.
+unsafe fn find<F>(handle: *mut c_void, name: &str) -> F {
+    let name = CString::new(format!("envoy_dynamic_module_on_{name}")).unwrap();
+    // SAFETY: the handle is a library's, and the name ends with a zero byte.
+    let address = unsafe { dlsym(handle, name.as_ptr()) };
+    assert!(!address.is_null(), "{name:?}");
+    // SAFETY: by the caller's promise.
+    unsafe { mem::transmute_copy(&address) }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Loaded {
     extract_new: ConfigNew,
@@ -44,25 +58,16 @@ impl Loaded {
         let handle = unsafe { dlopen(path.as_ptr(), RTLD_NOW) };
         // SAFETY: it failed, so there is a message.
         assert!(!handle.is_null(), "{:?}", unsafe { CStr::from_ptr(dlerror()) });
-        let find = |name: &str| {
-            let name = CString::new(format!("envoy_dynamic_module_on_{name}")).unwrap();
-            // SAFETY: the handle is a library's, and the name ends with a zero byte.
-            let address = unsafe { dlsym(handle, name.as_ptr()) };
-            assert!(!address.is_null(), "{name:?}");
-            address
-        };
         // SAFETY: these are the types of the functions of those names.
         unsafe {
-            let init: extern "C" fn() -> *const c_char = mem::transmute(find("program_init"));
+            let init: extern "C" fn() -> *const c_char = find(handle, "program_init");
             assert_eq!(CStr::from_ptr(init()), c"v0.2.0");
             Self {
-                extract_new: mem::transmute::<*mut c_void, _>(find(
-                    "early_header_mutation_config_new",
-                )),
-                extract: mem::transmute::<*mut c_void, _>(find("early_header_mutation_mutate")),
-                inject_new: mem::transmute::<*mut c_void, _>(find("http_filter_config_new")),
-                inject_filter: mem::transmute::<*mut c_void, _>(find("http_filter_new")),
-                inject: mem::transmute::<*mut c_void, _>(find("http_filter_request_headers")),
+                extract_new: find(handle, "early_header_mutation_config_new"),
+                extract: find(handle, "early_header_mutation_mutate"),
+                inject_new: find(handle, "http_filter_config_new"),
+                inject_filter: find(handle, "http_filter_new"),
+                inject: find(handle, "http_filter_request_headers"),
             }
         }
     }
