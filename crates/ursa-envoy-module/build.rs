@@ -17,9 +17,10 @@ use std::process::Command;
 /// Where Envoy is released for, and loads libraries.
 const TARGETS: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
 
-/// For both crates. Overflow checks and unwinding would only bring panics, of which there are none.
+/// For both crates. Level 2 is nearly as fast as 3, and the library two thirds as large. Overflow checks and unwinding
+/// would only bring panics, of which there are none.
 const PROFILE: [&str; 7] = [
-    "-Copt-level=s",
+    "-Copt-level=2",
     "-Cpanic=abort",
     "-Ccodegen-units=1",
     "-Cforce-unwind-tables=no",
