@@ -74,18 +74,20 @@ fn run(case: &Case, loaded: Loaded, others: usize) {
 
 #[test]
 fn requests_become_what_the_table_says() {
-    let loaded = Loaded::new();
-    for case in cases() {
-        run(&case, loaded, 0);
+    for loaded in [Loaded::new(), Loaded::linked()] {
+        for case in cases() {
+            run(&case, loaded, 0);
+        }
     }
 }
 
 /// So many that each name is looked up.
 #[test]
 fn among_many_headers_the_same() {
-    let loaded = Loaded::new();
-    for case in cases() {
-        run(&case, loaded, 300);
+    for loaded in [Loaded::new(), Loaded::linked()] {
+        for case in cases() {
+            run(&case, loaded, 300);
+        }
     }
 }
 
@@ -144,7 +146,12 @@ fn every_case_under_every_list() {
 
 #[test]
 fn what_is_no_configuration_is_refused_with_words() {
-    let loaded = Loaded::new();
+    for loaded in [Loaded::new(), Loaded::linked()] {
+        refuses(loaded);
+    }
+}
+
+fn refuses(loaded: Loaded) {
     for list in ["b3,b3", "b4", "b3;ratio=1000001", "b3;ratio=", "b3;often", "\u{fffd}"] {
         assert!(loaded.hooks(NAMES, list).iter().all(Option::is_none), "{list}");
     }

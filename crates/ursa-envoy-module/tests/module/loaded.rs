@@ -1,11 +1,11 @@
-//! The library, loaded into this process as Envoy loads it.
+//! The library, loaded into this process as Envoy loads it; and the same code without the loading.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem;
 use std::path::PathBuf;
 
-use ursa_envoy_module::{Buffer, LIBRARY};
+use ursa_envoy_module::{Buffer, LIBRARY, early, envoy_dynamic_module_on_program_init, filter};
 
 use crate::cases::List;
 
@@ -44,10 +44,10 @@ unsafe fn find<F>(handle: *mut c_void, name: &str) -> F {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Loaded {
     extract_new: ConfigNew,
-    extract: unsafe extern "C" fn(*const c_void, *const c_void) -> bool,
+    extract: unsafe extern "C" fn(*const c_void, *mut c_void) -> bool,
     inject_new: ConfigNew,
-    inject_filter: unsafe extern "C" fn(*const c_void, *const c_void) -> *const c_void,
-    inject: unsafe extern "C" fn(*const c_void, *const c_void, bool) -> u32,
+    inject_filter: extern "C" fn(*const c_void, *mut c_void) -> *const c_void,
+    inject: unsafe extern "C" fn(*mut c_void, *const c_void, bool) -> u32,
 }
 
 impl Loaded {
@@ -69,6 +69,18 @@ impl Loaded {
                 inject_filter: find(handle, "http_filter_new"),
                 inject: find(handle, "http_filter_request_headers"),
             }
+        }
+    }
+
+    /// The same code as a part of this program, where lines that are run are counted.
+    pub(crate) fn linked() -> Self {
+        assert!(!envoy_dynamic_module_on_program_init().is_null());
+        Self {
+            extract_new: early::envoy_dynamic_module_on_early_header_mutation_config_new,
+            extract: early::envoy_dynamic_module_on_early_header_mutation_mutate,
+            inject_new: filter::envoy_dynamic_module_on_http_filter_config_new,
+            inject_filter: filter::envoy_dynamic_module_on_http_filter_new,
+            inject: filter::envoy_dynamic_module_on_http_filter_request_headers,
         }
     }
 
@@ -96,18 +108,18 @@ pub(crate) struct Hook {
 
 impl Hook {
     pub(crate) fn extract(&self, list: List) -> List {
-        let request = RefCell::new(list);
+        let mut request = RefCell::new(list);
         // SAFETY: this is what the callbacks take for a request.
-        assert!(unsafe { (self.library.extract)(self.config, (&raw const request).cast()) });
+        assert!(unsafe { (self.library.extract)(self.config, (&raw mut request).cast()) });
         request.into_inner()
     }
 
     pub(crate) fn inject(&self, list: List) -> List {
-        let request = RefCell::new(list);
+        let mut request = RefCell::new(list);
         // SAFETY: this is what the callbacks take for a request.
         let status = unsafe {
-            let filter = (self.library.inject_filter)(self.config, (&raw const request).cast());
-            (self.library.inject)((&raw const request).cast(), filter, true)
+            let filter = (self.library.inject_filter)(self.config, (&raw mut request).cast());
+            (self.library.inject)((&raw mut request).cast(), filter, true)
         };
         assert_eq!(status, 0);
         request.into_inner()
