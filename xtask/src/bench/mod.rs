@@ -8,6 +8,7 @@ mod overhead;
 pub(crate) mod pipeline;
 mod policy;
 mod process;
+mod propagation;
 mod scrape;
 pub(crate) mod statistics;
 mod up;
@@ -39,6 +40,8 @@ pub(crate) enum Bench {
     Pipeline(pipeline::Arguments),
     /// What being observed costs a proxy: CPU of Envoy and its agent for each request
     Overhead(overhead::Arguments),
+    /// What reading and writing trace context in several formats costs a proxy, and of that the module
+    Propagation(propagation::Arguments),
     /// What collecting the metrics of a large proxy takes of its agent
     Scrape {
         /// How many times
@@ -56,6 +59,7 @@ pub(crate) fn run(bench: Option<Bench>) -> anyhow::Result<()> {
         Some(Bench::Policy { changes }) => policy::run(&release()?, changes),
         Some(Bench::Pipeline(arguments)) => pipeline::run(&arguments, release),
         Some(Bench::Overhead(arguments)) => overhead::run(&arguments, release),
+        Some(Bench::Propagation(arguments)) => propagation::run(&arguments, release),
         Some(Bench::Scrape { scrapes }) => scrape::run(&release()?, scrapes),
         Some(Bench::Build) => build(),
         None => {

@@ -1,5 +1,6 @@
 //! Processes: who started whom, what they take, on which processors, and when.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -39,14 +40,28 @@ impl Process {
 
     /// Seconds of CPU that its threads have taken, as the scheduler counts them: in nanoseconds, not in ticks.
     pub(crate) fn cpu(self) -> anyhow::Result<f64> {
+        self.taken_by(None)
+    }
+
+    /// The same of its threads of one name.
+    pub(crate) fn cpu_of(self, threads: &str) -> anyhow::Result<f64> {
+        self.taken_by(Some(threads))
+    }
+
+    fn taken_by(self, threads: Option<&str>) -> anyhow::Result<f64> {
         let mut nanoseconds = 0;
         for task in
             std::fs::read_dir(format!("/proc/{}/task", self.0)).context("find its threads")?
         {
+            let read = |path: &Path, name| std::fs::read_to_string(path.join(name));
             // A thread may end while it is looked at.
-            let Ok(times) = std::fs::read_to_string(task?.path().join("schedstat")) else {
+            let path = task?.path();
+            let (Ok(name), Ok(times)) = (read(&path, "comm"), read(&path, "schedstat")) else {
                 continue;
             };
+            if threads.is_some_and(|wanted| name.trim_end() != wanted) {
+                continue;
+            }
             let ran = times.split_whitespace().next().context("no time in schedstat")?;
             nanoseconds += ran.parse::<u64>()?;
         }
@@ -88,9 +103,9 @@ pub(super) fn pause(time: Duration) {
     }
 }
 
-/// Gives the first processor to one process, and the others to this one and all that it has started; those that are
+/// Gives the first processor to these processes, and the others to this one and all that it has started; those that are
 /// started later are where their parents are.
-pub(crate) fn keep_apart(process: Process) {
+pub(crate) fn keep_apart(processes: &[Process]) {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let rest = format!("1-{}", processors - 1);
     let mut others = vec![Process(std::process::id())];
@@ -99,7 +114,9 @@ pub(crate) fn keep_apart(process: Process) {
         others.extend(other.children());
         all.push(other);
     }
-    let apart = processors > 1 && all.iter().all(|other| other.pin(&rest)) && process.pin("0");
+    let apart = processors > 1
+        && all.iter().all(|other| other.pin(&rest))
+        && processes.iter().all(|process| process.pin("0"));
     if !apart {
         say("bench: all share the processors: there is but one, or no `taskset`");
     }

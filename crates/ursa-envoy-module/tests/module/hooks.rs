@@ -11,7 +11,7 @@ use crate::cases::{Case, Ids, List, cases, context, headers, shown};
 use crate::loaded::{Hook, Loaded};
 use crate::stand_in::LOG;
 
-const NAMES: [&str; 2] = ["extract", "inject"];
+pub(crate) const NAMES: [&str; 2] = ["extract", "inject"];
 const ATTEMPTS: [u64; 2] = [0x00f0_67aa_0ba9_02b7, 0xb7ad_6b71_6920_3331];
 const NEW: (u64, u64) = (0x4bf9_2f35_77b3_4da6, 0xa3ce_929d_0e0e_4736);
 
@@ -20,7 +20,7 @@ fn hooks(loaded: Loaded, list: &str) -> [Hook; 2] {
 }
 
 /// What a tracer writes for an attempt, in place of what is there.
-fn trace(request: &mut List, context: &Context, state: &[u8]) {
+pub(crate) fn trace(request: &mut List, context: &Context, state: &[u8]) {
     let mut bytes = [0; w3c::LENGTH];
     let mut out = Writer::new(&mut bytes);
     w3c::write(context, &mut out);

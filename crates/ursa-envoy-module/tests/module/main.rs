@@ -9,4 +9,5 @@ mod envoy;
 mod file;
 mod hooks;
 mod loaded;
+mod replay;
 mod stand_in;

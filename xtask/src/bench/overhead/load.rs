@@ -24,15 +24,17 @@ const LONGEST: usize = 8 << 10;
 
 /// Requests under way, on connections of their own.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(in crate::bench) struct Load {
     answers: Arc<AtomicU64>,
     clients: Vec<JoinHandle<anyhow::Result<Vec<f64>>>>,
 }
 
 impl Load {
-    /// Connects, and begins: so many requests a second, or as fast as they are answered, for a time.
-    pub(super) fn start(
+    /// Connects, and begins: so many requests a second, or as fast as they are answered, for a time. Each has these
+    /// headers, lines that end with `\r\n`, besides what a browser sends.
+    pub(in crate::bench) fn start(
         target: SocketAddr,
+        headers: &'static str,
         rate: Option<f64>,
         time: Duration,
     ) -> anyhow::Result<Self> {
@@ -54,7 +56,7 @@ impl Load {
                     rate.map(|rate| Duration::from_secs_f64(f64::from(CONNECTIONS) / rate));
                 let first = begin + between.unwrap_or_default() * place / CONNECTIONS;
                 let answers = Arc::clone(&answers);
-                let client = Client { connection, place, answers };
+                let client = Client { connection, place, headers, answers };
                 std::thread::spawn(move || client.run(first, between, begin + time))
             })
             .collect();
@@ -62,12 +64,12 @@ impl Load {
     }
 
     /// Answers so far.
-    pub(super) fn answers(&self) -> u64 {
+    pub(in crate::bench) fn answers(&self) -> u64 {
         self.answers.load(Relaxed)
     }
 
     /// Waits for the end: how long each request took, in milliseconds.
-    pub(super) fn end(self) -> anyhow::Result<Vec<f64>> {
+    pub(in crate::bench) fn end(self) -> anyhow::Result<Vec<f64>> {
         let mut all = Vec::new();
         for client in self.clients {
             match client.join() {
@@ -82,6 +84,7 @@ impl Load {
 struct Client {
     connection: TcpStream,
     place: u32,
+    headers: &'static str,
     answers: Arc<AtomicU64>,
 }
 
@@ -117,8 +120,9 @@ impl Client {
         let request = format!(
             "GET /orders/{place}/{number}?expand=items HTTP/1.1\r\nhost: shop.example\r\n\
              user-agent: Mozilla/5.0 (X11; Linux x86_64)\r\naccept: application/json\r\n\
-             accept-language: en\r\n\r\n",
+             accept-language: en\r\n{headers}\r\n",
             place = self.place,
+            headers = self.headers,
         );
         self.connection.write_all(request.as_bytes()).context("ask the proxy")?;
         let mut buffer = [0; LONGEST];

@@ -5,8 +5,8 @@
 //! so that each is compared with its neighbour, for machines wobble more than what is to be seen. The load and the
 //! application run in this process, on other processors than Envoy.
 
-mod application;
-mod load;
+pub(super) mod application;
+pub(super) mod load;
 mod mesh;
 mod report;
 mod setting;
@@ -123,7 +123,7 @@ impl Bench {
         };
         let mesh = Mesh::start(ursa, application.address(), addresses)?;
         let (agent, envoy) = mesh.proxy()?;
-        keep_apart(envoy);
+        keep_apart(&[envoy]);
         Ok(Self {
             mesh,
             envoy,
@@ -153,7 +153,7 @@ impl Bench {
         }
         if arguments.latency > 0 {
             self.mesh.set(Setting::Plain)?;
-            let load = Load::start(self.mesh.address(), None, FLOOD + WARM + TAIL)?;
+            let load = Load::start(self.mesh.address(), "", None, FLOOD + WARM + TAIL)?;
             pause(WARM);
             let before = load.answers();
             pause(FLOOD);
@@ -200,7 +200,7 @@ impl Bench {
         time: Duration,
     ) -> anyhow::Result<Option<Round>> {
         self.mesh.set(setting)?;
-        let load = Load::start(self.mesh.address(), Some(rate), WARM + time + TAIL)?;
+        let load = Load::start(self.mesh.address(), "", Some(rate), WARM + time + TAIL)?;
         pause(WARM);
         let begun = self.taken(&load)?;
         pause(time);
