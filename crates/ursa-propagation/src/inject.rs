@@ -50,6 +50,8 @@ fn set(format: Format, context: &Context, headers: &Headers<'_>, changes: &mut C
             changes.set(Header::B3, 51, |out| b3::write(context, out));
         }
         Format::B3multi => b3multi::set(context, headers, changes),
+        // Its tracers take a low half of zero for no trace.
+        Format::Datadog if context.trace.low() == 0 => remove(format, headers, changes),
         Format::Datadog => datadog::set(context, headers, changes),
         Format::Xray => {
             let before = headers.first(Header::Xray).unwrap_or_default();

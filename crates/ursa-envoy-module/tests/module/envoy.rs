@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::cases::{Case, Ids, List, cases, context, shown};
 use crate::loaded::written;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 fn program() -> PathBuf {
     let given = std::env::var_os("URSA_ENVOY").map(PathBuf::from);
@@ -39,12 +39,12 @@ fn text(value: &str) -> Value {
 /// Whether each attempt has a span of its own.
 const SPAWN: [bool; 2] = [true, false];
 
-fn socket(number: usize, spawn: bool) -> String {
+pub(crate) fn socket(number: usize, spawn: bool) -> String {
     format!("{number}-{}", if spawn { "spawn" } else { "one" })
 }
 
 /// Envoy with two listeners for each list.
-fn config(folder: &Path, library: &Path, lists: &[&str], names: [&str; 2]) -> Value {
+pub(crate) fn config(folder: &Path, library: &Path, lists: &[&str], names: [&str; 2]) -> Value {
     let module = json!({"module": {"local": {"filename": library}}, "do_not_close": true});
     let pipe = |name: &str| json!({"pipe": {"path": folder.join(name)}});
     let cluster = |name: &str| {
@@ -90,19 +90,20 @@ fn config(folder: &Path, library: &Path, lists: &[&str], names: [&str; 2]) -> Va
     })
 }
 
-fn command(folder: &Path, config: &Value) -> Command {
+fn command(folder: &Path, config: &Value, workers: usize) -> Command {
     let path = folder.join("envoy.json");
     std::fs::write(&path, config.to_string()).unwrap();
     let mut command = Command::new(program());
-    command.args(["--disable-hot-restart", "--concurrency", "1", "-l", "info", "-c"]).arg(path);
+    command.args(["--disable-hot-restart", "-l", "info", "--concurrency", &workers.to_string()]);
+    command.arg("-c").arg(path);
     command
 }
 
-struct Envoy(Child);
+pub(crate) struct Envoy(Child);
 
 impl Envoy {
-    fn start(folder: &Path, config: &Value) -> Self {
-        let mut child = command(folder, config).stderr(Stdio::piped()).spawn().unwrap();
+    pub(crate) fn start(folder: &Path, config: &Value, workers: usize) -> Self {
+        let mut child = command(folder, config, workers).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let envoy = Self(child);
         let (say, hear) = channel();
@@ -116,6 +117,10 @@ impl Envoy {
         let matched = log.iter().any(|line| line.contains("ABI version v0.2.0 matched"));
         assert!(matched, "{}", last(&log));
         envoy
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 
@@ -132,7 +137,7 @@ impl Drop for Envoy {
 }
 
 /// What a request's head says; none at the end of the connection.
-fn head(stream: &mut BufReader<UnixStream>) -> Option<List> {
+pub(crate) fn head(stream: &mut BufReader<UnixStream>) -> Option<List> {
     let mut list = List::new();
     loop {
         let mut line = Vec::new();
@@ -152,7 +157,7 @@ fn head(stream: &mut BufReader<UnixStream>) -> Option<List> {
     }
 }
 
-fn value<'a>(list: &'a List, name: &str) -> &'a [u8] {
+pub(crate) fn value<'a>(list: &'a List, name: &str) -> &'a [u8] {
     list.iter()
         .find(|(other, _)| other == name)
         .map(|(_, value)| value.as_slice())
@@ -185,7 +190,7 @@ fn body(head: &List, stream: &mut BufReader<UnixStream>) -> Option<Vec<u8>> {
 }
 
 /// A server that tells what it receives, and answers 503 to first attempts at `/twice`.
-fn serve(socket: &Path) -> Receiver<(List, Vec<u8>)> {
+pub(crate) fn serve(socket: &Path) -> Receiver<(List, Vec<u8>)> {
     let listener = UnixListener::bind(socket).unwrap();
     let (say, hear) = channel();
     thread::spawn(move || {
@@ -310,7 +315,7 @@ fn requests_through_envoy_become_what_the_table_says() {
     let at = |name: &str| serve(&folder.path().join(name));
     let heard = Heard { service: at("service"), spans: at("spans") };
     let config = config(folder.path(), &written(&folder), &lists, ["extract", "inject"]);
-    let _envoy = Envoy::start(folder.path(), &config);
+    let _envoy = Envoy::start(folder.path(), &config, 1);
     let mut wrong = String::new();
     for case in &cases {
         let number = lists.iter().position(|list| *list == case.list).unwrap();
@@ -331,7 +336,8 @@ fn envoy_validates_what_is_right_and_refuses_what_is_not() {
     let library = written(&folder);
     let validate = |list: &str, names| {
         let config = config(folder.path(), &library, &[list], names);
-        let output = command(folder.path(), &config).args(["--mode", "validate"]).output().unwrap();
+        let output =
+            command(folder.path(), &config, 1).args(["--mode", "validate"]).output().unwrap();
         (output.status.success(), String::from_utf8(output.stderr).unwrap())
     };
     let (accepted, log) = validate("b3,w3c_tracecontext;strip", ["extract", "inject"]);

@@ -8,6 +8,7 @@ mod cases;
 mod envoy;
 mod file;
 mod hooks;
+mod hostile;
 mod loaded;
 mod replay;
 mod stand_in;
