@@ -37,7 +37,7 @@ fn text(value: &str) -> Value {
 }
 
 /// Whether each attempt has a span of its own.
-const SPAWN: [bool; 2] = [true, false];
+pub(crate) const SPAWN: [bool; 2] = [true, false];
 
 pub(crate) fn socket(number: usize, spawn: bool) -> String {
     format!("{number}-{}", if spawn { "spawn" } else { "one" })
@@ -236,7 +236,7 @@ fn parents(otlp: &[u8], trace: (u64, u64)) -> Vec<u64> {
     (0..otlp.len()).filter(at).map(parent).collect()
 }
 
-fn ask(socket: &Path, path: &str, headers: &List) -> String {
+pub(crate) fn ask(socket: &Path, path: &str, headers: &List) -> String {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut request =

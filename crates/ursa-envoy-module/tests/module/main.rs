@@ -12,3 +12,4 @@ mod hostile;
 mod loaded;
 mod replay;
 mod stand_in;
+mod ways;
