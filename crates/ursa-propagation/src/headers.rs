@@ -3,7 +3,7 @@
 use crate::text::Parts;
 
 /// How many lines of `tracestate` and of `baggage` are read; of all else it is the first.
-pub const LINES_MAX: usize = 4;
+pub const LINES_MAX: usize = 8;
 
 /// A header that matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

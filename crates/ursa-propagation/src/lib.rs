@@ -3,7 +3,7 @@
 //! Around a tracer that knows W3C Trace Context only, [`extract()`] makes of whatever the caller sent what the
 //! tracer shall see, and [`inject()`] makes of what the tracer wrote every format that the list ([`Formats`])
 //! names. Both see the request's headers once ([`Headers`]) and answer with a list of [`Changes`]. One module
-//! per format holds its parser and its writer, for themselves too.
+//! per format holds its parser and its writer, for themselves too. [`baggage::Rules`] say what becomes of baggage.
 //!
 //! Bounds: nothing is allocated. A header that is written has room for [`TRACESTATE_MAX`] bytes and less; of
 //! `tracestate` and `baggage` [`LINES_MAX`] lines are read, of all else the first. Every function is total: whatever

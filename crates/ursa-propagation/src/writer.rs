@@ -5,12 +5,13 @@
 pub struct Writer<'a> {
     bytes: &'a mut [u8],
     length: usize,
+    was_full: bool,
 }
 
 impl<'a> Writer<'a> {
     /// Writes from the beginning of `bytes`.
     pub fn new(bytes: &'a mut [u8]) -> Self {
-        Self { bytes, length: 0 }
+        Self { bytes, length: 0, was_full: false }
     }
 
     /// How many bytes the text has, also those for which there was no room.
@@ -28,6 +29,11 @@ impl<'a> Writer<'a> {
         self.length <= self.bytes.len()
     }
 
+    /// Whether something found no room, also if it was forgotten since.
+    pub fn was_full(&self) -> bool {
+        self.was_full
+    }
+
     /// The text, unless it did not find room.
     pub fn text(&self) -> Option<&[u8]> {
         self.bytes.get(..self.length)
@@ -40,17 +46,21 @@ impl<'a> Writer<'a> {
 
     /// Appends one byte.
     pub fn byte(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte;
+        match self.bytes.get_mut(self.length) {
+            Some(place) => *place = byte,
+            None => self.was_full = true,
         }
         self.length = self.length.saturating_add(1);
     }
 
     /// Appends bytes as they are.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.byte(*byte);
+        let rest = self.bytes.get_mut(self.length..).unwrap_or_default();
+        self.was_full |= rest.len() < bytes.len();
+        for (place, byte) in rest.iter_mut().zip(bytes) {
+            *place = *byte;
         }
+        self.length = self.length.saturating_add(bytes.len());
     }
 
     /// Appends the last digits, at most 16, of a number in lower-case hexadecimal.

@@ -109,7 +109,7 @@ pub(crate) fn set(context: &Context, headers: &Headers<'_>, changes: &mut Change
         (None, None) => Tags::header(&[]),
     };
     let written = changes.set(Header::DatadogTags, TAGS_MAX, |out| {
-        tags.write(context.trace.high(), decider, out);
+        tags.clone().write(context.trace.high(), decider, out);
     });
     if !written && headers.has(Header::DatadogTags) {
         changes.remove(Header::DatadogTags);

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod baggage;
+mod baggage_rules;
 mod conformance;
 mod limits;
 mod properties;
 mod request;
+mod under_rules;
 mod vectors;

@@ -1,16 +1,22 @@
 //! W3C Baggage: `baggage: key=value;property,key=value`.
 //!
 //! Source: W3C Baggage, "HTTP Header Format". Keys are tokens, values are percent-encoded UTF-8, spaces around either do
-//! not count. What is no valid member is not there for readers, and is left out by [`write()`].
+//! not count. What is no valid member is not there for readers, and is left out where there are [`Rules`].
+
+mod carry;
+mod rules;
+
+pub use carry::Dropped;
+pub use rules::{Filter, Rules, SETTINGS_MAX, Setting, is_name};
 
 use crate::headers::Lines;
-use crate::text::{self, Parts};
+use crate::text;
 use crate::writer::Writer;
 
-/// Members that are carried. W3C asks for 64 at least.
+/// Members that are carried where there are [`Rules`]. W3C asks for 64 at least.
 pub const MEMBERS_MAX: usize = 64;
 
-/// Bytes that are carried. W3C asks for 8,192 at least.
+/// Bytes that are carried where there are [`Rules`]. W3C asks for 8,192 at least.
 pub const BYTES_MAX: usize = 8192;
 
 /// A valid member.
@@ -87,123 +93,6 @@ pub fn find<'a>(lines: &Lines<'a>, key: &[u8]) -> Option<Member<'a>> {
     members(lines).find(|member| member.key == key)
 }
 
-/// What is carried on, and what is added.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Rules<'a> {
-    /// Keys that may pass, with commas between; `x-*` are all that begin so. None: all may.
-    pub allow: Option<&'a [u8]>,
-    /// Keys that must not pass, written as those of `allow`; they win.
-    pub deny: &'a [u8],
-    /// Keys and values that are set, in place of all members of that key. Their keys are tokens, their values any
-    /// bytes. They are not asked for in `allow` and `deny`.
-    pub set: &'a [(&'a [u8], &'a [u8])],
-}
-
-impl Rules<'_> {
-    fn allows(&self, key: &[u8]) -> bool {
-        self.allow.is_none_or(|allow| lists(allow, key)) && !lists(self.deny, key)
-    }
-
-    fn sets(&self, key: &[u8]) -> bool {
-        self.set.iter().any(|(set, _)| *set == key)
-    }
-}
-
-/// What became of the members.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Carried {
-    /// Members that were written.
-    pub members: usize,
-    /// Members that were cut, since they are too many or too long.
-    pub cut: usize,
-    /// Members that must not pass.
-    pub denied: usize,
-    /// What was there and is no member.
-    pub invalid: usize,
-    /// Whether the header must be set: what was written is not what came.
-    pub changed: bool,
-}
-
-/// Writes one line of what may pass and what is set.
-///
-/// Members stay as they came and in their order; those that are set come last, and there is always room for them
-/// first. At most [`MEMBERS_MAX`] and [`BYTES_MAX`], and what `out` holds: the first member that finds no room is cut,
-/// with all after it.
-pub fn write(lines: &Lines<'_>, rules: &Rules<'_>, out: &mut Writer<'_>) -> Carried {
-    let mut carried = Carried { changed: lines.count() > 1, ..Carried::default() };
-    let room = out.room().min(BYTES_MAX);
-    let mut own = Writer::new(&mut []);
-    for (key, value) in rules.set {
-        set(key, value, &mut own);
-        own.byte(b',');
-        carried.changed = true;
-    }
-    let bytes = room.saturating_sub(own.length());
-    let members = MEMBERS_MAX.saturating_sub(rules.set.len());
-    for part in lines.list() {
-        let Some(member) = Member::parse(part) else {
-            count(&mut carried.invalid);
-            continue;
-        };
-        if rules.sets(member.key) {
-            continue;
-        }
-        if !rules.allows(member.key) {
-            count(&mut carried.denied);
-            continue;
-        }
-        let length = out.length();
-        if carried.cut == 0 && carried.members < members {
-            comma(out);
-            out.bytes(member.whole);
-            if out.length() <= bytes {
-                count(&mut carried.members);
-                continue;
-            }
-        }
-        out.rewind(length);
-        count(&mut carried.cut);
-    }
-    for (key, value) in rules.set {
-        let length = out.length();
-        comma(out);
-        set(key, value, out);
-        if out.length() <= room {
-            count(&mut carried.members);
-        } else {
-            out.rewind(length);
-            count(&mut carried.cut);
-        }
-    }
-    carried.changed |= carried.cut != 0 || carried.denied != 0 || carried.invalid != 0;
-    carried
-}
-
-fn set(key: &[u8], value: &[u8], out: &mut Writer<'_>) {
-    out.bytes(key);
-    out.byte(b'=');
-    for byte in value {
-        if is_octet(*byte) && *byte != b'%' { out.byte(*byte) } else { out.escaped(*byte) }
-    }
-}
-
-fn comma(out: &mut Writer<'_>) {
-    if out.length() > 0 {
-        out.byte(b',');
-    }
-}
-
-fn count(what: &mut usize) {
-    *what = what.saturating_add(1);
-}
-
-fn lists(keys: &[u8], key: &[u8]) -> bool {
-    Parts::new(keys, b',').any(|listed| match listed {
-        [start @ .., b'*'] => key.starts_with(start),
-        listed => listed == key,
-    })
-}
-
 /// A key, and the value if there is one; both without the spaces around them.
 fn pair_of(pair: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let (key, value) = text::cut(pair, b'=');
@@ -214,15 +103,49 @@ fn pair_of(pair: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     valid.then_some((key, value))
 }
 
+/// Writes bytes as a value: what may not stand there, and percent signs, as `%` and two digits.
+pub fn escape(value: &[u8], out: &mut Writer<'_>) {
+    for byte in value {
+        if is_octet(*byte) && *byte != b'%' { out.byte(*byte) } else { out.escaped(*byte) }
+    }
+}
+
 /// A byte of a token (RFC 7230, section 3.2.6).
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    BYTES.get(usize::from(byte)).is_some_and(|kinds| kinds & TOKEN != 0)
 }
 
 /// A byte of a value: printable, but neither space, quote, comma, semicolon nor backslash.
 fn is_octet(byte: u8) -> bool {
-    matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b',' | b';' | b'\\')
+    BYTES.get(usize::from(byte)).is_some_and(|kinds| kinds & OCTET != 0)
 }
+
+const TOKEN: u8 = 1;
+const OCTET: u8 = 2;
+
+/// Of each byte in what it may stand.
+static BYTES: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0_u8;
+    while byte < 0x7f {
+        let token = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+        let octet = matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b',' | b';' | b'\\');
+        let mut kind = 0;
+        if token {
+            kind |= TOKEN;
+        }
+        if octet {
+            kind |= OCTET;
+        }
+        #[expect(clippy::indexing_slicing, reason = "at compile time")]
+        {
+            kinds[byte as usize] = kind;
+        }
+        byte = byte.saturating_add(1);
+    }
+    kinds
+};
 
 /// The bytes of a percent-encoded text.
 #[derive(Debug, Clone)]
