@@ -1,4 +1,4 @@
-//! What the library calls: functions of Envoy, and one of the C library.
+//! What the library calls: functions of Envoy, and some of the C library.
 
 use core::ffi::c_void;
 
@@ -10,12 +10,17 @@ pub(crate) const REQUEST: u32 = 0;
 /// `envoy_dynamic_module_type_log_level_Error`
 const ERROR: u32 = 4;
 
+/// `envoy_dynamic_module_type_metrics_result_Success`
+pub(crate) const SUCCESS: u32 = 0;
+
 type Request = *mut c_void;
+type FilterConfig = *mut c_void;
 
 macro_rules! callbacks {
     ($($static:ident = $name:literal: $function:ty;)*) => {
         $(
-            // SAFETY: the type is that of the declaration in Envoy's abi.h, of getrandom in getrandom(2).
+            // SAFETY: the type is that of the declaration in Envoy's abi.h; of getrandom in getrandom(2), of
+            // malloc and free in malloc(3).
             pub(crate) static $static: Callback<$function> = unsafe { Callback::new($name) };
         )*
 
@@ -31,6 +36,10 @@ callbacks! {
         unsafe extern "C" fn(u32, Buffer);
     GETRANDOM = c"getrandom":
         unsafe extern "C" fn(*mut c_void, usize, u32) -> isize;
+    MALLOC = c"malloc":
+        unsafe extern "C" fn(usize) -> *mut c_void;
+    FREE = c"free":
+        unsafe extern "C" fn(*mut c_void);
 
     EARLY_SIZE = c"envoy_dynamic_module_callback_early_header_mutation_get_headers_size":
         unsafe extern "C" fn(Request) -> usize;
@@ -51,6 +60,10 @@ callbacks! {
         unsafe extern "C" fn(Request, u32, Buffer, *mut Buffer, usize, *mut usize) -> bool;
     HTTP_SET = c"envoy_dynamic_module_callback_http_set_header":
         unsafe extern "C" fn(Request, u32, Buffer, Buffer) -> bool;
+    DEFINE_COUNTER = c"envoy_dynamic_module_callback_http_filter_config_define_counter":
+        unsafe extern "C" fn(FilterConfig, Buffer, *const Buffer, usize, *mut usize) -> u32;
+    INCREMENT_COUNTER = c"envoy_dynamic_module_callback_http_filter_increment_counter":
+        unsafe extern "C" fn(Request, usize, *const Buffer, usize, u64) -> u32;
 }
 
 /// Says in Envoy's log why a configuration is refused.

@@ -9,6 +9,7 @@ use ursa_propagation::extract;
 use crate::abi::{Buffer, Entry};
 use crate::callbacks::{EARLY_ENTRIES, EARLY_REMOVE, EARLY_SET, EARLY_SIZE, EARLY_VALUE};
 use crate::config::{self, Hook};
+use crate::dropped;
 use crate::headers::{HeaderMap, change};
 use crate::random;
 
@@ -23,7 +24,8 @@ const HOOK: Hook = Hook {
     },
 };
 
-/// Makes a configuration out of a text that [`ursa_propagation::Formats::parse`] reads; null refuses it.
+/// Makes a configuration out of a text: what [`ursa_propagation::Formats::parse`] reads, and from the second line on
+/// what [`ursa_propagation::baggage::Rules::parse`] reads. Null refuses it.
 ///
 /// # Safety
 ///
@@ -38,31 +40,42 @@ pub unsafe extern "C" fn envoy_dynamic_module_on_early_header_mutation_config_ne
     let name = unsafe { name.bytes() };
     // SAFETY: by the caller's promise.
     let text = unsafe { text.bytes() };
-    config::new(name, text, &HOOK)
+    config::new(name, text, &HOOK, || None)
 }
 
-/// Nothing was allocated, nothing is freed.
+/// Frees a configuration.
+///
+/// # Safety
+///
+/// It is one that was made here, and no request is in the hook with it, or comes to be.
 #[cfg_attr(envoy_module, unsafe(no_mangle))]
-pub extern "C" fn envoy_dynamic_module_on_early_header_mutation_config_destroy(
-    _config: *const c_void,
+pub unsafe extern "C" fn envoy_dynamic_module_on_early_header_mutation_config_destroy(
+    config: *const c_void,
 ) {
+    // SAFETY: by the caller's promise.
+    unsafe { config::free(config) };
 }
 
 /// Changes a request's headers. Always true: what comes after this may change them as well.
 ///
 /// # Safety
 ///
-/// `request` is what Envoy passes to this hook, and no other thread uses it.
+/// `config` is one that was made here and is not freed; `request` is what Envoy passes to this hook, and no other
+/// thread uses it.
 #[cfg_attr(envoy_module, unsafe(no_mangle))]
 pub unsafe extern "C" fn envoy_dynamic_module_on_early_header_mutation_mutate(
     config: *const c_void,
     request: *mut c_void,
 ) -> bool {
-    if let Some(formats) = config::of(config) {
+    // SAFETY: by the caller's promise.
+    if let Some(config) = unsafe { config::of(config) } {
         // SAFETY: the map is this request's, which is this thread's until the hook returns.
         unsafe {
-            change(&Early(request), |headers, changes| {
-                extract(headers, formats, random::next, changes);
+            change(&Early(request), |headers, header, changes| {
+                extract(headers, config.formats, random::next, changes);
+                if let Some(rules) = &config.rules {
+                    dropped::add(rules.extract(headers, header, changes));
+                }
             });
         }
     }
@@ -83,17 +96,11 @@ impl HeaderMap for Early {
         EARLY_ENTRIES.get().is_some_and(|write| unsafe { write(self.0, entries) })
     }
 
-    fn value(&self, name: &str, index: usize) -> Option<Buffer> {
+    fn value(&self, name: &[u8], index: usize) -> Option<Buffer> {
         let (mut value, mut count) = (Buffer::EMPTY, 0);
         // SAFETY: the request is Envoy's; the name is only read, and there is room for both results.
         let found = unsafe {
-            EARLY_VALUE.get()?(
-                self.0,
-                Buffer::of(name.as_bytes()),
-                &raw mut value,
-                index,
-                &raw mut count,
-            )
+            EARLY_VALUE.get()?(self.0, Buffer::of(name), &raw mut value, index, &raw mut count)
         };
         found.then_some(value)
     }

@@ -7,8 +7,11 @@ use core::ffi::c_void;
 use ursa_propagation::inject;
 
 use crate::abi::{Buffer, Entry};
-use crate::callbacks::{HTTP_ENTRIES, HTTP_SET, HTTP_SIZE, HTTP_VALUE, REQUEST};
+use crate::callbacks::{
+    DEFINE_COUNTER, HTTP_ENTRIES, HTTP_SET, HTTP_SIZE, HTTP_VALUE, INCREMENT_COUNTER, REQUEST,
+};
 use crate::config::{self, Hook};
+use crate::dropped;
 use crate::headers::{HeaderMap, change};
 
 /// The first value of every status that Envoy asks for: go on.
@@ -21,17 +24,21 @@ const HOOK: Hook = Hook {
             && HTTP_ENTRIES.get().is_some()
             && HTTP_VALUE.get().is_some()
             && HTTP_SET.get().is_some()
+            && DEFINE_COUNTER.get().is_some()
+            && INCREMENT_COUNTER.get().is_some()
     },
 };
 
-/// Makes a configuration out of a text that [`ursa_propagation::Formats::parse`] reads; null refuses it.
+/// Makes a configuration out of a text: what [`ursa_propagation::Formats::parse`] reads, and from the second line on
+/// what [`ursa_propagation::baggage::Rules::parse`] reads. Null refuses it.
 ///
 /// # Safety
 ///
-/// The bytes of `name` and `text` are there and do not change until it returns.
+/// `envoy` is what Envoy passes to this hook; the bytes of `name` and `text` are there and do not change until it
+/// returns.
 #[cfg_attr(envoy_module, unsafe(no_mangle))]
 pub unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
-    _envoy: *mut c_void,
+    envoy: *mut c_void,
     name: Buffer,
     text: Buffer,
 ) -> *const c_void {
@@ -39,12 +46,20 @@ pub unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
     let name = unsafe { name.bytes() };
     // SAFETY: by the caller's promise.
     let text = unsafe { text.bytes() };
-    config::new(name, text, &HOOK)
+    // SAFETY: by the caller's promise.
+    config::new(name, text, &HOOK, || unsafe { dropped::define(envoy) })
 }
 
-/// Nothing was allocated, nothing is freed.
+/// Frees a configuration.
+///
+/// # Safety
+///
+/// It is one that was made here, and no request has it as its filter.
 #[cfg_attr(envoy_module, unsafe(no_mangle))]
-pub extern "C" fn envoy_dynamic_module_on_http_filter_config_destroy(_config: *const c_void) {}
+pub unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_destroy(config: *const c_void) {
+    // SAFETY: by the caller's promise.
+    unsafe { config::free(config) };
+}
 
 /// A filter of a request: it is its configuration.
 #[cfg_attr(envoy_module, unsafe(no_mangle))]
@@ -63,17 +78,28 @@ pub extern "C" fn envoy_dynamic_module_on_http_filter_destroy(_filter: *const c_
 ///
 /// # Safety
 ///
-/// `request` is what Envoy passes to this hook, and no other thread uses it.
+/// `filter` is a configuration that was made here and is not freed; `request` is what Envoy passes to this hook, and no
+/// other thread uses it.
 #[cfg_attr(envoy_module, unsafe(no_mangle))]
 pub unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     request: *mut c_void,
     filter: *const c_void,
     _is_end: bool,
 ) -> u32 {
-    if let Some(formats) = config::of(filter) {
+    // SAFETY: by the caller's promise.
+    if let Some(config) = unsafe { config::of(filter) } {
         // SAFETY: the map is this request's, which is this thread's until the hook returns.
         unsafe {
-            change(&Filter(request), |headers, changes| inject(headers, formats, changes));
+            change(&Filter(request), |headers, _, changes| {
+                inject(headers, config.formats, changes);
+                if let Some(rules) = &config.rules {
+                    dropped::add(rules.inject(headers, changes));
+                }
+            });
+        }
+        if let Some(counters) = &config.counters {
+            // SAFETY: they were defined for this configuration, which is the request's filter.
+            unsafe { dropped::hand_over(request, counters) };
         }
     }
     CONTINUE.into()
@@ -124,9 +150,9 @@ impl HeaderMap for Filter {
         HTTP_ENTRIES.get().is_some_and(|write| unsafe { write(self.0, REQUEST, entries) })
     }
 
-    fn value(&self, name: &str, index: usize) -> Option<Buffer> {
+    fn value(&self, name: &[u8], index: usize) -> Option<Buffer> {
         let (mut value, mut count) = (Buffer::EMPTY, 0);
-        let name = Buffer::of(name.as_bytes());
+        let name = Buffer::of(name);
         // SAFETY: the request is Envoy's; the name is only read, and there is room for both results.
         let found = unsafe {
             HTTP_VALUE.get()?(self.0, REQUEST, name, &raw mut value, index, &raw mut count)

@@ -22,7 +22,7 @@ pub(crate) trait HeaderMap {
     unsafe fn write(&self, entries: *mut Entry) -> bool;
 
     /// A header's value of that index.
-    fn value(&self, name: &str, index: usize) -> Option<Buffer>;
+    fn value(&self, name: &[u8], index: usize) -> Option<Buffer>;
 
     /// Sets a header, in place of all of that name. The value is not empty: what that does differs between versions.
     fn set(&self, name: &str, value: &[u8]);
@@ -31,18 +31,26 @@ pub(crate) trait HeaderMap {
     fn remove(&self, name: &str);
 }
 
+/// Finds any header by its name in lower case; of several the first.
+pub(crate) type Find<'h> = dyn Fn(&[u8]) -> Option<&'h [u8]> + 'h;
+
 /// Decides on changes, then makes them.
 ///
 /// # Safety
 ///
 /// The map's headers do not change other than by its own functions, and are there until this returns.
-pub(crate) unsafe fn change(map: &impl HeaderMap, decide: impl FnOnce(&Headers<'_>, &mut Changes)) {
+pub(crate) unsafe fn change(
+    map: &impl HeaderMap,
+    decide: impl for<'h> FnOnce(&Headers<'h>, &Find<'h>, &mut Changes),
+) {
     let mut changes = Changes::default();
     {
         // SAFETY: nothing is changed as long as the headers are used, which is until this block ends: the changes
         // are copies.
         let headers = unsafe { read(map) };
-        decide(&headers, &mut changes);
+        // SAFETY: likewise.
+        let find = |name: &[u8]| map.value(name, 0).map(|value| unsafe { value.bytes() });
+        decide(&headers, &find, &mut changes);
     }
     for (header, value) in changes.iter() {
         match value {
@@ -92,7 +100,7 @@ unsafe fn look_up<'a>(map: &impl HeaderMap) -> Headers<'a> {
     for header in Header::ALL {
         // One more than is kept, so that it is known that there were more.
         for index in 0..=LINES_MAX {
-            let Some(value) = map.value(header.name(), index) else { break };
+            let Some(value) = map.value(header.name().as_bytes(), index) else { break };
             // SAFETY: values are the map's.
             headers.add(header.name().as_bytes(), unsafe { value.bytes() });
         }

@@ -7,6 +7,7 @@
 mod abi;
 mod callbacks;
 mod config;
+mod dropped;
 pub mod early;
 pub mod filter;
 mod headers;

@@ -81,12 +81,17 @@ impl Changes {
         limit: usize,
         write: impl Fn(&mut Writer<'_>),
     ) -> bool {
-        let change = match self.small.add(limit, &write) {
+        self.set_to(header, limit, &write)
+    }
+
+    #[inline(never)]
+    fn set_to(&mut self, header: Header, limit: usize, write: &dyn Fn(&mut Writer<'_>)) -> bool {
+        let change = match self.small.add(limit, write) {
             Added::All(start, end) => Change::Small(start, end),
             Added::None => return false,
             Added::NoRoom => {
                 let large = self.large.get_or_insert_with(Room::new);
-                match large.add(limit, &write) {
+                match large.add(limit, write) {
                     Added::All(start, end) => Change::Large(start, end),
                     Added::None | Added::NoRoom => return false,
                 }
@@ -126,7 +131,7 @@ impl<const SIZE: usize> Room<SIZE> {
         self.bytes.get(usize::from(start)..usize::from(end))
     }
 
-    fn add(&mut self, limit: usize, write: impl Fn(&mut Writer<'_>)) -> Added {
+    fn add(&mut self, limit: usize, write: &dyn Fn(&mut Writer<'_>)) -> Added {
         let free = self.bytes.get_mut(self.used..).unwrap_or_default();
         let room = free.len().min(limit);
         let mut out = Writer::new(free.get_mut(..room).unwrap_or_default());

@@ -1,7 +1,5 @@
 //! Which formats are read and written, in which order.
 
-use core::num::NonZeroU64;
-
 use crate::headers::Header;
 use crate::text;
 use crate::writer::Writer;
@@ -85,23 +83,18 @@ impl Format {
     }
 }
 
-/// A list of formats, and what else the hooks must know, in one word that is not zero: it can stand where a
-/// pointer to a configuration is asked for.
+/// A list of formats, and what else the hooks must know, in one word.
 ///
 /// From the lowest bit: 7 times 3 bits, the formats in their order; 20 bits, the ratio; 1 bit, whether unlisted
-/// formats are removed; 21 free bits; 1 bit that is always set.
+/// formats are removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Formats(NonZeroU64);
+pub struct Formats(u64);
 
 const CODE_BITS: u32 = 3;
 const CODES_MASK: u64 = (1 << 21) - 1;
 const RATIO_SHIFT: u32 = 21;
 const RATIO_MASK: u64 = (1 << 20) - 1;
 const STRIP: u64 = 1 << 41;
-const ALWAYS: NonZeroU64 = match NonZeroU64::new(1 << 63) {
-    Some(bit) => bit,
-    None => NonZeroU64::MIN,
-};
 
 /// A ratio that samples all: it counts parts of a million.
 const WHOLE: u64 = 1_000_000;
@@ -109,7 +102,7 @@ const WHOLE: u64 = 1_000_000;
 impl Formats {
     /// No format, ratio 1, nothing is removed.
     pub fn none() -> Self {
-        Self(ALWAYS | WHOLE << RATIO_SHIFT)
+        Self(WHOLE << RATIO_SHIFT)
     }
 
     /// The list as text has it: `w3c_tracecontext,b3;ratio=10000;strip`.
@@ -160,20 +153,20 @@ impl Formats {
 
     /// With the share of contexts without a decision that are sampled, in parts of a million; none above that.
     pub fn with_ratio(self, ratio: u64) -> Option<Self> {
-        let other = self.0.get() & !(RATIO_MASK << RATIO_SHIFT);
-        (ratio <= WHOLE).then_some(Self(ALWAYS | other | ratio << RATIO_SHIFT))
+        let other = self.0 & !(RATIO_MASK << RATIO_SHIFT);
+        (ratio <= WHOLE).then_some(Self(other | ratio << RATIO_SHIFT))
     }
 
     /// Whether headers of formats that are not listed are removed on the way out.
     #[must_use]
     pub fn stripping(self, strip: bool) -> Self {
-        let other = self.0.get() & !STRIP;
-        Self(ALWAYS | other | if strip { STRIP } else { 0 })
+        let other = self.0 & !STRIP;
+        Self(other | if strip { STRIP } else { 0 })
     }
 
     /// The formats in their order.
     pub fn iter(self) -> impl Iterator<Item = Format> {
-        let mut codes = self.0.get() & CODES_MASK;
+        let mut codes = self.0 & CODES_MASK;
         core::iter::from_fn(move || {
             let format = Format::from_code(codes & 7)?;
             codes >>= CODE_BITS;
@@ -188,12 +181,12 @@ impl Formats {
 
     /// The share of contexts without a decision that are sampled, in parts of a million.
     pub fn ratio(self) -> u64 {
-        self.0.get() >> RATIO_SHIFT & RATIO_MASK
+        self.0 >> RATIO_SHIFT & RATIO_MASK
     }
 
     /// Whether headers of formats that are not listed are removed on the way out.
     pub fn strips(self) -> bool {
-        self.0.get() & STRIP != 0
+        self.0 & STRIP != 0
     }
 
     /// The ratio as a rejection threshold: a trace whose 56 random bits are below it is not sampled
@@ -203,20 +196,5 @@ impl Formats {
         let rejected = WHOLE.saturating_sub(self.ratio());
         let (whole, rest) = (rejected / 15_625, rejected % 15_625);
         (whole << 50).saturating_add((rest << 50) / 15_625)
-    }
-
-    /// The list as one word.
-    pub fn into_word(self) -> NonZeroU64 {
-        self.0
-    }
-
-    /// The list of a word that [`Formats::into_word`] gave; none if it gives no such word.
-    pub fn from_word(word: u64) -> Option<Self> {
-        let word = NonZeroU64::new(word)?;
-        let mut same = Self::none().with_ratio(Self(word).ratio())?.stripping(Self(word).strips());
-        for format in Self(word).iter() {
-            same = same.with(format)?;
-        }
-        (same.0 == word).then_some(same)
     }
 }

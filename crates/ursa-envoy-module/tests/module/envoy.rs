@@ -45,7 +45,7 @@ pub(crate) fn socket(number: usize, spawn: bool) -> String {
 
 /// Envoy with two listeners for each list.
 pub(crate) fn config(folder: &Path, library: &Path, lists: &[&str], names: [&str; 2]) -> Value {
-    let module = json!({"module": {"local": {"filename": library}}, "do_not_close": true});
+    let module = json!({"module": {"local": {"filename": library}}, "do_not_close": true, "metrics_namespace": "ursa"});
     let pipe = |name: &str| json!({"pipe": {"path": folder.join(name)}});
     let cluster = |name: &str| {
         json!({"name": name, "type": "STATIC", "load_assignment": {"cluster_name": name,
@@ -85,6 +85,7 @@ pub(crate) fn config(folder: &Path, library: &Path, lists: &[&str], names: [&str
     let listeners: Vec<_> = lists.iter().enumerate().flat_map(both).collect();
     json!({
         "node": {"id": "node", "cluster": "shop"},
+        "admin": {"address": pipe("admin")},
         "layered_runtime": {"layers": [{"name": "all", "static_layer": {"tracing.opentelemetry.min_flush_spans": 1}}]},
         "static_resources": {"listeners": listeners, "clusters": [cluster("service"), cluster("spans")]},
     })

@@ -15,7 +15,7 @@ pub(crate) const NAMES: [&str; 2] = ["extract", "inject"];
 const ATTEMPTS: [u64; 2] = [0x00f0_67aa_0ba9_02b7, 0xb7ad_6b71_6920_3331];
 const NEW: (u64, u64) = (0x4bf9_2f35_77b3_4da6, 0xa3ce_929d_0e0e_4736);
 
-fn hooks(loaded: Loaded, list: &str) -> [Hook; 2] {
+pub(crate) fn hooks(loaded: Loaded, list: &str) -> [Hook; 2] {
     loaded.hooks(NAMES, list).map(|hook| hook.unwrap_or_else(|| panic!("{list} is refused")))
 }
 
@@ -152,7 +152,16 @@ fn what_is_no_configuration_is_refused_with_words() {
 }
 
 fn refuses(loaded: Loaded) {
-    for list in ["b3,b3", "b4", "b3;ratio=1000001", "b3;ratio=", "b3;often", "\u{fffd}"] {
+    for list in [
+        "b3,b3",
+        "b4",
+        "b3;ratio=1000001",
+        "b3;ratio=",
+        "b3;often",
+        "\u{fffd}",
+        "b3\nin",
+        "b3\nset a",
+    ] {
         assert!(loaded.hooks(NAMES, list).iter().all(Option::is_none), "{list}");
     }
     assert!(loaded.hooks(["inject", "extract"], "b3").iter().all(Option::is_none));
@@ -160,6 +169,7 @@ fn refuses(loaded: Loaded) {
     let log = LOG.lock().unwrap();
     assert!(log.iter().any(|line| line.contains("no list of formats")), "{log:?}");
     assert!(log.iter().any(|line| line.contains("another name")), "{log:?}");
+    assert!(log.iter().any(|line| line.contains("no rules for baggage")), "{log:?}");
 }
 
 #[test]

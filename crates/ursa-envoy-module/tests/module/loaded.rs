@@ -17,6 +17,7 @@ unsafe extern "C" {
 
 const RTLD_NOW: c_int = 2;
 
+type ConfigDestroy = unsafe extern "C" fn(*const c_void);
 type ConfigNew = unsafe extern "C" fn(*mut c_void, Buffer, Buffer) -> *const c_void;
 
 /// Writes the library into a folder.
@@ -48,6 +49,7 @@ pub(crate) struct Loaded {
     inject_new: ConfigNew,
     inject_filter: extern "C" fn(*const c_void, *mut c_void) -> *const c_void,
     inject: unsafe extern "C" fn(*mut c_void, *const c_void, bool) -> u32,
+    destroy: [ConfigDestroy; 2],
 }
 
 impl Loaded {
@@ -68,6 +70,10 @@ impl Loaded {
                 inject_new: find(handle, "http_filter_config_new"),
                 inject_filter: find(handle, "http_filter_new"),
                 inject: find(handle, "http_filter_request_headers"),
+                destroy: [
+                    find(handle, "early_header_mutation_config_destroy"),
+                    find(handle, "http_filter_config_destroy"),
+                ],
             }
         }
     }
@@ -81,6 +87,10 @@ impl Loaded {
             inject_new: filter::envoy_dynamic_module_on_http_filter_config_new,
             inject_filter: filter::envoy_dynamic_module_on_http_filter_new,
             inject: filter::envoy_dynamic_module_on_http_filter_request_headers,
+            destroy: [
+                early::envoy_dynamic_module_on_early_header_mutation_config_destroy,
+                filter::envoy_dynamic_module_on_http_filter_config_destroy,
+            ],
         }
     }
 
@@ -106,7 +116,18 @@ pub(crate) struct Hook {
     config: *const c_void,
 }
 
+// SAFETY: the library's configurations are for all threads; that is tested.
+unsafe impl Send for Hook {}
+
 impl Hook {
+    /// As Envoy does when a listener is gone: hooks of a pair, in their order.
+    pub(crate) fn destroy(pair: [Self; 2]) {
+        for (index, hook) in pair.into_iter().enumerate() {
+            // SAFETY: it is not used any more.
+            unsafe { (hook.library.destroy[index])(hook.config) };
+        }
+    }
+
     pub(crate) fn extract(&self, list: List) -> List {
         let mut request = RefCell::new(list);
         // SAFETY: this is what the callbacks take for a request.

@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "the tests stand in for Envoy, which speaks C")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod baggage;
 mod cases;
 mod envoy;
 mod file;

@@ -86,3 +86,25 @@ fn all_formats() {
 fn all_formats_from_datadog() {
     replay(ALL, &DATADOG, &ALL_NAMES);
 }
+
+const BAGGAGE: (&str, &str) =
+    ("baggage", "tenant.id=blue,session.id=7f3c2a91b2;ttl=1,user.plan=gold");
+
+/// Three members that may pass: looked at twice, not written.
+#[test]
+fn baggage_passes() {
+    let rules =
+        "w3c_tracecontext\nin allow tenant.* session.* user.*\nin deny secret\nout deny internal.*";
+    replay(
+        rules,
+        &[BAGGAGE],
+        &["traceparent", "baggage: tenant.id=blue,session.id=7f3c2a91b2;ttl=1"],
+    );
+}
+
+/// One of three is set, another must not go on.
+#[test]
+fn baggage_is_rewritten() {
+    let rules = "w3c_tracecontext\nin allow tenant.* session.* user.*\nout deny session.*\nset tenant.id @x-tenant =none\nset team =core";
+    replay(rules, &[BAGGAGE], &["baggage: tenant.id=blue,user.plan=gold,team=core"]);
+}

@@ -10,6 +10,9 @@ use ursa_envoy_module::Buffer;
 
 use crate::cases::List;
 
+/// Counters: their names, and what they count. Ids are their places, from 1 on as in Envoy.
+pub(crate) static COUNTERS: Mutex<Vec<(String, u64)>> = Mutex::new(Vec::new());
+
 /// What was logged.
 pub(crate) static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -159,4 +162,36 @@ extern "C" fn envoy_dynamic_module_callback_http_set_header(
     value: Buffer,
 ) -> bool {
     put(request, name, (!value.data.is_null()).then_some(value))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_callback_http_filter_config_define_counter(
+    _config: *const c_void,
+    name: Buffer,
+    _labels: *const Buffer,
+    labels: usize,
+    id: *mut usize,
+) -> u32 {
+    assert_eq!(labels, 0);
+    let (name, mut counters) = (text(name), COUNTERS.lock().unwrap());
+    let place = counters.iter().position(|(other, _)| *other == name).unwrap_or_else(|| {
+        counters.push((name, 0));
+        counters.len() - 1
+    });
+    // SAFETY: the library has room for it.
+    unsafe { id.write(place + 1) };
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_callback_http_filter_increment_counter(
+    _request: *const c_void,
+    id: usize,
+    _labels: *const Buffer,
+    labels: usize,
+    by: u64,
+) -> u32 {
+    assert!(labels == 0 && by > 0);
+    COUNTERS.lock().unwrap()[id - 1].1 += by;
+    0
 }

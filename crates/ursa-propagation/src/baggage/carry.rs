@@ -55,6 +55,7 @@ impl Rules<'_> {
     }
 }
 
+#[inline(never)]
 fn change(
     headers: &Headers<'_>,
     filter: &Filter<'_>,
@@ -83,6 +84,7 @@ struct Carried {
     changed: bool,
 }
 
+#[inline(never)]
 fn carry(
     lines: &Lines<'_>,
     filter: &Filter<'_>,

@@ -34,6 +34,7 @@ pub struct Member<'a> {
 
 impl<'a> Member<'a> {
     /// Reads `key=value;properties`.
+    #[inline(never)]
     pub fn parse(member: &'a [u8]) -> Option<Self> {
         let whole = member.trim_ascii();
         let (pair, properties) = text::cut(whole, b';');

@@ -104,8 +104,6 @@ fn lists_are_parsed() {
     for wrong in ["b3,b3", "b4", "b3;ratio=1000001", "b3;ratio", "b3;strip=1", "b3;x", "B3"] {
         assert_eq!(Formats::parse(wrong.as_bytes()), None, "{wrong}");
     }
-    assert_eq!(Formats::from_word(0), None);
-    assert_eq!(Formats::from_word(1 << 63), Formats::none().with_ratio(0));
 }
 
 #[test]

@@ -9,11 +9,13 @@ use serde_json::Value;
 use crate::project::{root, tell};
 
 /// What is replayed: the test's name, and what is said of it.
-const REPLAYS: [(&str, &str); 4] = [
+const REPLAYS: [(&str, &str); 6] = [
     ("w3c_and_b3", "W3C and B3"),
     ("w3c_and_b3_from_b3", "W3C and B3, b3 comes in"),
     ("all_formats", "all formats"),
     ("all_formats_from_datadog", "all formats, Datadog comes in"),
+    ("baggage_passes", "baggage of three members, all pass"),
+    ("baggage_is_rewritten", "the same, two set and one denied"),
 ];
 /// How often each does it.
 const ROUNDS: f64 = 1_000.0;
