@@ -25,7 +25,7 @@ const INCLUDES: [&str; 7] = [
 
 /// The messages that the control plane makes, and the file of each. What they refer to comes along;
 /// what is only ever inside an `Any` has to be listed.
-const MESSAGES: [(&str, &str); 16] = [
+const MESSAGES: [(&str, &str); 20] = [
     ("envoy/config/bootstrap/v3/bootstrap.proto", "envoy.config.bootstrap.v3.Bootstrap"),
     ("envoy/config/cluster/v3/cluster.proto", "envoy.config.cluster.v3.Cluster"),
     ("envoy/config/endpoint/v3/endpoint.proto", "envoy.config.endpoint.v3.ClusterLoadAssignment"),
@@ -72,6 +72,19 @@ const MESSAGES: [(&str, &str); 16] = [
         "envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections.proto",
         "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
     ),
+    (
+        "envoy/extensions/http/early_header_mutation/dynamic_modules/v3/dynamic_modules.proto",
+        "envoy.extensions.http.early_header_mutation.dynamic_modules.v3.DynamicModuleEarlyHeaderMutation",
+    ),
+    (
+        "envoy/extensions/filters/http/dynamic_modules/v3/dynamic_modules.proto",
+        "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+    ),
+    (
+        "envoy/extensions/filters/http/upstream_codec/v3/upstream_codec.proto",
+        "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+    ),
+    ("google/protobuf/wrappers.proto", "google.protobuf.StringValue"),
 ];
 
 /// Writes what is generated, or with `check` fails if it differs from what is checked in.

@@ -206,7 +206,7 @@ mod tests {
         let snapshots = snapshots(MESH);
         let mesh = snapshots.mesh("default");
         let proxy = mesh.proxy("front").unwrap();
-        let target = generate(&mesh, proxy, &site());
+        let target = generate(&mesh, proxy, &ursa_envoy::abilities::Abilities::default(), &site());
         let names: Vec<_> = told(&target).into_keys().collect();
         let inline = |kind: &str| {
             let own = names.iter().find(|(name, of)| of == kind && !name.contains("vendor"));

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use ursa_envoy::abilities::Abilities;
 use ursa_model::kind::Kinds;
 use ursa_model::{ProxyId, ResourceKey};
 use ursa_store::{Event, Filter, Listing, Origin, Record, Store, StoreError};
@@ -172,7 +173,8 @@ impl Planner {
         for connection in connections {
             let current = connection.target();
             if difference.touches(&self.site.zone, &connection.id.name, current.as_deref()) {
-                let target = self.make(after, &connection.id, current.as_ref());
+                let target =
+                    self.make(after, &connection.id, &connection.node.abilities, current.as_ref());
                 // Without its Dataplane a proxy keeps what it has: to take all of it away would
                 // turn a slip into an outage.
                 connection.target.send_replace(target);
@@ -187,11 +189,12 @@ impl Planner {
         &self,
         mesh: &MeshSnapshot,
         id: &ProxyId,
+        abilities: &Abilities,
         current: Option<&Arc<Generated>>,
     ) -> Option<Arc<Generated>> {
         let proxy = mesh.proxy(&id.name)?;
         let started = Instant::now();
-        let mut made = generate(mesh, proxy, &self.site);
+        let mut made = generate(mesh, proxy, abilities, &self.site);
         let mut what = Generation::Changed;
         if let Some(current) = current
             && current.resources == made.resources
@@ -216,8 +219,8 @@ impl Planner {
     ) -> Session {
         let _gate = self.gate.lock().await;
         let mesh = self.snapshots().mesh(&id.mesh);
-        let target = self.make(&mesh, &id, None);
-        self.metrics.stream_opened(node.envoy.as_deref().unwrap_or("unknown"));
+        let target = self.make(&mesh, &id, &node.abilities, None);
+        self.metrics.stream_opened(node.abilities.envoy.as_deref().unwrap_or("unknown"));
         let connection = self.proxies.enter(id, node, target, now);
         Session { planner: Arc::clone(self), connection }
     }
@@ -241,7 +244,7 @@ pub(crate) struct Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let envoy = self.connection.node.envoy.as_deref().unwrap_or("unknown");
+        let envoy = self.connection.node.abilities.envoy.as_deref().unwrap_or("unknown");
         self.planner.metrics.stream_closed(envoy);
         self.planner.proxies.leave(&self.connection);
     }

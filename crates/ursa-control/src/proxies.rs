@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use ursa_envoy::abilities::Abilities;
 use ursa_model::ProxyId;
 
 use crate::ads::state::State;
@@ -15,8 +16,8 @@ use crate::generate::Generated;
 /// What an agent says about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Node {
-    /// Envoy's version, for example `1.40.0`.
-    pub(crate) envoy: Option<String>,
+    /// What its Envoy can do.
+    pub(crate) abilities: Abilities,
     /// The agent's version.
     pub(crate) agent: Option<String>,
 }
@@ -102,6 +103,11 @@ impl Proxies {
     /// The stream of a proxy.
     pub(crate) fn get(&self, id: &ProxyId) -> Option<Arc<Connection>> {
         self.lock().get(id).cloned()
+    }
+
+    /// What a proxy's Envoy can do; what is assumed, if it is not connected.
+    pub(crate) fn abilities(&self, id: &ProxyId) -> Abilities {
+        self.get(id).map(|connection| connection.node.abilities.clone()).unwrap_or_default()
     }
 
     /// All streams, by proxy.

@@ -1,8 +1,10 @@
 //! One proxy as a small typed picture, and its translation to Envoy configuration.
 //!
+//! - [`abilities`]: what a proxy's Envoy can do.
 //! - [`proxy`]: the picture that policies change.
 //! - [`mod@resources`]: the picture as Envoy resources (xDS), each with a version made of its content.
 //! - [`mod@bootstrap`]: what Envoy is started with.
+//! - [`module`]: the hooks around Envoy's tracer.
 //! - [`mod@offline`]: both in one, for Envoy's own `--mode validate`.
 //! - [`json`]: any of these as JSON, for people and for Envoy's command line.
 //! - [`cel`]: whether a text is an expression.
@@ -14,11 +16,13 @@
 //! Pure: nothing here opens a file, a socket or a clock, and the same input gives the same bytes.
 //! What is *not* here: policies, stores, and how resources travel.
 
+pub mod abilities;
 pub mod bootstrap;
 pub mod cel;
 pub mod check;
 pub mod format;
 pub mod json;
+pub mod module;
 pub mod offline;
 pub mod proxy;
 pub mod questions;

@@ -13,7 +13,7 @@ use envoy_types::pb::google::protobuf::{Any, BoolValue};
 
 use crate::bootstrap::OTLP_CLUSTER;
 use crate::proxy::{Direction, HttpListener, Listener, ListenerKind, Tracing, stat_name};
-use crate::{access_log, parts};
+use crate::{access_log, module, parts};
 
 /// How many spans one worker keeps while the agent does not take them; what comes then is dropped.
 /// Well over [`crate::bootstrap::MIN_FLUSH_SPANS`], so that a flush is never what fills it.
@@ -75,7 +75,12 @@ fn connection_manager(http: &HttpListener, direction: Direction) -> HttpConnecti
         Direction::Inbound => (INBOUND_STREAM_IDLE_SECONDS, INBOUND_IDLE_SECONDS),
         Direction::Outbound => (OUTBOUND_STREAM_IDLE_SECONDS, OUTBOUND_IDLE_SECONDS),
     };
+    let router = Router {
+        upstream_http_filters: http.propagation.as_ref().map(module::inject).unwrap_or_default(),
+        ..Router::default()
+    };
     HttpConnectionManager {
+        early_header_mutation_extensions: http.propagation.iter().map(module::extract).collect(),
         stream_idle_timeout: Some(parts::seconds(stream_idle)),
         common_http_protocol_options: Some(HttpProtocolOptions {
             idle_timeout: Some(parts::seconds(idle)),
@@ -88,7 +93,7 @@ fn connection_manager(http: &HttpListener, direction: Direction) -> HttpConnecti
         })),
         http_filters: vec![HttpFilter {
             name: "envoy.filters.http.router".to_owned(),
-            config_type: Some(http_filter::ConfigType::TypedConfig(parts::any(&Router::default()))),
+            config_type: Some(http_filter::ConfigType::TypedConfig(parts::any(&router))),
             ..HttpFilter::default()
         }],
         tracing: http.tracing.as_ref().map(tracer),

@@ -13,6 +13,9 @@ use ursa_model::key::ProxyId;
 use ursa_model::percent::Percent;
 use ursa_model::pipeline::PipelineConfig;
 
+use crate::abilities::Abilities;
+use crate::module::Propagation;
+
 /// Everything that one proxy and the agent beside it are told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProxyConfig {
@@ -23,6 +26,8 @@ pub struct ProxyConfig {
     pub service: String,
     /// IP address or DNS name of the proxy (`networking.address`).
     pub address: String,
+    /// What its Envoy can do. Policies choose by it; it reaches nobody.
+    pub abilities: Abilities,
     /// What it listens on. Names are unique.
     pub listeners: Vec<Listener>,
     /// Where it sends to. Names are unique.
@@ -100,6 +105,8 @@ pub struct HttpListener {
     /// The tracer, if any. When it is taken away, set [`RouteTracing::off`] on the routes too:
     /// connections that still live on the old listener then stop tracing at once.
     pub tracing: Option<Tracing>,
+    /// Hooks around the tracer, where it alone does not read and write what it shall.
+    pub propagation: Option<Propagation>,
     /// The routes, delivered apart from the listener (RDS).
     pub routes: RouteConfig,
 }

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use ursa_agent::upstream::TokenSource;
 use ursa_agent::{Agent, Config, Running, binary};
+use ursa_envoy::abilities::Abilities;
 use ursa_envoy::proxy::{
     Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, ProxyConfig,
     RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tracing,
@@ -169,6 +170,7 @@ impl World {
         let http = HttpListener {
             stat_prefix: "inbound".to_owned(),
             tracing: Some(Tracing { service_name: "web".to_owned() }),
+            propagation: None,
             routes: RouteConfig { name: "inbound".to_owned(), routes: vec![route] },
         };
         let listener = Listener {
@@ -193,6 +195,7 @@ impl World {
             id: self.id.clone(),
             service: "web".to_owned(),
             address: "127.0.0.1".to_owned(),
+            abilities: Abilities::default(),
             listeners: vec![listener],
             clusters: vec![Cluster { name: "app".to_owned(), kind: app, http2: false }],
             pipeline: serde_json::from_value(pipeline).unwrap(),

@@ -7,6 +7,7 @@
 //! A stream is one task: it tells the [`state`] what arrived and sends what the state answers. An
 //! agent that reads slowly holds back its own stream only, and sees the newest configuration next.
 
+mod node;
 pub(crate) mod state;
 #[cfg(test)]
 mod tests;
@@ -15,13 +16,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envoy_types::pb::envoy::config::core::v3 as core;
-use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryService;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource,
 };
-use envoy_types::pb::google::protobuf::value::Kind;
 use jiff::Timestamp;
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -34,10 +32,11 @@ use tonic::{Request, Status, Streaming};
 use ursa_envoy::resources::TYPES;
 use ursa_model::ProxyId;
 
+use self::node::{describe, proxy_id};
 use self::state::{Answer, Response, cut};
 use crate::metrics::Metrics;
 use crate::planner::{Planner, Session};
-use crate::proxies::{Connection, Node};
+use crate::proxies::Connection;
 use crate::tokens::{Refused, Tokens, bearer, same_proxy};
 
 /// An agent that opens a stream says who it is within this.
@@ -46,8 +45,6 @@ const INTRODUCTION: Duration = Duration::from_secs(10);
 const MAX_WAITING: usize = TYPES.len();
 /// Bytes of one request: names and versions of all that an agent holds of a type.
 pub(crate) const MAX_REQUEST: usize = 4 << 20;
-/// Bytes of what an agent says about itself that is kept.
-const MAX_VERSION: usize = 64;
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -127,7 +124,7 @@ impl Ads {
         let node = node.map(describe).unwrap_or_default();
         let session = self.planner.connect(id, node, Timestamp::now()).await;
         let connection = &session.connection;
-        tracing::info!(proxy = %connection.id, envoy = connection.node.envoy, "agent connected");
+        tracing::info!(proxy = %connection.id, envoy = connection.node.abilities.envoy, "agent connected");
         if connection.target().is_none() {
             tracing::warn!(
                 proxy = %connection.id,
@@ -226,36 +223,6 @@ fn stopping() -> Status {
 
 fn replaced() -> Status {
     Status::aborted("the same proxy connected again; only the newest connection is served")
-}
-
-/// `MESH.NAME`; a mesh's name has no dot.
-fn proxy_id(node: &str) -> Option<ProxyId> {
-    let (mesh, name) = node.split_once('.')?;
-    Some(ProxyId::new(mesh, name))
-}
-
-/// What a node says about its versions: Envoy's in the user agent, the agent's in the metadata.
-fn describe(node: &core::Node) -> Node {
-    let envoy = match &node.user_agent_version_type {
-        Some(UserAgentVersionType::UserAgentVersion(version)) => Some(version.clone()),
-        Some(UserAgentVersionType::UserAgentBuildVersion(build)) => {
-            let version = build.version.as_ref();
-            version.map(|v| format!("{}.{}.{}", v.major_number, v.minor_number, v.patch))
-        }
-        None => None,
-    };
-    let said = |name: &str| {
-        let value = node.metadata.as_ref()?.fields.get(name)?;
-        match value.kind.as_ref()? {
-            Kind::StringValue(text) => Some(text.clone()),
-            _ => None,
-        }
-    };
-    let short = |text: String| text.chars().take(MAX_VERSION).collect::<String>();
-    Node {
-        envoy: envoy.or_else(|| said("envoyVersion")).map(short),
-        agent: said("agentVersion").map(short),
-    }
 }
 
 fn message(response: Response) -> DeltaDiscoveryResponse {

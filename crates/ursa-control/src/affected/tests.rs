@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use ursa_envoy::abilities::Abilities;
+
 use super::Difference;
 use crate::generate::{Generated, generate};
 use crate::snapshot::Change;
@@ -26,7 +28,7 @@ fn touched(change: &str) -> Vec<String> {
     let generated: BTreeMap<&String, Generated> = before
         .proxies
         .iter()
-        .map(|(name, proxy)| (name, generate(&before, proxy, &site())))
+        .map(|(name, proxy)| (name, generate(&before, proxy, &Abilities::default(), &site())))
         .collect();
     let Some(keys) = keys.get("default") else { return Vec::new() };
     let difference = Difference::new(&before, &after, keys);
@@ -42,7 +44,11 @@ fn touched(change: &str) -> Vec<String> {
         if let Some(proxy) = after.proxy(name)
             && !touched.contains(name)
         {
-            assert_eq!(generated.resources, generate(&after, proxy, &site()).resources, "{name}");
+            assert_eq!(
+                generated.resources,
+                generate(&after, proxy, &Abilities::default(), &site()).resources,
+                "{name}"
+            );
         }
     }
     touched

@@ -172,9 +172,9 @@ pub(crate) async fn config(
     let target = target.ok_or_else(|| no_dataplane(&id))?;
     let wanted = if look.shadow {
         let (mesh, proxy) = (snapshots.mesh(&id.mesh), proxy(&snapshots, &id)?);
-        let site = api.planner.site();
+        let (abilities, site) = (api.planner.proxies.abilities(&id), api.planner.site());
         let policies = generate::policies(&mesh, &proxy, site, Consider::Shadows);
-        Arc::new(generate::generate_as(&policies, &mesh, &proxy, site))
+        Arc::new(generate::generate_as(&policies, &mesh, &proxy, &abilities, site))
     } else {
         Arc::clone(&target)
     };
@@ -300,7 +300,8 @@ fn target(
     connection.and_then(|connection| connection.target()).or_else(|| {
         let mesh = snapshots.mesh(&id.mesh);
         let proxy = mesh.proxy(&id.name)?;
-        Some(Arc::new(generate::generate(&mesh, proxy, api.planner.site())))
+        let (abilities, site) = (api.planner.proxies.abilities(id), api.planner.site());
+        Some(Arc::new(generate::generate(&mesh, proxy, &abilities, site)))
     })
 }
 
@@ -321,7 +322,9 @@ fn overview_of(api: &Api, snapshots: &Snapshots, id: &ProxyId) -> Value {
         "service": target.as_ref().map(|target| &target.service),
         "connected": connection.is_some(),
         "since": connection.as_ref().map(|connection| connection.since.to_string()),
-        "envoyVersion": node.and_then(|node| node.envoy.as_ref()),
+        "envoyVersion": node.and_then(|node| node.abilities.envoy.as_ref()),
+        "module": node.and_then(|node| node.abilities.module.path()),
+        "moduleProblem": node.and_then(|node| node.abilities.module.problem()),
         "agentVersion": node.and_then(|node| node.agent.as_ref()),
         "types": types,
         "metrics": target.as_ref().map_or(&[][..], |target| &target.metrics),

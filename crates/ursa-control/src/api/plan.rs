@@ -87,7 +87,8 @@ pub(crate) async fn plan(
         for name in plan::proxies(&before, &after) {
             looked_at += 1;
             let id = ProxyId::new(mesh, name);
-            plans.extend(plan::of_proxy(id, &before, &after, &difference, api.planner.site()));
+            let (abilities, site) = (api.planner.proxies.abilities(&id), api.planner.site());
+            plans.extend(plan::of_proxy(id, &before, &after, &difference, &abilities, site));
             tokio::task::coop::consume_budget().await;
         }
     }
@@ -115,7 +116,8 @@ fn shown(api: &Api, mut plan: ProxyPlan, at: usize, live: &Live, bootstraps: usi
     let connection = api.planner.proxies.get(&plan.proxy);
     let mut shown = json!(plan);
     shown["connected"] = connection.is_some().into();
-    shown["envoyVersion"] = json!(connection.as_ref().and_then(|it| it.node.envoy.as_ref()));
+    shown["envoyVersion"] =
+        json!(connection.as_ref().and_then(|it| it.node.abilities.envoy.as_ref()));
     shown["estimate"] = json!(live.rates.get(&plan.proxy).map(|rates| plan.estimate(rates)));
     shown["series"] = json!(live.series.get(&plan.proxy));
     if at < bootstraps.min(MAX_DETAILED) {

@@ -209,9 +209,9 @@ struct Proxy {
 impl Proxy {
     fn of(api: &Api, mesh: &MeshSnapshot, id: &ProxyId) -> Option<Self> {
         let proxy = mesh.proxy(&id.name)?;
-        let site = api.planner.site();
+        let (abilities, site) = (api.planner.proxies.abilities(id), api.planner.site());
         let effective = generate::policies(mesh, proxy, site, Consider::Applied);
-        let (config, _) = generate::compose(&effective, mesh, proxy, site);
+        let (config, _) = generate::compose(&effective, mesh, proxy, &abilities, site);
         let tracing = effective.iter().find(|effective| effective.kind() == "MeshTrace");
         let deciders = tracing.map(|it| mesh_trace::deciders(&it.merged().to_json()));
         Some(Self {

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use ursa_envoy::abilities::Abilities;
 use ursa_envoy::check::check;
 use ursa_envoy::proxy::{
     Cluster, ClusterKind, Direction, Endpoint, HttpListener, Listener, ListenerKind, ProxyConfig,
@@ -101,8 +102,13 @@ pub(crate) fn policies(
 }
 
 /// Makes the configuration of a proxy.
-pub(crate) fn generate(mesh: &MeshSnapshot, proxy: &Proxy, site: &Site) -> Generated {
-    generate_as(&policies(mesh, proxy, site, Consider::Applied), mesh, proxy, site)
+pub(crate) fn generate(
+    mesh: &MeshSnapshot,
+    proxy: &Proxy,
+    abilities: &Abilities,
+    site: &Site,
+) -> Generated {
+    generate_as(&policies(mesh, proxy, site, Consider::Applied), mesh, proxy, abilities, site)
 }
 
 /// Makes what the configuration of a proxy would be, did `policies` hold for it.
@@ -110,9 +116,10 @@ pub(crate) fn generate_as(
     policies: &[Effective],
     mesh: &MeshSnapshot,
     proxy: &Proxy,
+    abilities: &Abilities,
     site: &Site,
 ) -> Generated {
-    compose(policies, mesh, proxy, site).1
+    compose(policies, mesh, proxy, abilities, site).1
 }
 
 /// The same with the picture that it is made of.
@@ -120,9 +127,11 @@ pub(crate) fn compose(
     policies: &[Effective],
     mesh: &MeshSnapshot,
     proxy: &Proxy,
+    abilities: &Abilities,
     site: &Site,
 ) -> (ProxyConfig, Generated) {
     let Picture { mut config, destinations, mut warnings } = picture(mesh, proxy, site);
+    config.abilities.clone_from(abilities);
     let backends = MeshBackends { mesh, built_in: &site.built_in };
     let applied = apply(policies, &backends, &mut config);
     warnings.extend(applied.warnings.iter().cloned());
@@ -161,6 +170,7 @@ fn picture(mesh: &MeshSnapshot, proxy: &Proxy, site: &Site) -> Picture {
         id: proxy.id.clone(),
         service: proxy.dataplane.service(&proxy.labels, &proxy.id.name).to_owned(),
         address: proxy.dataplane.networking.address.clone(),
+        abilities: Abilities::default(),
         listeners: Vec::new(),
         clusters: Vec::new(),
         pipeline: pipeline(proxy, site),
@@ -301,7 +311,12 @@ impl Way<'_> {
             let tracing = RouteTracing::default();
             let routes = vec![Route { requests: RequestMatch::default(), cluster, tracing }];
             let routes = RouteConfig { name: name.clone(), routes };
-            ListenerKind::Http(HttpListener { stat_prefix: counted_as, tracing: None, routes })
+            ListenerKind::Http(HttpListener {
+                stat_prefix: counted_as,
+                tracing: None,
+                propagation: None,
+                routes,
+            })
         } else {
             ListenerKind::Tcp { cluster }
         };

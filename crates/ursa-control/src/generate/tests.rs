@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use ursa_envoy::abilities::Abilities;
 use ursa_envoy::proxy::{ClusterKind, ListenerKind};
 use ursa_envoy::resources::{EDS, PIPELINE};
 
@@ -38,7 +39,7 @@ fn outcome(text: &str) -> String {
     for warning in &warnings {
         writeln!(lines, "warning: {warning}").unwrap();
     }
-    let made = generate(&mesh, proxy, &site());
+    let made = generate(&mesh, proxy, &Abilities::default(), &site());
     assert_eq!(made.findings, [""; 0], "it refers to nothing that is not there");
     lines
 }
@@ -61,7 +62,7 @@ fn the_order_of_documents_does_not_matter() {
     let made = |text: &str| {
         let snapshots = snapshots(text);
         let mesh = snapshots.mesh("default");
-        generate(&mesh, mesh.proxy("me").unwrap(), &site()).resources
+        generate(&mesh, mesh.proxy("me").unwrap(), &Abilities::default(), &site()).resources
     };
     assert_eq!(made(text), made(&documents.join("---\n")));
 }
@@ -74,7 +75,7 @@ fn the_built_in_backend_is_where_this_control_plane_listens() {
                 {backendRef: {kind: MeshOpenTelemetryBackend, name: ursa}}}]}}}\n";
     let snapshots = snapshots(text);
     let mesh = snapshots.mesh("default");
-    let made = generate(&mesh, mesh.proxy("me").unwrap(), &site());
+    let made = generate(&mesh, mesh.proxy("me").unwrap(), &Abilities::default(), &site());
     let pipeline = &made.resources[PIPELINE]["pipeline"].body.value;
     let pipeline: serde_json::Value = serde_json::from_slice(pipeline).unwrap();
     let backend = &pipeline["traces"]["backends"][0]["spec"]["openTelemetry"];

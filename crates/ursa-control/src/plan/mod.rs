@@ -12,6 +12,7 @@ mod tests;
 mod values;
 
 use serde::Serialize;
+use ursa_envoy::abilities::Abilities;
 use ursa_envoy::proxy::{LogSink, ProxyConfig};
 use ursa_envoy::{bootstrap, json, offline};
 use ursa_model::ProxyId;
@@ -35,10 +36,10 @@ struct Side {
 }
 
 impl Side {
-    fn of(mesh: &MeshSnapshot, name: &str, site: &Site) -> Option<Self> {
+    fn of(mesh: &MeshSnapshot, name: &str, abilities: &Abilities, site: &Site) -> Option<Self> {
         let proxy = mesh.proxy(name)?;
         let effective = generate::policies(mesh, proxy, site, Consider::Applied);
-        let (config, generated) = generate::compose(&effective, mesh, proxy, site);
+        let (config, generated) = generate::compose(&effective, mesh, proxy, abilities, site);
         Some(Self { effective, config, generated })
     }
 
@@ -86,7 +87,7 @@ impl ProxyPlan {
     }
 
     /// A bootstrap that holds all that Envoy would be told, for `envoy --mode validate`. Envoy opens the files of access logs even then: they
-    /// lead nowhere. `None` of a proxy that would be gone.
+    /// lead nowhere. Nor is the module there, which lies beside the proxy: its hooks are left out. `None` of a proxy that would be gone.
     pub(crate) fn bootstrap(&self, site: &Site) -> Option<serde_json::Value> {
         let mut config = self.after.as_ref()?.config.clone();
         for log in config.listeners.iter_mut().flat_map(|listener| &mut listener.access_logs) {
@@ -94,6 +95,7 @@ impl ProxyPlan {
                 "/dev/null".clone_into(path);
             }
         }
+        config.http_listeners_mut().for_each(|http| http.propagation = None);
         let bootstrap = bootstrap::bootstrap(&bootstrap::BootstrapInputs {
             id: &self.proxy,
             cluster: &self.service,
@@ -124,14 +126,15 @@ pub(crate) fn of_proxy(
     before: &MeshSnapshot,
     after: &MeshSnapshot,
     difference: &Difference<'_>,
+    abilities: &Abilities,
     site: &Site,
 ) -> Option<ProxyPlan> {
-    let old = Side::of(before, &id.name, site);
+    let old = Side::of(before, &id.name, abilities, site);
     let generated = old.as_ref().map(|old| &old.generated);
     if old.is_some() && !difference.touches(&site.zone, &id.name, generated) {
         return None;
     }
-    let new = Side::of(after, &id.name, site);
+    let new = Side::of(after, &id.name, abilities, site);
     let values = values::changes(
         old.as_ref().map_or(&[], |old| &old.effective),
         new.as_ref().map_or(&[], |new| &new.effective),

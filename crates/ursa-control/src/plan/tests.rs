@@ -22,8 +22,10 @@ fn planned(change: &str) -> Vec<ProxyPlan> {
     let (before, after) = (before.mesh("default"), after.mesh("default"));
     let keys = touched.get("default").cloned().unwrap_or_else(BTreeSet::new);
     let difference = Difference::new(&before, &after, &keys);
-    let plan =
-        |name| of_proxy(ProxyId::new("default", name), &before, &after, &difference, &site());
+    let plan = |name| {
+        let abilities = Abilities::default();
+        of_proxy(ProxyId::new("default", name), &before, &after, &difference, &abilities, &site())
+    };
     proxies(&before, &after).into_iter().filter_map(plan).collect()
 }
 

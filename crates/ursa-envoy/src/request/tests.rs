@@ -25,6 +25,7 @@ fn listener(overall: &str, client: &str, random: &str) -> HttpListener {
         route(PathMatch::default(), sampling),
     ];
     HttpListener {
+        propagation: None,
         stat_prefix: "inbound:80".to_owned(),
         tracing: Some(Tracing { service_name: "web".to_owned() }),
         routes: RouteConfig { name: "inbound:80".to_owned(), routes },

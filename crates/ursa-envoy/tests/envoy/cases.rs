@@ -9,7 +9,7 @@ use ursa_envoy::offline::offline;
 use ursa_envoy::proxy::{
     AccessLog, ClusterKind, ListenerKind, LogFilter, LogFormat, LogSink, ProxyConfig,
 };
-use ursa_envoy::resources::{PIPELINE, RDS, Resources, SECRET, resources};
+use ursa_envoy::resources::{CDS, LDS, PIPELINE, RDS, Resources, SECRET, resources};
 use ursa_model::pipeline::{Backend, ExporterSpec};
 
 use crate::{peers, proxies};
@@ -60,8 +60,15 @@ fn cases_have_no_findings() {
 #[tokio::test]
 async fn every_supported_envoy_accepts_every_case() {
     let folder = tempfile::tempdir().unwrap();
+    let library = peers::library_in(folder.path());
     for envoy in peers::envoys() {
-        for (name, proxy) in proxies::all() {
+        for (name, mut proxy) in proxies::all() {
+            if name == "propagating" {
+                if peers::is_oldest(&envoy) {
+                    continue;
+                }
+                proxy = proxies::propagating(&library);
+            }
             let bootstrap = peers::bootstrap_in(folder.path());
             let bootstrap = offline(bootstrap, &resources(&proxy)).unwrap();
             let verdict = peers::validate(&envoy, &bootstrap).await;
@@ -75,7 +82,7 @@ async fn every_supported_envoy_accepts_every_case() {
 async fn every_supported_envoy_knows_every_operator() {
     let folder = tempfile::tempdir().unwrap();
     for envoy in peers::envoys() {
-        let is_oldest = envoy.to_string_lossy().contains("1.36");
+        let is_oldest = peers::is_oldest(&envoy);
         let known = TABLE.iter().filter(|operator| !(operator.newer && is_oldest));
         let line = |operator: &Operator| {
             let command = |argument: Option<&str>, length| Command {
@@ -152,6 +159,60 @@ fn findings_name_what_is_wrong() {
         },
     );
     snapshot("findings", &check(&resources).iter().map(ToString::to_string).collect());
+}
+
+#[test]
+fn findings_name_hooks_that_are_not_in_their_places() {
+    let made = resources(&proxies::propagating("/m.so"));
+    let listener = "inbound:127.0.0.1:80";
+    let of = |kind: &'static str, name: &str| to_json(kind, &made[kind][name].body.value);
+    let found = |kind: &'static str, name: &str, json: &Value| {
+        let mut resources = made.clone();
+        let body = &mut resources.get_mut(kind).unwrap().get_mut(name).unwrap().body;
+        body.value = from_json(kind, json).unwrap();
+        check(&resources).iter().map(|finding| finding.problem.clone()).collect::<Vec<_>>()
+    };
+    let with = |change: fn(&mut Value)| {
+        let mut json = of(LDS, listener);
+        change(&mut json["filter_chains"][0]["filters"][0]["typed_config"]);
+        found(LDS, listener, &json)
+    };
+    let expected = ["has hooks around a tracer, and no tracer"];
+    assert_eq!(with(|it| drop(it.as_object_mut().unwrap().remove("tracing"))), expected);
+    let expected = ["has one of the hooks `extract` and `inject` alone"];
+    let removed =
+        with(|it| drop(it.as_object_mut().unwrap().remove("early_header_mutation_extensions")));
+    assert_eq!(removed, expected);
+    let expected = ["has something before the hook `extract`"];
+    let before = with(|it| {
+        let early = it["early_header_mutation_extensions"].as_array_mut().unwrap();
+        let mut other = early[0].clone();
+        other["typed_config"]["early_header_mutation_name"] = "other".into();
+        early.insert(0, other);
+    });
+    assert_eq!(before, expected);
+    let expected = ["tells the two hooks different things"];
+    let other = with(|it| {
+        let early = &mut it["early_header_mutation_extensions"][0];
+        early["typed_config"]["early_header_mutation_config"]["value"] = "b3".into();
+    });
+    assert_eq!(other, expected);
+    let expected = ["does not end its upstream filters with the codec"];
+    let reversed = with(|it| {
+        let filters = &mut it["http_filters"][0]["typed_config"]["upstream_http_filters"];
+        filters.as_array_mut().unwrap().reverse();
+    });
+    assert_eq!(reversed, expected);
+    let filter = of(LDS, listener)["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0]
+        ["typed_config"]["upstream_http_filters"][1]
+        .clone();
+    let mut cluster = of(CDS, "catalog");
+    cluster["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http_protocol_options": {}}, "http_filters": [filter],
+    }});
+    let expected = "has upstream filters of its own without `inject`, which pass the router's by";
+    assert_eq!(found(CDS, "catalog", &cluster), [expected]);
 }
 
 #[test]

@@ -76,3 +76,16 @@ fn command(envoy: &Path, folder: &Path, bootstrap: &Bootstrap) -> Command {
     command.arg("--config-path").arg(path).args(["--disable-hot-restart", "--log-level", "warn"]);
     command
 }
+
+/// Whether it is the oldest, which has no place for modules.
+pub(crate) fn is_oldest(envoy: &Path) -> bool {
+    envoy.to_string_lossy().contains("1.36")
+}
+
+/// Writes the library of the hooks into `folder`.
+pub(crate) fn library_in(folder: &Path) -> String {
+    let library = ursa_envoy_module::LIBRARY.unwrap();
+    let path = folder.join(library.file_name);
+    std::fs::write(&path, library.bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}

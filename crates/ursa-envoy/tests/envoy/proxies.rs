@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ursa_envoy::abilities::Abilities;
+use ursa_envoy::module::Propagation;
 use ursa_envoy::proxy::{
     AccessLog, Cluster, ClusterKind, Direction, Endpoint, HeaderMatch, HeaderValue, HttpListener,
     Listener, ListenerKind, LogFilter, LogFormat, LogSink, LogValue, PathMatch, ProxyConfig,
@@ -22,6 +24,7 @@ pub(crate) fn all() -> Vec<(&'static str, ProxyConfig)> {
         ("tcp", tcp()),
         ("gateway", gateway()),
         ("access_logs", access_logs()),
+        ("propagating", propagating("/run/ursa/libursa-envoy-module.so")),
     ]
 }
 
@@ -182,6 +185,18 @@ fn access_logs() -> ProxyConfig {
     proxy
 }
 
+/// Traced, with the module's hooks around the tracer.
+pub(crate) fn propagating(module: &str) -> ProxyConfig {
+    let mut proxy = with_tracing(plain(), &RouteTracing::off());
+    for http in proxy.http_listeners_mut() {
+        http.propagation = Some(Propagation {
+            module: module.to_owned(),
+            formats: "w3c_tracecontext,b3;ratio=10000".to_owned(),
+        });
+    }
+    proxy
+}
+
 /// `proxy` with a tracer on every HTTP listener and `tracing` on every route.
 pub(crate) fn with_tracing(mut proxy: ProxyConfig, tracing: &RouteTracing) -> ProxyConfig {
     let service_name = proxy.service.clone();
@@ -197,6 +212,7 @@ pub(crate) fn proxy(listeners: Vec<Listener>, clusters: Vec<Cluster>) -> ProxyCo
         id: ProxyId::new("default", "frontend-1"),
         service: "frontend".to_owned(),
         address: "127.0.0.1".to_owned(),
+        abilities: Abilities::default(),
         listeners,
         clusters,
         pipeline: PipelineConfig::default(),
@@ -208,6 +224,7 @@ pub(crate) fn http(direction: Direction, port: u16, cluster: &str) -> Listener {
     listener.kind = ListenerKind::Http(HttpListener {
         stat_prefix: cluster.to_owned(),
         tracing: None,
+        propagation: None,
         routes: RouteConfig {
             name: listener.name.clone(),
             routes: vec![Route {

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
 use serde::de::DeserializeOwned;
+use ursa_envoy::abilities::Abilities;
 use ursa_envoy::proxy::{
     AccessLog, Cluster, ClusterKind, Direction, HeaderMatch, HeaderValue, HttpListener, Listener,
     ListenerKind, LogFilter, LogFormat, LogSink, LogValue, PathMatch, ProxyConfig, RequestMatch,
@@ -321,7 +322,9 @@ impl TestProxy {
         let clusters = listeners.iter().map(cluster).collect();
         let pipeline = PipelineConfig { facts, ..PipelineConfig::default() };
         let address = networking.address.clone();
-        ProxyConfig { id: self.id.clone(), service, address, listeners, clusters, pipeline }
+        let abilities = Abilities::default();
+        let id = self.id.clone();
+        ProxyConfig { id, service, address, abilities, listeners, clusters, pipeline }
     }
 }
 
@@ -340,7 +343,12 @@ fn listener_of(
     };
     let routes = RouteConfig { name: name.clone(), routes: vec![route] };
     let kind = if http {
-        ListenerKind::Http(HttpListener { stat_prefix: name.clone(), tracing: None, routes })
+        ListenerKind::Http(HttpListener {
+            stat_prefix: name.clone(),
+            tracing: None,
+            propagation: None,
+            routes,
+        })
     } else {
         ListenerKind::Tcp { cluster: name.clone() }
     };

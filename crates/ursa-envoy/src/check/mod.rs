@@ -1,7 +1,9 @@
 //! A second look at the result, by other means than it was made with: names are unique, every
-//! reference resolves, no credential is inside.
+//! reference resolves, no credential is inside, hooks are where they must be.
 //!
 //! It reads the JSON form, so that what refers to a cluster is found wherever it stands.
+
+mod hooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -83,6 +85,20 @@ pub fn check(resources: &Resources) -> Vec<Finding> {
         let by_eds = to_json(CDS, body).get("eds_cluster_config").is_some();
         if by_eds && !check.has(EDS, name) {
             check.add(CDS, name, "waits for endpoints that are not there".to_owned());
+        }
+    }
+    let listeners: Vec<_> =
+        of_type(resources, LDS).map(|(name, body)| (name, to_json(LDS, body))).collect();
+    for (name, listener) in &listeners {
+        for problem in hooks::of_listener(listener) {
+            check.add(LDS, name, problem);
+        }
+    }
+    if listeners.iter().any(|(_, listener)| hooks::has_upstream(listener)) {
+        for (name, body) in of_type(resources, CDS) {
+            if let Some(problem) = hooks::of_cluster(&to_json(CDS, body)) {
+                check.add(CDS, name, problem);
+            }
         }
     }
     for (name, _) in of_type(resources, EDS) {
