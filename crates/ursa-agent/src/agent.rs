@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
-use serde_json::json;
+use serde_json::Map;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
+use ursa_envoy::abilities::{Abilities, Module};
 use ursa_envoy::bootstrap::{BootstrapInputs, bootstrap};
 use ursa_metrics::{Limits, Registry};
 use ursa_model::ProxyId;
@@ -24,6 +25,7 @@ use ursa_model::ProxyId;
 use crate::admin::Admin;
 use crate::binary::{self, VersionError};
 use crate::metrics::Gather;
+use crate::module;
 use crate::own_metrics::OwnMetrics;
 use crate::process::{EnvoyCommand, EnvoyStatus, Supervisor, reopen_logs};
 use crate::relay::{self, EVENTS, Ports};
@@ -172,24 +174,6 @@ impl Agent {
         let lock = files.occupy()?;
         let version = binary::version(&config.envoy).await?;
         let undecided = version.follows_callers().then(own_decision);
-        let version = version.to_string();
-
-        let node = json!({
-            "agentVersion": env!("CARGO_PKG_VERSION"),
-            "envoyVersion": version,
-        });
-        let bootstrap = bootstrap(&BootstrapInputs {
-            id: &config.id,
-            // Services belong to inbounds, which the control plane knows.
-            cluster: &config.id.name,
-            zone: config.zone.as_deref(),
-            ads_socket: &files.ads,
-            otlp_socket: &files.otlp,
-            admin_socket: &files.admin,
-            memory: Limits::own().map(|limits| limits.whole_bytes()),
-            metadata: node.as_object().unwrap_or(&serde_json::Map::new()),
-        });
-        files.write_bootstrap(&bootstrap.encode_to_vec())?;
 
         let registry = Registry::new(&[
             ("mesh", &config.id.mesh),
@@ -199,12 +183,29 @@ impl Agent {
         let telemetry = Telemetry::start(
             &files.otlp,
             config.environment.clone(),
-            process_attributes(&config.envoy, &version),
+            process_attributes(&config.envoy, &version.to_string()),
             config.data_dir.map(|dir| dir.join(QUEUES)),
             undecided,
             &registry,
-        )
-        .await?;
+        );
+        let module = module::provide(&files.dir, &config.envoy, version);
+        let (telemetry, module) = tokio::join!(telemetry, module);
+        let telemetry = telemetry?;
+        let version = version.to_string();
+        let node = node_metadata(&version, &module);
+        let bootstrap = bootstrap(&BootstrapInputs {
+            id: &config.id,
+            // Services belong to inbounds, which the control plane knows.
+            cluster: &config.id.name,
+            zone: config.zone.as_deref(),
+            ads_socket: &files.ads,
+            otlp_socket: &files.otlp,
+            admin_socket: &files.admin,
+            memory: Limits::own().map(|limits| limits.whole_bytes()),
+            metadata: &node,
+        });
+        files.write_bootstrap(&bootstrap.encode_to_vec())?;
+
         let admin = Admin { socket: files.admin.clone() };
         let (envoy_state, envoy_status) = watch::channel(EnvoyStatus::default());
         let own = OwnMetrics::new(registry.clone(), admin.clone(), envoy_status.clone(), &version);
@@ -259,7 +260,7 @@ impl Agent {
         let status = Status::new(
             config.id,
             config.control_plane,
-            version,
+            Abilities { envoy: Some(version), module },
             admin,
             relay,
             telemetry.clone(),
@@ -372,6 +373,7 @@ impl Files {
     }
 
     fn remove(&self) {
+        module::remove(&self.dir, |_| true);
         for path in [&self.bootstrap, &self.ads, &self.otlp, &self.admin] {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -385,6 +387,17 @@ impl Files {
 
 fn made<T>(result: io::Result<T>, path: &Path) -> Result<T, StartError> {
     result.map_err(|source| StartError::Make { what: path.display().to_string(), source })
+}
+
+/// What the control plane is told of this proxy's abilities.
+fn node_metadata(version: &str, module: &Module) -> Map<String, serde_json::Value> {
+    let said = [
+        ("agentVersion", Some(env!("CARGO_PKG_VERSION"))),
+        ("envoyVersion", Some(version)),
+        ("module", module.path()),
+        ("moduleProblem", module.problem()),
+    ];
+    said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect()
 }
 
 /// What resources say of Envoy's process, by the conventions' registry of `process`. Not its id: it

@@ -26,6 +26,7 @@ mod backoff;
 pub mod binary;
 mod causes;
 mod metrics;
+mod module;
 mod own_metrics;
 mod process;
 mod relay;

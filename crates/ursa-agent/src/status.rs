@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
+use ursa_envoy::abilities::Abilities;
 use ursa_model::ProxyId;
 
 use crate::admin::Admin;
@@ -33,7 +34,7 @@ pub(crate) struct Status {
 struct Asked {
     id: ProxyId,
     control_plane: Url,
-    envoy_version: String,
+    abilities: Abilities,
     admin: Admin,
     relay: Handle,
     telemetry: Telemetry,
@@ -47,24 +48,15 @@ impl Status {
     pub(crate) fn new(
         id: ProxyId,
         control_plane: Url,
-        envoy_version: String,
+        abilities: Abilities,
         admin: Admin,
         relay: Handle,
         telemetry: Telemetry,
         (envoy, connection): (watch::Receiver<EnvoyStatus>, watch::Receiver<ConnectionStatus>),
         own: Arc<OwnMetrics>,
     ) -> Self {
-        let asked = Asked {
-            id,
-            control_plane,
-            envoy_version,
-            admin,
-            relay,
-            telemetry,
-            envoy,
-            connection,
-            own,
-        };
+        let asked =
+            Asked { id, control_plane, abilities, admin, relay, telemetry, envoy, connection, own };
         Self { asked: Arc::new(asked) }
     }
 
@@ -87,7 +79,7 @@ impl Status {
     }
 
     async fn json(&self) -> Value {
-        let Asked { id, control_plane, envoy_version, admin, relay, telemetry, .. } = &*self.asked;
+        let Asked { id, control_plane, abilities, admin, relay, telemetry, .. } = &*self.asked;
         let missing = self.not_ready().await;
         let (relay, live) = (relay.status().await, admin.is_live().await);
         let (envoy, connection) = (self.envoy(), self.asked.connection.borrow().clone());
@@ -103,7 +95,9 @@ impl Status {
                 "error": connection.error,
             },
             "envoy": {
-                "version": envoy_version,
+                "version": abilities.envoy,
+                "module": abilities.module.path(),
+                "moduleProblem": abilities.module.problem(),
                 "pid": envoy.pid,
                 "live": live,
                 "connected": relay.envoy_connected,

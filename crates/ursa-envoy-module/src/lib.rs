@@ -16,7 +16,7 @@ mod library;
 mod random;
 
 #[cfg(not(envoy_module))]
-pub use library::{LIBRARY, Library};
+pub use library::{ENVOYS, LIBRARY, Library};
 
 pub use abi::Buffer;
 pub use config::envoy_dynamic_module_on_program_init;

@@ -10,6 +10,9 @@ pub struct Library {
     pub bytes: &'static [u8],
 }
 
+/// The Envoys that the library is tested with, by the first two numbers of their versions.
+pub const ENVOYS: &[(u32, u32)] = &[(1, 40)];
+
 /// The library for this platform; none where there is no Envoy that could load it.
 #[cfg(has_library)]
 pub const LIBRARY: Option<Library> = Some(Library {

