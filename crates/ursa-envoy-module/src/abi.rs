@@ -62,8 +62,13 @@ impl<F: Copy> Callback<F> {
         Self { name, address: AtomicPtr::new(ptr::null_mut()), of: PhantomData }
     }
 
+    #[cfg(not(miri))]
     pub(crate) fn look_up(&self) {
-        self.address.store(look_up(self.name), Ordering::Release);
+        self.put(look_up(self.name));
+    }
+
+    pub(crate) fn put(&self, address: *mut c_void) {
+        self.address.store(address, Ordering::Release);
     }
 
     /// The function, if the program has it.
@@ -78,6 +83,7 @@ impl<F: Copy> Callback<F> {
 }
 
 /// Where the program has a symbol, or null.
+#[cfg(not(miri))]
 fn look_up(name: &CStr) -> *mut c_void {
     unsafe extern "C" {
         fn dlsym(handle: *mut c_void, symbol: *const c_char) -> *mut c_void;

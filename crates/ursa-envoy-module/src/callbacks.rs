@@ -1,6 +1,6 @@
 //! What the library calls: functions of Envoy, and some of the C library.
 
-use core::ffi::c_void;
+use core::ffi::{CStr, c_void};
 
 use crate::abi::{Buffer, Callback, Entry};
 
@@ -17,52 +17,72 @@ type Request = *mut c_void;
 type FilterConfig = *mut c_void;
 
 macro_rules! callbacks {
-    ($($static:ident = $name:literal: $function:ty;)*) => {
+    ($($static:ident = $symbol:ident: $function:ty;)*) => {
         $(
             // SAFETY: the type is that of the declaration in Envoy's abi.h; of getrandom in getrandom(2), of
             // malloc and free in malloc(3).
-            pub(crate) static $static: Callback<$function> = unsafe { Callback::new($name) };
+            pub(crate) static $static: Callback<$function> = unsafe {
+                Callback::new(name(concat!(stringify!($symbol), "\0")))
+            };
         )*
 
         /// Looks all of them up.
+        #[cfg(not(miri))]
         pub(crate) fn look_up() {
             $($static.look_up();)*
+        }
+
+        /// Takes all of them as they are linked: Miri knows no `dlsym`.
+        #[cfg(miri)]
+        pub(crate) fn look_up() {
+            unsafe extern "C" {
+                $(fn $symbol();)*
+            }
+            $($static.put($symbol as *mut c_void);)*
         }
     };
 }
 
+/// What `dlsym` takes for a name.
+const fn name(symbol: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(symbol.as_bytes()) {
+        Ok(name) => name,
+        Err(_) => c"",
+    }
+}
+
 callbacks! {
-    LOG = c"envoy_dynamic_module_callback_log":
+    LOG = envoy_dynamic_module_callback_log:
         unsafe extern "C" fn(u32, Buffer);
-    GETRANDOM = c"getrandom":
+    GETRANDOM = getrandom:
         unsafe extern "C" fn(*mut c_void, usize, u32) -> isize;
-    MALLOC = c"malloc":
+    MALLOC = malloc:
         unsafe extern "C" fn(usize) -> *mut c_void;
-    FREE = c"free":
+    FREE = free:
         unsafe extern "C" fn(*mut c_void);
 
-    EARLY_SIZE = c"envoy_dynamic_module_callback_early_header_mutation_get_headers_size":
+    EARLY_SIZE = envoy_dynamic_module_callback_early_header_mutation_get_headers_size:
         unsafe extern "C" fn(Request) -> usize;
-    EARLY_ENTRIES = c"envoy_dynamic_module_callback_early_header_mutation_get_headers":
+    EARLY_ENTRIES = envoy_dynamic_module_callback_early_header_mutation_get_headers:
         unsafe extern "C" fn(Request, *mut Entry) -> bool;
-    EARLY_VALUE = c"envoy_dynamic_module_callback_early_header_mutation_get_header_value":
+    EARLY_VALUE = envoy_dynamic_module_callback_early_header_mutation_get_header_value:
         unsafe extern "C" fn(Request, Buffer, *mut Buffer, usize, *mut usize) -> bool;
-    EARLY_SET = c"envoy_dynamic_module_callback_early_header_mutation_set_header":
+    EARLY_SET = envoy_dynamic_module_callback_early_header_mutation_set_header:
         unsafe extern "C" fn(Request, Buffer, Buffer) -> bool;
-    EARLY_REMOVE = c"envoy_dynamic_module_callback_early_header_mutation_remove_header":
+    EARLY_REMOVE = envoy_dynamic_module_callback_early_header_mutation_remove_header:
         unsafe extern "C" fn(Request, Buffer) -> bool;
 
-    HTTP_SIZE = c"envoy_dynamic_module_callback_http_get_headers_size":
+    HTTP_SIZE = envoy_dynamic_module_callback_http_get_headers_size:
         unsafe extern "C" fn(Request, u32) -> usize;
-    HTTP_ENTRIES = c"envoy_dynamic_module_callback_http_get_headers":
+    HTTP_ENTRIES = envoy_dynamic_module_callback_http_get_headers:
         unsafe extern "C" fn(Request, u32, *mut Entry) -> bool;
-    HTTP_VALUE = c"envoy_dynamic_module_callback_http_get_header":
+    HTTP_VALUE = envoy_dynamic_module_callback_http_get_header:
         unsafe extern "C" fn(Request, u32, Buffer, *mut Buffer, usize, *mut usize) -> bool;
-    HTTP_SET = c"envoy_dynamic_module_callback_http_set_header":
+    HTTP_SET = envoy_dynamic_module_callback_http_set_header:
         unsafe extern "C" fn(Request, u32, Buffer, Buffer) -> bool;
-    DEFINE_COUNTER = c"envoy_dynamic_module_callback_http_filter_config_define_counter":
+    DEFINE_COUNTER = envoy_dynamic_module_callback_http_filter_config_define_counter:
         unsafe extern "C" fn(FilterConfig, Buffer, *const Buffer, usize, *mut usize) -> u32;
-    INCREMENT_COUNTER = c"envoy_dynamic_module_callback_http_filter_increment_counter":
+    INCREMENT_COUNTER = envoy_dynamic_module_callback_http_filter_increment_counter:
         unsafe extern "C" fn(Request, usize, *const Buffer, usize, u64) -> u32;
 }
 

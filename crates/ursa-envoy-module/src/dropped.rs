@@ -61,6 +61,10 @@ pub(crate) unsafe fn hand_over(request: *mut c_void, counters: &Counters) {
             continue;
         }
         let count = waiting.swap(0, Ordering::Relaxed);
+        // Another worker may have been faster.
+        if count == 0 {
+            continue;
+        }
         if let Some(increment) = INCREMENT_COUNTER.get() {
             // SAFETY: by the caller's promise; there are no labels.
             unsafe { increment(request, *counter, ptr::null(), 0, count) };

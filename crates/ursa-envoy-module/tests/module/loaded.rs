@@ -94,6 +94,12 @@ impl Loaded {
         }
     }
 
+    /// Both; under Miri, which loads no libraries, the latter.
+    pub(crate) fn all() -> Vec<Self> {
+        let loaded = (!cfg!(miri)).then(Self::new);
+        loaded.into_iter().chain([Self::linked()]).collect()
+    }
+
     /// Both hooks with a list; none if it is refused.
     pub(crate) fn hooks(self, names: [&str; 2], list: &str) -> [Option<Hook>; 2] {
         let buffer = |text: &str| Buffer { data: text.as_ptr(), length: text.len() };
