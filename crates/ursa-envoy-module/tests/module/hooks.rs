@@ -70,6 +70,7 @@ fn run(case: &Case, loaded: Loaded, others: usize) {
             others
         );
     }
+    Hook::destroy([extract, inject]);
 }
 
 #[test]
@@ -181,14 +182,16 @@ fn what_is_left_out_is_invented_anew_on_every_thread() {
 fn invents(loaded: Loaded) {
     const EACH: usize = if cfg!(miri) { 20 } else { 1_000 };
     let invent = move || {
-        let [extract, _] = hooks(loaded, "b3");
+        let pair = hooks(loaded, "b3");
         let formats = ursa_propagation::Formats::parse(b"w3c_tracecontext").unwrap();
         let ids = (0..EACH).map(|_| {
-            let list = extract.extract(vec![("b3".to_owned(), b"1".to_vec())]);
+            let list = pair[0].extract(vec![("b3".to_owned(), b"1".to_vec())]);
             let context = context(formats, &list).unwrap();
             [context.trace.high(), context.trace.low(), context.span.value()]
         });
-        ids.flatten().collect::<Vec<_>>()
+        let ids = ids.flatten().collect::<Vec<_>>();
+        Hook::destroy(pair);
+        ids
     };
     let threads: Vec<_> = (0..4).map(|_| thread::spawn(invent)).collect();
     let ids: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
