@@ -6,6 +6,7 @@ mod envoy;
 mod go;
 mod otelcol;
 mod pypi;
+mod python;
 mod rotel;
 mod zipkin;
 
@@ -33,6 +34,12 @@ pub(crate) enum Peer {
     Zipkin,
     /// Datadog's test agent
     Datadog,
+    /// Datadog's library for Python
+    Ddtrace,
+    /// Zipkin's library for Python
+    PyZipkin,
+    /// OpenTelemetry's library for Python
+    OpentelemetryPython,
     /// Prometheus, which takes metrics by OTLP
     Prometheus,
     /// Loki, which takes logs by OTLP
@@ -55,6 +62,9 @@ impl Peer {
         Self::Envoy,
         Self::EnvoyOldest,
         Self::Datadog,
+        Self::Ddtrace,
+        Self::PyZipkin,
+        Self::OpentelemetryPython,
         Self::Rotel,
         Self::Chromium,
     ];
@@ -63,6 +73,10 @@ impl Peer {
     pub(crate) fn provide(self) -> anyhow::Result<PathBuf> {
         let envoy = |envoy| kept(&envoy::Envoy::path(envoy), |to| envoy::fetch(envoy, to));
         let built = |program| kept(&go::Program::path(program), |to| go::build(program, to));
+        let python = |library| {
+            let made = kept(&python::Library::path(library), |to| python::fetch(library, to))?;
+            Ok(made.join(python::PROGRAM))
+        };
         match self {
             Self::Envoy => envoy(&envoy::NEWEST),
             Self::EnvoyOldest => envoy(&envoy::OLDEST),
@@ -75,6 +89,9 @@ impl Peer {
             Self::Datadog => {
                 Ok(kept(Path::new(datadog::PATH), datadog::fetch)?.join(datadog::PROGRAM))
             }
+            Self::Ddtrace => python(&python::DDTRACE),
+            Self::PyZipkin => python(&python::PY_ZIPKIN),
+            Self::OpentelemetryPython => python(&python::OPENTELEMETRY),
             Self::Zipkin => {
                 zipkin::java()?;
                 kept(Path::new(zipkin::PATH), zipkin::fetch)
