@@ -26,6 +26,8 @@ mod mesh;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod neighbours;
+#[cfg(test)]
 mod plan;
 #[cfg(test)]
 mod prometheus;
