@@ -25,7 +25,7 @@ const INCLUDES: [&str; 7] = [
 
 /// The messages that the control plane makes, and the file of each. What they refer to comes along;
 /// what is only ever inside an `Any` has to be listed.
-const MESSAGES: [(&str, &str); 20] = [
+const MESSAGES: [(&str, &str); 21] = [
     ("envoy/config/bootstrap/v3/bootstrap.proto", "envoy.config.bootstrap.v3.Bootstrap"),
     ("envoy/config/cluster/v3/cluster.proto", "envoy.config.cluster.v3.Cluster"),
     ("envoy/config/endpoint/v3/endpoint.proto", "envoy.config.endpoint.v3.ClusterLoadAssignment"),
@@ -39,6 +39,10 @@ const MESSAGES: [(&str, &str); 20] = [
     (
         "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+    ),
+    (
+        "envoy/extensions/filters/http/header_to_metadata/v3/header_to_metadata.proto",
+        "envoy.extensions.filters.http.header_to_metadata.v3.Config",
     ),
     (
         "envoy/extensions/filters/http/router/v3/router.proto",

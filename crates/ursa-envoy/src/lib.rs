@@ -9,6 +9,7 @@
 //! - [`json`]: any of these as JSON, for people and for Envoy's command line.
 //! - [`cel`]: whether a text is an expression.
 //! - [`mod@format`]: the texts of access logs, with Envoy's command operators.
+//! - [`mod@baggage`]: members of W3C Baggage in those texts.
 //! - [`mod@check`]: a second look at the result.
 //! - [`request`]: what becomes of one request at a listener.
 //! - [`questions`]: what the control plane asks an agent.
@@ -17,6 +18,7 @@
 //! What is *not* here: policies, stores, and how resources travel.
 
 pub mod abilities;
+pub mod baggage;
 pub mod bootstrap;
 pub mod cel;
 pub mod check;

@@ -13,7 +13,7 @@ use envoy_types::pb::google::protobuf::{Any, BoolValue};
 
 use crate::bootstrap::OTLP_CLUSTER;
 use crate::proxy::{Direction, HttpListener, Listener, ListenerKind, Tracing, stat_name};
-use crate::{access_log, module, parts};
+use crate::{access_log, baggage, module, parts};
 
 /// How many spans one worker keeps while the agent does not take them; what comes then is dropped.
 /// Well over [`crate::bootstrap::MIN_FLUSH_SPANS`], so that a flush is never what fills it.
@@ -40,7 +40,7 @@ pub(crate) fn listener(listener: &Listener) -> envoy::Listener {
             "envoy.filters.network.http_connection_manager",
             parts::any(&HttpConnectionManager {
                 access_log: access_logs,
-                ..connection_manager(http, listener.direction)
+                ..connection_manager(http, listener)
             }),
         ),
         ListenerKind::Tcp { cluster } => network_filter(
@@ -70,14 +70,19 @@ fn network_filter(name: &str, config: Any) -> Filter {
     Filter { name: name.to_owned(), config_type: Some(filter::ConfigType::TypedConfig(config)) }
 }
 
-fn connection_manager(http: &HttpListener, direction: Direction) -> HttpConnectionManager {
-    let (stream_idle, idle) = match direction {
+fn connection_manager(http: &HttpListener, listener: &Listener) -> HttpConnectionManager {
+    let (stream_idle, idle) = match listener.direction {
         Direction::Inbound => (INBOUND_STREAM_IDLE_SECONDS, INBOUND_IDLE_SECONDS),
         Direction::Outbound => (OUTBOUND_STREAM_IDLE_SECONDS, OUTBOUND_IDLE_SECONDS),
     };
     let router = Router {
         upstream_http_filters: http.propagation.as_ref().map(module::inject).unwrap_or_default(),
         ..Router::default()
+    };
+    let router = HttpFilter {
+        name: "envoy.filters.http.router".to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(parts::any(&router))),
+        ..HttpFilter::default()
     };
     HttpConnectionManager {
         early_header_mutation_extensions: http.propagation.iter().map(module::extract).collect(),
@@ -91,11 +96,7 @@ fn connection_manager(http: &HttpListener, direction: Direction) -> HttpConnecti
             config_source: Some(parts::ads()),
             route_config_name: http.routes.name.clone(),
         })),
-        http_filters: vec![HttpFilter {
-            name: "envoy.filters.http.router".to_owned(),
-            config_type: Some(http_filter::ConfigType::TypedConfig(parts::any(&router))),
-            ..HttpFilter::default()
-        }],
+        http_filters: baggage::filter(&listener.access_logs).into_iter().chain([router]).collect(),
         tracing: http.tracing.as_ref().map(tracer),
         // What the application says of itself is not replaced by "envoy".
         server_header_transformation: hcm::ServerHeaderTransformation::PassThrough as i32,

@@ -31,6 +31,9 @@ pub(crate) const EXTRACT: &str = "extract";
 /// What the library calls the hook after the tracer.
 pub(crate) const INJECT: &str = "inject";
 
+/// What its counters begin with.
+const METRICS: &str = "ursa";
+
 /// Trace context by the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Propagation {
@@ -79,7 +82,12 @@ fn module(propagation: &Propagation) -> DynamicModuleConfig {
         ..DataSource::default()
     };
     let file = AsyncDataSource { specifier: Some(async_data_source::Specifier::Local(file)) };
-    DynamicModuleConfig { module: Some(file), do_not_close: true, ..DynamicModuleConfig::default() }
+    DynamicModuleConfig {
+        module: Some(file),
+        do_not_close: true,
+        metrics_namespace: METRICS.to_owned(),
+        ..DynamicModuleConfig::default()
+    }
 }
 
 fn told(propagation: &Propagation) -> Any {

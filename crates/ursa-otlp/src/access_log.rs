@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use ursa_model::pipeline::AccessLogRecords;
 
+use crate::process::decoded;
 use crate::wire::fields::{put_bytes, put_varint};
 use crate::wire::{Field, Fields, Value, WireError};
 
@@ -40,6 +41,7 @@ const VERSION: &[u8] = b"network.protocol.version";
 pub struct Records {
     integers: BTreeSet<Vec<u8>>,
     optional: BTreeSet<Vec<u8>>,
+    encoded: BTreeSet<Vec<u8>>,
 }
 
 /// How bad it is: OpenTelemetry's number and its name.
@@ -55,7 +57,11 @@ impl Records {
     pub fn new(spec: &AccessLogRecords) -> Self {
         let bytes =
             |names: &BTreeSet<String>| names.iter().map(|name| name.clone().into_bytes()).collect();
-        Self { integers: bytes(&spec.integers), optional: bytes(&spec.optional) }
+        Self {
+            integers: bytes(&spec.integers),
+            optional: bytes(&spec.optional),
+            encoded: bytes(&spec.encoded),
+        }
     }
 
     /// A request for logs in these words. No record is added or left out.
@@ -113,6 +119,9 @@ impl Records {
         let number = self.integers.contains(key).then(|| number(text)).flatten();
         if let Some(number) = number {
             return put_int(out, key, number);
+        }
+        if self.encoded.contains(key) {
+            return put_text(out, key, &decoded(text));
         }
         match key {
             SERVER => match host_and_port(text) {
@@ -219,6 +228,7 @@ mod tests {
         AccessLogRecords {
             integers: set(&["http.response.status_code", "n"]),
             optional: set(&["http.response.status_code", "gone", "n"]),
+            encoded: set(&["tenant"]),
         }
     }
 
@@ -246,6 +256,7 @@ mod tests {
             ("http.response.status_code", "204"),
             ("n", "-"),
             ("gone", "-"),
+            ("tenant", "s%C3%BC%C3%9F"),
             ("kept", "-"),
             ("server.address", "[::1]:8080"),
             ("network.protocol.version", "HTTP/1.1"),
@@ -253,6 +264,7 @@ mod tests {
         ]);
         let attributes = json!([
             {"key": "http.response.status_code", "value": {"intValue": "204"}},
+            {"key": "tenant", "value": {"stringValue": "süß"}},
             {"key": "kept", "value": {"stringValue": "-"}},
             {"key": "server.address", "value": {"stringValue": "::1"}},
             {"key": "server.port", "value": {"intValue": "8080"}},

@@ -41,6 +41,17 @@ impl HeaderMatch {
     }
 }
 
+/// Whether `name` is one of a header or of a pseudo-header, like `:path`.
+pub(crate) fn is_header(name: &str) -> bool {
+    is_token(name.strip_prefix(':').unwrap_or(name))
+}
+
+/// Whether `text` is a token of HTTP (RFC 9110, section 5.6.2): what headers, methods and keys of baggage are named by.
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
+}
+
 /// How a header is compared.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 pub enum HeaderMatchType {

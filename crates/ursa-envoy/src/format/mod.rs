@@ -149,6 +149,21 @@ impl Format {
     }
 }
 
+impl Format {
+    /// The same with other operators in the place of those for which `other` has one.
+    #[must_use]
+    pub fn replace_commands(mut self, other: impl Fn(&Command) -> Option<Command>) -> Self {
+        for piece in &mut self.pieces {
+            if let Piece::Command(command) = piece
+                && let Some(other) = other(command)
+            {
+                *command = other;
+            }
+        }
+        self
+    }
+}
+
 /// As it is written for Envoy.
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

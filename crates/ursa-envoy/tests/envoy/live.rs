@@ -122,7 +122,7 @@ async fn tracing_follows_routes(envoy: &Path) -> Figures {
     figures
 }
 
-fn one_inbound(application: u16) -> ProxyConfig {
+pub(crate) fn one_inbound(application: u16) -> ProxyConfig {
     proxies::proxy(
         vec![proxies::http(Direction::Inbound, 0, "application")],
         vec![proxies::local("application", application)],
@@ -144,7 +144,7 @@ fn traced(proxy: &ProxyConfig, phase: &str) -> ProxyConfig {
 }
 
 /// An application that answers everything with 200. Its port.
-async fn serve(tasks: &mut JoinSet<()>) -> u16 {
+pub(crate) async fn serve(tasks: &mut JoinSet<()>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tasks.spawn(async move {
@@ -164,7 +164,7 @@ async fn serve(tasks: &mut JoinSet<()>) -> u16 {
     port
 }
 
-async fn get(connection: &mut BufReader<TcpStream>, path: &str, headers: &str) {
+pub(crate) async fn get(connection: &mut BufReader<TcpStream>, path: &str, headers: &str) {
     let request = format!("GET {path} HTTP/1.1\r\nhost: shop\r\n{headers}\r\n");
     connection.write_all(request.as_bytes()).await.unwrap();
     let head = read_head(connection).await;
@@ -183,7 +183,7 @@ async fn read_head(connection: &mut BufReader<TcpStream>) -> String {
 }
 
 /// Connects to Envoy's only listener as soon as it serves; `admin` knows its port.
-async fn connect(admin: &Path) -> TcpStream {
+pub(crate) async fn connect(admin: &Path) -> TcpStream {
     let mut pace = interval(Duration::from_millis(20));
     loop {
         pace.tick().await;
@@ -240,6 +240,6 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-async fn within<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
     timeout(DEADLINE, what).await.expect("in time")
 }

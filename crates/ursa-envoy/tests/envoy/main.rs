@@ -5,5 +5,6 @@
 mod agent;
 mod cases;
 mod live;
+mod members;
 mod peers;
 mod proxies;

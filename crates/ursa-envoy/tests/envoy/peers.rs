@@ -63,7 +63,7 @@ pub(crate) async fn validate(envoy: &Path, bootstrap: &Bootstrap) -> Result<(), 
 /// not need a drain.
 pub(crate) fn run(envoy: &Path, folder: &Path, bootstrap: &Bootstrap) -> Child {
     command(envoy, folder, bootstrap)
-        .args(["--concurrency", "1", "--drain-time-s", "600"])
+        .args(["--concurrency", "1", "--drain-time-s", "600", "--file-flush-interval-msec", "100"])
         .kill_on_drop(true)
         .spawn()
         .unwrap()

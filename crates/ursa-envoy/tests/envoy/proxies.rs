@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ursa_envoy::abilities::Abilities;
+use ursa_envoy::baggage;
 use ursa_envoy::module::Propagation;
 use ursa_envoy::proxy::{
     AccessLog, Cluster, ClusterKind, Direction, Endpoint, HeaderMatch, HeaderValue, HttpListener,
@@ -167,8 +168,11 @@ fn access_logs() -> ProxyConfig {
         header: header("x-env", HeaderValue::Absent),
         ..LogFilter::default()
     };
+    let members = ["tenant.id", "a!#$&'*+-^_`|~%"].map(|name| baggage::command(name, None));
+    let members = members.map(|command| command.to_string()).concat();
     let logs = vec![
         AccessLog { sink: text("/dev/null", "%PROTOCOL% 100%%"), filter: LogFilter::default() },
+        AccessLog { sink: text("/dev/null", &members), filter: LogFilter::default() },
         AccessLog { sink: json, filter },
         AccessLog { sink: agent, filter: any_flag },
     ];

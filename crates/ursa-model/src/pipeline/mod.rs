@@ -59,6 +59,9 @@ pub struct AccessLogRecords {
     pub integers: BTreeSet<String>,
     /// Attributes that are left out where Envoy has no value for them, and says `-`.
     pub optional: BTreeSet<String>,
+    /// Attributes that are values of W3C Baggage, percent-encoded as Envoy has them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub encoded: BTreeSet<String>,
 }
 
 impl AccessLogRecords {

@@ -63,7 +63,7 @@ fn find(header: &[u8], key: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Text, since attributes hold no other; what is no escape stays as it is.
-fn decoded(mut rest: &[u8]) -> Vec<u8> {
+pub(crate) fn decoded(mut rest: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(rest.len());
     while let Some((byte, tail)) = rest.split_first() {
         let escape = tail.split_first_chunk::<2>().filter(|_| *byte == b'%');

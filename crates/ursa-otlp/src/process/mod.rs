@@ -39,6 +39,7 @@ pub use native::{SpanFacts, Verdict};
 use crate::Signal;
 use crate::wire::{Checked, SpanId, WireError};
 use baggage::Baggage;
+pub(crate) use baggage::decoded;
 use envoy::Conventions;
 use filter::Filter;
 use keys::Keys;

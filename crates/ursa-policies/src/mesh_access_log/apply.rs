@@ -156,6 +156,7 @@ impl OfListener<'_> {
         let records = AccessLogRecords {
             integers: keys(&attributes, formats::is_number),
             optional: keys(&attributes, formats::is_operator),
+            encoded: keys(&attributes, formats::is_member),
         };
         attributes.push((AccessLogRecords::OUTCOME.to_owned(), formats::OUTCOME.to_owned()));
         let body = match &logs.body {
@@ -174,6 +175,7 @@ impl OfListener<'_> {
         let all = known.access_log.get_or_insert_default();
         all.integers.extend(records.integers);
         all.optional.extend(records.optional);
+        all.encoded.extend(records.encoded);
         Some(LogSink::Agent { channel, body, attributes })
     }
 

@@ -1,10 +1,13 @@
 //! What is written of a request: lines, attributes, and the placeholders in them.
 
-use ursa_envoy::format::{Format, FormatError};
+use ursa_envoy::baggage;
+use ursa_envoy::format::{Command, Format, FormatError};
 use ursa_envoy::proxy::{Direction, Listener, ProxyConfig};
 use ursa_model::Authority;
 use ursa_model::dataplane::WORKLOAD_LABEL;
 use ursa_model::report::Cursor;
+
+use crate::header::is_token;
 
 /// Kuma's line of a request.
 pub(super) const HTTP_LINE: &str = r#"[%START_TIME%] %KUMA_MESH% "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-B3-TRACEID?X-DATADOG-TRACEID)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%KUMA_SOURCE_SERVICE%" "%KUMA_DESTINATION_SERVICE%" "%KUMA_SOURCE_ADDRESS_WITHOUT_PORT%" "%UPSTREAM_HOST%""#;
@@ -74,6 +77,15 @@ const NAMES: [&str; 8] = [
     "KUMA_TRAFFIC_DIRECTION",
 ];
 
+/// The operator that says a member of a request's W3C Baggage, which Envoy has not.
+const BAGGAGE: &str = "BAGGAGE";
+
+/// What `%BAGGAGE(…)%` names: a token.
+fn member_of(command: &Command) -> Option<&str> {
+    let member = command.argument.as_deref().filter(|_| command.name == BAGGAGE)?;
+    is_token(member).then_some(member)
+}
+
 /// What `%KUMA_…%` says on one listener: fixed texts.
 #[derive(Debug)]
 pub(super) struct Placeholders {
@@ -111,7 +123,13 @@ impl Placeholders {
             self.values.get(at).map(String::as_str)
         };
         match Format::parse(text) {
-            Ok(format) => format.replace(value).to_string(),
+            Ok(format) => {
+                let member = |command: &Command| {
+                    let member = member_of(command)?;
+                    Some(baggage::command(member, command.length))
+                };
+                format.replace(value).replace_commands(member).to_string()
+            }
             Err(_) => text.replace('%', "%%"),
         }
     }
@@ -124,6 +142,15 @@ pub(super) fn check(text: &str, report: &Cursor<'_>) {
         Err(error) => return report.refuse(error.to_string()),
     };
     for command in format.commands() {
+        if command.name == BAGGAGE {
+            if member_of(command).is_none() {
+                report.refuse_with_hint(
+                    format!("`{command}` names no member of baggage"),
+                    "for example `%BAGGAGE(tenant.id)%`",
+                );
+            }
+            continue;
+        }
         if NAMES.contains(&command.name.as_str()) {
             if command.argument.is_some() || command.length.is_some() {
                 report.refuse(format!(
@@ -159,6 +186,13 @@ pub(super) fn is_number(text: &str) -> bool {
 /// Whether `text` is one operator, so that Envoy's `-` means that there is no value.
 pub(super) fn is_operator(text: &str) -> bool {
     only(text, |_| true)
+}
+
+/// Whether `text`, as it is for Envoy, is one member of baggage and no more, uncut.
+pub(super) fn is_member(text: &str) -> bool {
+    let format = Format::parse(text).ok();
+    let command = format.as_ref().and_then(Format::only_command);
+    command.is_some_and(|command| baggage::member(command).is_some() && command.length.is_none())
 }
 
 fn only(text: &str, is: impl Fn(ursa_envoy::format::Operator) -> bool) -> bool {

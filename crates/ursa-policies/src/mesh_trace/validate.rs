@@ -11,7 +11,7 @@ use ursa_model::target_ref::TargetRef;
 use ursa_model::tree::Node;
 
 use super::schema::{Backend, Conf, Propagator, Rule, Sampling, Tag};
-use crate::header::HeaderMatchType;
+use crate::header::{HeaderMatchType, is_header, is_token};
 
 /// Settings that belong to a listener or to the agent, so that a route cannot have its own.
 const NOT_OF_ROUTES: [&str; 5] =
@@ -208,15 +208,4 @@ fn tags(tags: &[Tag], cursor: &Cursor<'_>) {
             cursor.at("baggage.name").refuse("is not a key of baggage");
         }
     }
-}
-
-/// Whether `name` is one of a header or of a pseudo-header, like `:path`.
-fn is_header(name: &str) -> bool {
-    is_token(name.strip_prefix(':').unwrap_or(name))
-}
-
-/// Whether `text` is a token of HTTP (RFC 9110, section 5.6.2): what headers, methods and keys of baggage are named by.
-fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
 }
