@@ -39,7 +39,8 @@ const METRICS: &str = "ursa";
 pub struct Propagation {
     /// Where the library lies, an absolute path.
     pub module: String,
-    /// What both hooks are told: the formats in their order, as `w3c_tracecontext,b3;ratio=10000;strip`.
+    /// What both hooks are told: the formats in their order, as `w3c_tracecontext,b3;ratio=10000;strip`; rules for baggage in
+    /// lines after that.
     pub formats: String,
 }
 

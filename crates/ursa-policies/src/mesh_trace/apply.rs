@@ -7,7 +7,7 @@ use ursa_model::pipeline::{Backend, ExporterSpec, Processor, SignalConfig, proce
 
 use super::decisions::{self, Decision};
 use super::schema::{Conf, SemanticConventions};
-use super::{delivery, tags};
+use super::{baggage, delivery, tags};
 use crate::backends::{Applied, Backends, warn_of_unknown};
 use crate::kind::Merged;
 
@@ -23,8 +23,10 @@ pub(super) fn conf(
         // The routes too: connections that outlive their listener's tracer stop at once.
         trace(proxy, None, &RouteTracing::off());
         proxy.pipeline.traces = SignalConfig::default();
+        baggage::warn_of_switched_off(&conf.baggage, applied);
         return;
     }
+    baggage::apply(&conf.baggage, proxy, applied);
     warn_of_formats(conf, &backends, applied);
     let own = backends.iter().flat_map(|backend| &backend.resource_attributes);
     warn_of_unknown(own.chain(&conf.resource_attributes), &proxy.pipeline, applied);

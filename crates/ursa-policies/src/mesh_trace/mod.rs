@@ -7,6 +7,7 @@
 //! TCP listeners are left alone: they have no requests.
 
 mod apply;
+mod baggage;
 mod decisions;
 mod delivery;
 pub mod schema;

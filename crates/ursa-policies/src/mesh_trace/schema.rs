@@ -24,6 +24,8 @@ pub struct Conf {
     pub propagators: Option<Vec<Propagator>>,
     /// Attributes of the resource that spans come from; they win over those of the backend. Values may hold `{{…}}`.
     pub resource_attributes: BTreeMap<String, String>,
+    /// What becomes of requests' W3C Baggage. Unset: it passes as it is.
+    pub baggage: BaggageRules,
     /// What is written on each span besides what the tracer writes. Unset: nothing.
     pub tags: Option<Vec<Tag>>,
     /// Further backends that get the same spans, for example while moving from one to another. A resource that is in `backends` too gets them once.
@@ -164,6 +166,47 @@ pub enum Propagator {
     Datadog,
 }
 
+/// Rules for W3C Baggage. Where there are some, what is no valid member is dropped, and of more than 64 members or 8,192 bytes the last are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BaggageRules {
+    /// Members that are set on requests that come in, from other services and from the proxy's own, before anything reads them. In place of what
+    /// came under that name; `incoming` does not ask for them. At most 16.
+    #[schemars(length(max = 16))]
+    pub set: Option<Vec<BaggageSetting>>,
+    /// What callers may bring.
+    pub incoming: Option<BaggageFilter>,
+    /// What goes on to other services.
+    pub outgoing: Option<BaggageFilter>,
+}
+
+/// A member of baggage that is set: exactly one of `literal`, `header`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-exactly-one" = ["literal", "header"]))]
+pub struct BaggageSetting {
+    /// Its name. At most 128 bytes.
+    pub name: String,
+    /// Always this value. Not empty, at most 256 bytes.
+    pub literal: Option<String>,
+    /// The value of a request header. A request without it, where no default is given, keeps what came.
+    pub header: Option<Lookup>,
+    /// Whether a member that came stays. Unset: false.
+    pub if_absent: Option<bool>,
+}
+
+/// Which members of baggage pass, by their names, or by how names begin: `tenant.*`. At most 64 names in a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BaggageFilter {
+    /// What passes. Unset: all; `[]`: nothing.
+    #[schemars(length(max = 64))]
+    pub allow: Option<Vec<String>>,
+    /// What does not pass, even if it is allowed.
+    #[schemars(length(max = 64))]
+    pub deny: Option<Vec<String>>,
+}
+
 /// A span attribute: exactly one of `literal`, `header`, `baggage`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -180,7 +223,7 @@ pub struct Tag {
 }
 
 /// A value that requests carry.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lookup {
     /// Its name. Not empty.

@@ -10,12 +10,19 @@ use ursa_model::report::Cursor;
 use ursa_model::target_ref::TargetRef;
 use ursa_model::tree::Node;
 
+use super::baggage;
 use super::schema::{Backend, Conf, Propagator, Rule, Sampling, Tag};
 use crate::header::{HeaderMatchType, is_header, is_token};
 
 /// Settings that belong to a listener or to the agent, so that a route cannot have its own.
-const NOT_OF_ROUTES: [&str; 5] =
-    ["propagators", "resourceAttributes", "additionalBackends", "spanName", "semanticConventions"];
+const NOT_OF_ROUTES: [&str; 6] = [
+    "propagators",
+    "baggage",
+    "resourceAttributes",
+    "additionalBackends",
+    "spanName",
+    "semanticConventions",
+];
 
 /// The node and the cursor are `spec.default`'s.
 pub(super) fn conf(settings: &Node, target: &TargetRef, report: &Cursor<'_>) {
@@ -31,6 +38,7 @@ pub(super) fn conf(settings: &Node, target: &TargetRef, report: &Cursor<'_>) {
     backends(&conf, target, report);
     sampling(&conf.sampling, &report.at("sampling"));
     propagators(conf.propagators.as_deref(), &report.at("propagators"));
+    baggage::validate(&conf.baggage, &report.at("baggage"));
     backend::validate_attributes(&conf.resource_attributes, &report.at("resourceAttributes"));
     if let Some(name) = &conf.span_name {
         processor::SpanName::validate(name, &report.at("spanName"));

@@ -1,6 +1,7 @@
 //! Cases: resources and a proxy in, all that policies make of them out, as text that is read in review.
 //!
 //! A case is a file of resources as users write it. Its first line names the proxy, `# proxy: frontend`, one of `proxies/`; it is in zone `east`.
+//! `# proxy: frontend without the module` is one whose Envoy does not load it; of others that is assumed.
 
 mod corpus;
 mod endpoints;
@@ -10,7 +11,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
 use serde::de::DeserializeOwned;
-use ursa_envoy::abilities::Abilities;
+use ursa_envoy::abilities::{Abilities, Module};
 use ursa_envoy::proxy::{
     AccessLog, Cluster, ClusterKind, Direction, HeaderMatch, HeaderValue, HttpListener, Listener,
     ListenerKind, LogFilter, LogFormat, LogSink, LogValue, PathMatch, ProxyConfig, RequestMatch,
@@ -40,9 +41,12 @@ const ZONE: &str = "east";
 /// All that comes of `case`.
 pub(crate) fn outcome(case: &str) -> String {
     let header = case.lines().next().unwrap_or_default();
-    let proxy = TestProxy::named(
-        header.strip_prefix("# proxy: ").expect("a case begins with `# proxy: NAME`"),
-    );
+    let name = header.strip_prefix("# proxy: ").expect("a case begins with `# proxy: NAME`");
+    let without = name.strip_suffix(" without the module");
+    let mut proxy = TestProxy::named(without.unwrap_or(name));
+    if without.is_some() {
+        proxy.abilities.module = Module::Missing("this Envoy is too old".to_owned());
+    }
     outcome_for(&proxy, case)
 }
 
@@ -163,6 +167,9 @@ fn listener(listener: &Listener) -> String {
     let ListenerKind::Http(http) = &listener.kind else { return format!("{}: tcp", listener.name) };
     let tracer = http.tracing.as_ref().map_or("no tracer", |tracing| &tracing.service_name);
     let mut text = format!("{}: {tracer}", listener.name);
+    if let Some(propagation) = &http.propagation {
+        write!(text, ", hooks {}", propagation.formats).expect("writing to a string");
+    }
     let mut before: &[_] = &[];
     let is_off = |route: &&Route| route.tracing.sampling == Sampling::NONE;
     let (all, decided) = http.routes.routes.split_last().expect("a listener has a route");
@@ -271,6 +278,7 @@ pub(crate) struct TestProxy {
     id: ProxyId,
     dataplane: Dataplane,
     document: Document,
+    abilities: Abilities,
 }
 
 impl TestProxy {
@@ -285,7 +293,8 @@ impl TestProxy {
             .next()
             .unwrap_or_else(|| panic!("{path}: {:?}", parsed.violations));
         let dataplane = decode(&document);
-        Self { id: ProxyId::new("default", &document.key.name), dataplane, document }
+        let id = ProxyId::new("default", &document.key.name);
+        Self { id, dataplane, document, abilities: Abilities::default() }
     }
 
     pub(crate) fn subject(&self) -> Subject<'_> {
@@ -322,7 +331,7 @@ impl TestProxy {
         let clusters = listeners.iter().map(cluster).collect();
         let pipeline = PipelineConfig { facts, ..PipelineConfig::default() };
         let address = networking.address.clone();
-        let abilities = Abilities::default();
+        let abilities = self.abilities.clone();
         let id = self.id.clone();
         ProxyConfig { id, service, address, abilities, listeners, clusters, pipeline }
     }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod access_logs;
 #[cfg(test)]
+mod baggage;
+#[cfg(test)]
 mod border;
 #[cfg(test)]
 #[path = "../../../ursa-pipeline/tests/collector/certificates.rs"]
