@@ -58,3 +58,4 @@ Prefix envoy_http_tracing which requests are traced, and why not
 Prefix envoy_overload how near Envoy is to its limits
 Prefix envoy_listener_manager_lds_update listeners that were accepted and refused
 Prefix envoy_cluster_manager_cds_update clusters that were accepted and refused
+Prefix envoy_ursa_baggage_ what rules for baggage dropped

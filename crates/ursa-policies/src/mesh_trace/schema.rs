@@ -228,7 +228,7 @@ pub struct Tag {
 pub struct Lookup {
     /// Its name. Not empty.
     pub name: String,
-    /// The value when a request has none. Unset or empty: no tag then.
+    /// The value when a request has none. Unset or empty: nothing then.
     pub default: Option<String>,
 }
 

@@ -22,7 +22,7 @@ fn policies(endpoint: &str, lines: &str, port: u16) -> String {
          - openTelemetry:\n          endpoint: '{endpoint}'\n          attributes: [{{key: tenant, value: '%BAGGAGE(tenant.id)%'}}, {{key: secret, value: '%BAGGAGE(tenant.secret)%'}}]\n      \
          - file: {{path: '{lines}', format: {{type: Plain, plain: '%BAGGAGE(tenant.id)% %BAGGAGE(team)% %BAGGAGE(shop)% %BAGGAGE(tenant.secret)%'}}}}\n\
          ---\ntype: MeshMetric\nmesh: default\nname: gateway\nspec:\n  targetRef: {{kind: Dataplane, name: gateway}}\n  default:\n    \
-         backends: [{{prometheus: {{port: {port}}}}}]\n    sidecar: {{profiles: {{appendProfiles: [{{name: All}}]}}, includeUnused: true}}\n"
+         backends: [{{prometheus: {{port: {port}}}}}]\n"
     )
 }
 
