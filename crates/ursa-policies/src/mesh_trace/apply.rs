@@ -26,7 +26,6 @@ pub(super) fn conf(
         baggage::warn_of_switched_off(&conf.baggage, applied);
         return;
     }
-    baggage::apply(&conf.baggage, proxy, applied);
     warn_of_formats(conf, &backends, applied);
     let own = backends.iter().flat_map(|backend| &backend.resource_attributes);
     warn_of_unknown(own.chain(&conf.resource_attributes), &proxy.pipeline, applied);
@@ -40,6 +39,8 @@ pub(super) fn conf(
     let tags = tags::of_envoy(conf);
     trace(proxy, Some(&tracer), &RouteTracing { sampling: decisions::rest(&conf.sampling), tags });
     decide(proxy, &decisions::decisions(&conf.sampling));
+    // Last: rules go behind the formats, where there are hooks already.
+    baggage::apply(&conf.baggage, proxy, applied);
 }
 
 fn trace(proxy: &mut ProxyConfig, tracer: Option<&Tracing>, tracing: &RouteTracing) {
