@@ -11,10 +11,16 @@ const LIMIT: usize = 1 << 20;
 
 /// What was checked goes through every translation, with as many spans.
 fn zipkin_list(list: &[u8]) {
+    let of_envoy = zipkin::of_envoy(list).map(|request| {
+        let found = wire::inspect(Signal::Traces, &request).unwrap();
+        (found.items, found.invalid_ids)
+    });
     let Ok(spans) = zipkin::check(list) else {
+        assert!(of_envoy.is_err() || of_envoy.is_ok_and(|(_, invalid)| invalid > 0));
         assert!(zipkin::to_otlp(list).is_err());
         return;
     };
+    assert_eq!(of_envoy.unwrap(), (spans, 0));
     let request = zipkin::to_otlp(list).unwrap();
     assert_eq!(wire::check(Signal::Traces, &request), Ok(spans));
     if let Ok((back, written)) = zipkin::from_otlp(&request, zipkin::TraceIds::Whole, LIMIT) {

@@ -25,6 +25,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod apply;
+mod envoy;
 mod from_otlp;
 mod list;
 mod proto;
@@ -40,6 +41,7 @@ use list::Elements;
 use span::Span;
 
 pub use apply::apply;
+pub use envoy::of_envoy;
 pub use from_otlp::{TraceIds, from_otlp};
 pub use proto::{from_proto, to_proto};
 pub use to_otlp::to_otlp;

@@ -22,6 +22,7 @@
 mod body;
 mod cors;
 mod datadog;
+mod envoy;
 mod grpc;
 mod http;
 mod intake;
@@ -78,6 +79,9 @@ pub enum Protocol {
     /// OTLP/gRPC: the services of traces, metrics and logs, and `grpc.health.v1.Health/Check`;
     /// identity, gzip and zstd.
     OtlpGrpc,
+    /// What one Envoy sends: as [`OtlpGrpc`](Self::OtlpGrpc), and at `/api/v2/spans` spans of its Zipkin tracer in
+    /// JSON. These become OTLP, as its OpenTelemetry tracer would have written them.
+    Envoy,
     /// OTLP/HTTP: `/v1/traces`, `/v1/metrics`, `/v1/logs`; protobuf and JSON; identity, gzip and
     /// zstd; HTTP/1.1 and HTTP/2.
     OtlpHttp,
@@ -88,10 +92,10 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The name of a receiver that has none of its own: `otlp_grpc`, `otlp_http`, `zipkin`, `datadog`.
+    /// The name of a receiver that has none of its own: `otlp_grpc` (of an Envoy too), `otlp_http`, `zipkin`, `datadog`.
     pub fn name(self) -> &'static str {
         match self {
-            Self::OtlpGrpc => "otlp_grpc",
+            Self::OtlpGrpc | Self::Envoy => "otlp_grpc",
             Self::OtlpHttp => "otlp_http",
             Self::Zipkin => "zipkin",
             Self::Datadog => "datadog",
@@ -163,7 +167,9 @@ impl Limits {
     pub fn of(protocol: Protocol) -> Self {
         match protocol {
             Protocol::Datadog => Self { message: 25 << 20, memory: 64 << 20, ..Self::default() },
-            Protocol::OtlpGrpc | Protocol::OtlpHttp | Protocol::Zipkin => Self::default(),
+            Protocol::OtlpGrpc | Protocol::Envoy | Protocol::OtlpHttp | Protocol::Zipkin => {
+                Self::default()
+            }
         }
     }
 }
@@ -216,6 +222,7 @@ impl Settings {
         let intake = intake::Intake::new(sink, registry, name, token, limits, tasks);
         match protocol {
             Protocol::OtlpGrpc => server::bind(door, grpc::Grpc::new(intake)).await,
+            Protocol::Envoy => server::bind(door, envoy::Envoy::new(intake)).await,
             Protocol::OtlpHttp => server::bind(door, http::Http::new(intake, origins)).await,
             Protocol::Zipkin => server::bind(door, zipkin::Zipkin::new(intake)).await,
             Protocol::Datadog => server::bind(door, datadog::Datadog::new(intake)).await,

@@ -10,6 +10,7 @@ mod native;
 mod prometheus;
 mod receive;
 mod start;
+mod tracers;
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
