@@ -25,7 +25,7 @@ const INCLUDES: [&str; 7] = [
 
 /// The messages that the control plane makes, and the file of each. What they refer to comes along;
 /// what is only ever inside an `Any` has to be listed.
-const MESSAGES: [(&str, &str); 21] = [
+const MESSAGES: [(&str, &str); 23] = [
     ("envoy/config/bootstrap/v3/bootstrap.proto", "envoy.config.bootstrap.v3.Bootstrap"),
     ("envoy/config/cluster/v3/cluster.proto", "envoy.config.cluster.v3.Cluster"),
     ("envoy/config/endpoint/v3/endpoint.proto", "envoy.config.endpoint.v3.ClusterLoadAssignment"),
@@ -84,6 +84,11 @@ const MESSAGES: [(&str, &str); 21] = [
         "envoy/extensions/filters/http/dynamic_modules/v3/dynamic_modules.proto",
         "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
     ),
+    (
+        "envoy/extensions/filters/http/header_mutation/v3/header_mutation.proto",
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+    ),
+    ("envoy/config/trace/v3/zipkin.proto", "envoy.config.trace.v3.ZipkinConfig"),
     (
         "envoy/extensions/filters/http/upstream_codec/v3/upstream_codec.proto",
         "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",

@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         envoy: PathBuf::from(argument(5)?),
         concurrency: 1,
         envoy_log_level: "warning".to_owned(),
+        module: true,
         work_dir: PathBuf::from(argument(0)?),
         data_dir: None,
         status: "127.0.0.1:0".parse()?,

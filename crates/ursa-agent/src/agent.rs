@@ -57,6 +57,8 @@ pub struct Config {
     pub token: TokenSource,
     /// The Envoy to run; see [`binary::find`].
     pub envoy: PathBuf,
+    /// Whether Envoy shall load the module, by which trace context travels in more formats than its tracers know.
+    pub module: bool,
     /// Worker threads of Envoy.
     pub concurrency: u32,
     /// Envoy's `--log-level`: `trace`, `debug`, `info`, `warning`, `error`, `critical`, `off`.
@@ -173,13 +175,15 @@ impl Agent {
         let files = Files::new(&config.work_dir)?;
         let lock = files.occupy()?;
         let version = binary::version(&config.envoy).await?;
-        let undecided = version.follows_callers().then(own_decision);
-
         let registry = Registry::new(&[
             ("mesh", &config.id.mesh),
             ("zone", config.zone.as_deref().unwrap_or_default()),
             ("dataplane", &config.id.name),
         ]);
+        let module = module::provide(&files.dir, &config.envoy, version, config.module).await;
+        // Without the module, Zipkin's tracer may be wanted, which follows callers in every version.
+        let follows_callers = version.follows_callers() || module.path().is_none();
+        let undecided = follows_callers.then(own_decision);
         let telemetry = Telemetry::start(
             &files.otlp,
             config.environment.clone(),
@@ -187,10 +191,8 @@ impl Agent {
             config.data_dir.map(|dir| dir.join(QUEUES)),
             undecided,
             &registry,
-        );
-        let module = module::provide(&files.dir, &config.envoy, version);
-        let (telemetry, module) = tokio::join!(telemetry, module);
-        let telemetry = telemetry?;
+        )
+        .await?;
         let version = version.to_string();
         let node = node_metadata(&version, &module);
         let bootstrap = bootstrap(&BootstrapInputs {

@@ -19,9 +19,14 @@ const PREFIX: &str = "libursa-envoy-module-";
 const MAX_WORDS: usize = 200;
 
 /// Puts the library into `dir`, an absolute path, where no Envoy runs yet, and asks `envoy`, which is of `version`,
-/// whether it loads it.
-pub(crate) async fn provide(dir: &Path, envoy: &Path, version: Version) -> Module {
-    match offered(dir, envoy, version).await {
+/// whether it loads it; if it is `wanted`.
+pub(crate) async fn provide(dir: &Path, envoy: &Path, version: Version, wanted: bool) -> Module {
+    let offered = if wanted {
+        offered(dir, envoy, version).await
+    } else {
+        Err("its agent was started with `--no-module`".to_owned())
+    };
+    match offered {
         Ok(path) => Module::At(path),
         Err(why) => {
             tracing::info!(why, "no module: trace context travels in Envoy's own formats");
@@ -126,11 +131,11 @@ mod tests {
         let path = dir.path().join(library.file_name);
         fs::write(&path, "torn").unwrap();
         let expected = Module::At(path.to_str().unwrap().to_owned());
-        assert_eq!(provide(dir.path(), &envoy, VERSION).await, expected);
+        assert_eq!(provide(dir.path(), &envoy, VERSION, true).await, expected);
         assert_eq!(fs::read(&path).unwrap(), library.bytes);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644);
         let written = path.metadata().unwrap().modified().unwrap();
-        assert_eq!(provide(dir.path(), &envoy, VERSION).await, expected);
+        assert_eq!(provide(dir.path(), &envoy, VERSION, true).await, expected);
         assert_eq!(path.metadata().unwrap().modified().unwrap(), written);
         let mut left: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -144,13 +149,15 @@ mod tests {
         let old = Version { minor: 36, patch: 4, ..VERSION };
         let none = Path::new("/none");
         let why = |module: Module| module.problem().unwrap().to_owned();
-        let words = why(provide(dir.path(), none, old).await);
+        let words = why(provide(dir.path(), none, VERSION, false).await);
+        assert_eq!(words, "its agent was started with `--no-module`");
+        let words = why(provide(dir.path(), none, old, true).await);
         assert_eq!(words, "the module is for Envoy 1.40, and this is 1.36.4");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-        let words = why(provide(dir.path(), none, VERSION).await);
+        let words = why(provide(dir.path(), none, VERSION, true).await);
         assert!(words.contains("could not be asked whether"), "{words}");
         let envoy = stand_in(dir.path(), "echo; echo cannot open shared object >&2; exit 1");
-        let words = why(provide(dir.path(), &envoy, VERSION).await);
+        let words = why(provide(dir.path(), &envoy, VERSION, true).await);
         assert_eq!(words, "Envoy 1.40.0 does not load the module: cannot open shared object");
     }
 }

@@ -1,4 +1,5 @@
-//! Spans that an Envoy before 1.39 makes although it decided against them.
+//! Spans that Envoy makes although it decided against them: by its OpenTelemetry tracer before 1.39, and by its Zipkin
+//! tracer.
 //!
 //! Such a tracer records every request whose caller is traced. What Envoy itself decided, by its
 //! routes' shares, it writes into the request id all the same, and the id is a tag of each span: so

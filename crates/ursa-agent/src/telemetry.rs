@@ -41,7 +41,7 @@ struct Running {
 }
 
 impl Telemetry {
-    /// Takes OTLP over gRPC on `socket`; `detected` is what is known of whose telemetry it is; what
+    /// Takes what Envoy sends on `socket`; `detected` is what is known of whose telemetry it is; what
     /// waits is kept in `storage`. `first` is done to spans
     /// before all that policies ask for. Until it is configured, senders are told to wait.
     pub(crate) async fn start(
@@ -54,7 +54,7 @@ impl Telemetry {
     ) -> Result<Self, TelemetryError> {
         let inputs = PipelineInputs { environment, detected, registry: registry.clone(), storage };
         let pipeline = Pipeline::start(inputs);
-        let receiver = Settings::new(Protocol::OtlpGrpc, Bind::Unix(socket.to_owned()));
+        let receiver = Settings::new(Protocol::Envoy, Bind::Unix(socket.to_owned()));
         let observed = Arc::new(Observed::default());
         let sink = Observing { sink: pipeline.sink(), observed: Arc::clone(&observed) };
         let receiver = receiver.start(Arc::new(sink), registry).await?;

@@ -159,6 +159,9 @@ fn runtime() -> LayeredRuntime {
     let fields = [
         entry("tracing.opentelemetry.min_flush_spans", MIN_FLUSH_SPANS),
         entry("tracing.opentelemetry.flush_interval_ms", FLUSH_INTERVAL_MS),
+        // The tracer of proxies without the module whose callers speak B3.
+        entry("tracing.zipkin.min_flush_spans", MIN_FLUSH_SPANS),
+        entry("tracing.zipkin.flush_interval_ms", FLUSH_INTERVAL_MS),
         entry("re2.max_program_size.error_level", MAX_REGEX_PROGRAM),
     ];
     LayeredRuntime {

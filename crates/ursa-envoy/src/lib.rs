@@ -32,6 +32,7 @@ pub mod request;
 pub mod resources;
 
 mod access_log;
+mod b3;
 mod cluster;
 mod credentials;
 mod listener;

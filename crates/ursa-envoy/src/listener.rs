@@ -12,8 +12,8 @@ use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::{Any, BoolValue};
 
 use crate::bootstrap::OTLP_CLUSTER;
-use crate::proxy::{Direction, HttpListener, Listener, ListenerKind, Tracing, stat_name};
-use crate::{access_log, baggage, module, parts};
+use crate::proxy::{Direction, HttpListener, Listener, ListenerKind, Tracer, Tracing, stat_name};
+use crate::{access_log, b3, baggage, module, parts};
 
 /// How many spans one worker keeps while the agent does not take them; what comes then is dropped.
 /// Well over [`crate::bootstrap::MIN_FLUSH_SPANS`], so that a flush is never what fills it.
@@ -75,10 +75,7 @@ fn connection_manager(http: &HttpListener, listener: &Listener) -> HttpConnectio
         Direction::Inbound => (INBOUND_STREAM_IDLE_SECONDS, INBOUND_IDLE_SECONDS),
         Direction::Outbound => (OUTBOUND_STREAM_IDLE_SECONDS, OUTBOUND_IDLE_SECONDS),
     };
-    let router = Router {
-        upstream_http_filters: http.propagation.as_ref().map(module::inject).unwrap_or_default(),
-        ..Router::default()
-    };
+    let router = Router { upstream_http_filters: upstream_filters(http), ..Router::default() };
     let router = HttpFilter {
         name: "envoy.filters.http.router".to_owned(),
         config_type: Some(http_filter::ConfigType::TypedConfig(parts::any(&router))),
@@ -108,17 +105,34 @@ fn connection_manager(http: &HttpListener, listener: &Listener) -> HttpConnectio
     }
 }
 
+/// What is done with each attempt after the tracer has written its context.
+fn upstream_filters(http: &HttpListener) -> Vec<HttpFilter> {
+    match (&http.propagation, &http.tracing) {
+        (Some(propagation), _) => module::inject(propagation),
+        (None, Some(Tracing { tracer: Tracer::Zipkin { single: true, .. }, .. })) => {
+            b3::write_single()
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn tracer(tracing: &Tracing) -> hcm::Tracing {
-    let config = OpenTelemetryConfig {
-        grpc_service: Some(parts::grpc_service(OTLP_CLUSTER)),
-        service_name: tracing.service_name.clone(),
-        max_cache_size: Some(parts::uint32(MAX_WAITING_SPANS)),
-        ..OpenTelemetryConfig::default()
+    let (name, config) = match tracing.tracer {
+        Tracer::OpenTelemetry => {
+            let config = OpenTelemetryConfig {
+                grpc_service: Some(parts::grpc_service(OTLP_CLUSTER)),
+                service_name: tracing.service_name.clone(),
+                max_cache_size: Some(parts::uint32(MAX_WAITING_SPANS)),
+                ..OpenTelemetryConfig::default()
+            };
+            ("envoy.tracers.opentelemetry", parts::any(&config))
+        }
+        Tracer::Zipkin { w3c, .. } => ("envoy.tracers.zipkin", parts::any(&b3::tracer(w3c))),
     };
     hcm::Tracing {
         provider: Some(tracing::Http {
-            name: "envoy.tracers.opentelemetry".to_owned(),
-            config_type: Some(tracing::http::ConfigType::TypedConfig(parts::any(&config))),
+            name: name.to_owned(),
+            config_type: Some(tracing::http::ConfigType::TypedConfig(config)),
         }),
         // Routes say what is sampled; what matches none of them (`OPTIONS *`) is not traced.
         overall_sampling: Some(Percent { value: 0.0 }),

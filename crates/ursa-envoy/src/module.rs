@@ -65,13 +65,18 @@ pub(crate) fn inject(propagation: &Propagation) -> Vec<HttpFilter> {
         filter_config: Some(told(propagation)),
         ..DynamicModuleFilter::default()
     };
+    before_codec("envoy.filters.http.dynamic_modules", parts::any(&config))
+}
+
+/// Upstream filters: this one, and the one that must come last.
+pub(crate) fn before_codec(name: &str, config: Any) -> Vec<HttpFilter> {
     let filter = |name: &str, config| HttpFilter {
         name: name.to_owned(),
         config_type: Some(ConfigType::TypedConfig(config)),
         ..HttpFilter::default()
     };
     vec![
-        filter("envoy.filters.http.dynamic_modules", parts::any(&config)),
+        filter(name, config),
         filter("envoy.filters.http.upstream_codec", parts::any(&UpstreamCodec {})),
     ]
 }

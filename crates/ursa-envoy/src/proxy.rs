@@ -45,6 +45,12 @@ impl ProxyConfig {
         })
     }
 
+    /// Which tracer its listeners have; all have the same.
+    pub fn tracer(&self) -> Tracer {
+        let tracing = self.http_listeners().find_map(|http| http.tracing.as_ref());
+        tracing.map(|tracing| tracing.tracer).unwrap_or_default()
+    }
+
     /// The listeners that speak HTTP, in order, to be changed by a policy.
     pub fn http_listeners_mut(&mut self) -> impl Iterator<Item = &mut HttpListener> {
         self.listeners.iter_mut().filter_map(|listener| match &mut listener.kind {
@@ -111,11 +117,31 @@ pub struct HttpListener {
     pub routes: RouteConfig,
 }
 
-/// A tracer: OpenTelemetry, to the agent's socket.
+/// A tracer, to the agent's socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tracing {
     /// Resource attribute `service.name` of the spans.
     pub service_name: String,
+    /// Which of Envoy's.
+    pub tracer: Tracer,
+}
+
+/// Which of Envoy's tracers: they differ in the trace context that they read and write. What leaves the agent is the
+/// same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tracer {
+    /// OpenTelemetry's: W3C Trace Context, and with hooks around it (see [`crate::module`]) every format.
+    #[default]
+    OpenTelemetry,
+    /// Zipkin's: B3 in either form.
+    Zipkin {
+        /// Whether W3C Trace Context is written too, and read where there is no B3. Envoy:
+        /// `USE_B3_WITH_W3C_PROPAGATION`.
+        w3c: bool,
+        /// Whether B3's single header is written whatever came. Without it the tracer writes the three headers, except
+        /// that one of Envoy 1.40 writes the form that came.
+        single: bool,
+    },
 }
 
 /// The routes of one listener.

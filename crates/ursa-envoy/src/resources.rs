@@ -67,7 +67,7 @@ pub fn resources(proxy: &ProxyConfig) -> Resources {
         add(LDS, &listener.name, parts::any(&listener::listener(listener)));
     }
     for http in proxy.http_listeners() {
-        add(RDS, &http.routes.name, parts::any(&route::route_configuration(&http.routes)));
+        add(RDS, &http.routes.name, parts::any(&route::route_configuration(http)));
     }
     let pipeline =
         serde_json::to_vec(&proxy.pipeline).expect("strings, numbers, lists and maps are JSON");

@@ -9,15 +9,19 @@ use envoy_types::pb::envoy::r#type::tracing::v3::{CustomTag, custom_tag};
 use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, fractional_percent::DenominatorType};
 use ursa_model::percent::Percent;
 
-use crate::parts;
 use crate::proxy::{
-    HeaderMatch, HeaderValue, PathMatch, RequestMatch, Route, RouteConfig, RouteTracing, Tag,
-    TagSource, stat_name,
+    HeaderMatch, HeaderValue, HttpListener, PathMatch, RequestMatch, Route, RouteTracing, Tag,
+    TagSource, Tracer, stat_name,
 };
+use crate::{b3, parts};
 
 /// The routes of one listener as Envoy reads them: one virtual host that takes every host name.
-pub(crate) fn route_configuration(config: &RouteConfig) -> RouteConfiguration {
+pub(crate) fn route_configuration(http: &HttpListener) -> RouteConfiguration {
+    let config = &http.routes;
+    let tracer = http.tracing.as_ref().map(|tracing| tracing.tracer);
+    let is_zipkin = matches!(tracer, Some(Tracer::Zipkin { .. }));
     RouteConfiguration {
+        request_headers_to_remove: is_zipkin.then(|| b3::SINGLE.to_owned()).into_iter().collect(),
         name: config.name.clone(),
         virtual_hosts: vec![VirtualHost {
             name: stat_name(&config.name),

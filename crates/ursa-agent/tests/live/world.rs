@@ -21,7 +21,7 @@ use ursa_agent::{Agent, Config, Running, binary};
 use ursa_envoy::abilities::Abilities;
 use ursa_envoy::proxy::{
     Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, ProxyConfig,
-    RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tracing,
+    RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tracer, Tracing,
 };
 use ursa_envoy::resources::Resources;
 pub(crate) use ursa_envoy::resources::resources;
@@ -169,7 +169,7 @@ impl World {
         };
         let http = HttpListener {
             stat_prefix: "inbound".to_owned(),
-            tracing: Some(Tracing { service_name: "web".to_owned() }),
+            tracing: Some(Tracing { service_name: "web".to_owned(), tracer: Tracer::default() }),
             propagation: None,
             routes: RouteConfig { name: "inbound".to_owned(), routes: vec![route] },
         };
@@ -214,6 +214,7 @@ impl World {
             envoy: envoy(),
             concurrency: 1,
             envoy_log_level: "warning".to_owned(),
+            module: true,
             work_dir: self.work_dir(),
             data_dir: Some(self.work_dir().with_extension("data")),
             status: "127.0.0.1:0".parse().unwrap(),

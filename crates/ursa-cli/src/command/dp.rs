@@ -44,6 +44,10 @@ pub(crate) struct Arguments {
     /// Envoy's program; otherwise $URSA_ENVOY, PATH, or a fetched one.
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
+    /// Keep to Envoy's own tracers: load no module into it. Formats of trace context are lost thereby; `ursa inspect proxy`
+    /// says which.
+    #[arg(long)]
+    no_module: bool,
     /// Envoy's worker threads.
     #[arg(long, default_value_t = 1, value_name = "N")]
     concurrency: u32,
@@ -115,6 +119,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
         zone: Some(arguments.zone),
         token: TokenSource::File(arguments.token_file),
         envoy: envoy.path,
+        module: !arguments.no_module,
         concurrency: arguments.concurrency,
         envoy_log_level: arguments.envoy_log_level,
         work_dir,

@@ -72,6 +72,9 @@ pub(crate) struct Arguments {
     /// Envoy's program; otherwise $URSA_ENVOY, PATH, or a fetched one.
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
+    /// Proxies whose Envoy shall load no module, as one of `ursa dp --no-module`; all if none is named.
+    #[arg(long, value_name = "PROXY", num_args = 0.., value_delimiter = ',')]
+    no_module: Option<Vec<String>>,
     /// Where resources, keys and logs are kept [default: $XDG_DATA_HOME/ursa/demo, or …/local without the demo; a
     /// temporary folder with --check or --free-ports]
     #[arg(long, value_name = "DIR")]
@@ -318,6 +321,11 @@ impl Up {
                 "1",
             ]
             .map(str::to_owned);
+            let mut arguments = arguments.to_vec();
+            let without = self.arguments.no_module.as_ref();
+            if without.is_some_and(|named| named.is_empty() || named.contains(&proxy.name)) {
+                arguments.push("--no-module".to_owned());
+            }
             self.children.start(&format!("agent-{}", proxy.name), &arguments)?;
         }
         Ok(())

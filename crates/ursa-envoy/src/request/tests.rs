@@ -1,7 +1,7 @@
 use super::*;
 use crate::proxy::{
     AccessLog, HeaderMatch, HeaderValue, HttpListener, LogFilter, LogFormat, LogSink, PathMatch,
-    RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tracing,
+    RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tracer, Tracing,
 };
 
 /// The draw of this id is 0x000004d2 = 1234.
@@ -27,7 +27,7 @@ fn listener(overall: &str, client: &str, random: &str) -> HttpListener {
     HttpListener {
         propagation: None,
         stat_prefix: "inbound:80".to_owned(),
-        tracing: Some(Tracing { service_name: "web".to_owned() }),
+        tracing: Some(Tracing { service_name: "web".to_owned(), tracer: Tracer::default() }),
         routes: RouteConfig { name: "inbound:80".to_owned(), routes },
     }
 }

@@ -8,7 +8,7 @@ use ursa_envoy::module::Propagation;
 use ursa_envoy::proxy::{
     AccessLog, Cluster, ClusterKind, Direction, Endpoint, HeaderMatch, HeaderValue, HttpListener,
     Listener, ListenerKind, LogFilter, LogFormat, LogSink, LogValue, PathMatch, ProxyConfig,
-    RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tag, TagSource, Tracing,
+    RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tag, TagSource, Tracer, Tracing,
 };
 use ursa_model::key::ProxyId;
 use ursa_model::percent::Percent;
@@ -26,6 +26,8 @@ pub(crate) fn all() -> Vec<(&'static str, ProxyConfig)> {
         ("gateway", gateway()),
         ("access_logs", access_logs()),
         ("propagating", propagating("/run/ursa/libursa-envoy-module.so")),
+        ("without_module", without_module(true, true)),
+        ("without_module_b3multi", without_module(false, false)),
     ]
 }
 
@@ -201,11 +203,22 @@ pub(crate) fn propagating(module: &str) -> ProxyConfig {
     proxy
 }
 
+/// Traced by Zipkin's tracer, for B3 without the module.
+pub(crate) fn without_module(w3c: bool, single: bool) -> ProxyConfig {
+    let mut proxy = with_tracing(plain(), &RouteTracing::off());
+    for http in proxy.http_listeners_mut() {
+        let tracing = http.tracing.as_mut().unwrap();
+        tracing.tracer = Tracer::Zipkin { w3c, single };
+    }
+    proxy
+}
+
 /// `proxy` with a tracer on every HTTP listener and `tracing` on every route.
 pub(crate) fn with_tracing(mut proxy: ProxyConfig, tracing: &RouteTracing) -> ProxyConfig {
     let service_name = proxy.service.clone();
     for http in proxy.http_listeners_mut() {
-        http.tracing = Some(Tracing { service_name: service_name.clone() });
+        http.tracing =
+            Some(Tracing { service_name: service_name.clone(), tracer: Tracer::default() });
         http.routes.routes.iter_mut().for_each(|route| route.tracing = tracing.clone());
     }
     proxy

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use ursa_otlp::zipkin;
 
 use super::body;
@@ -46,7 +46,7 @@ impl Envoy {
             return Err(Problem::Method(head.method.clone()));
         }
         self.intake.admit(&head.headers)?;
-        let media = head.headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
+        let media = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let media = media.unwrap_or_default();
         if !media.eq_ignore_ascii_case(JSON.as_bytes()) {
             let media = String::from_utf8_lossy(media).into_owned();

@@ -129,11 +129,15 @@ impl Rig {
 }
 
 fn text(attribute: &KeyValue) -> String {
-    match attribute.value.as_ref().and_then(|value| value.value.clone()) {
-        Some(Any::StringValue(text)) => text,
-        Some(Any::IntValue(number)) => number.to_string(),
-        other => panic!("{other:?}"),
+    match attribute.value.clone().unwrap().value.unwrap() {
+        Any::StringValue(text) => text,
+        other => format!("{other:?}"),
     }
+}
+
+fn only<T: std::fmt::Debug>(of: &[T]) -> &T {
+    assert_eq!(of.len(), 1, "{of:?}");
+    &of[0]
 }
 
 /// What a span says, but for its times and its own id.
@@ -169,16 +173,15 @@ fn both_ways(shelf: &Shelf, tracer: &str) -> Option<[BTreeMap<String, String>; 2
     let renamed = rules.apply(Signal::Traces, &received.request).unwrap().request;
     Some([received.request, renamed].map(|request| {
         let data = TracesData::decode(request).unwrap();
-        let [resource] = &data.resource_spans[..] else { panic!("{data:?}") };
-        let [scope] = &resource.scope_spans[..] else { panic!("{data:?}") };
+        let resource = only(&data.resource_spans);
+        let scope = only(&resource.scope_spans);
         assert_eq!(scope.scope.as_ref().unwrap().name, "envoy");
         let attributes = &resource.resource.as_ref().unwrap().attributes;
         let names: BTreeSet<_> =
             attributes.iter().map(|one| (one.key.as_str(), text(one))).collect();
         assert!(names.contains(&("telemetry.sdk.name", "envoy".to_owned())), "{names:?}");
         assert!(names.contains(&("telemetry.sdk.language", "cpp".to_owned())), "{names:?}");
-        let [span] = &scope.spans[..] else { panic!("{data:?}") };
-        said(span, tracer)
+        said(only(&scope.spans), tracer)
     }))
 }
 

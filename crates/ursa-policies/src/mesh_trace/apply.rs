@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ursa_envoy::proxy::{ProxyConfig, Route, RouteTracing, Sampling, Tracing};
+use ursa_envoy::proxy::{ProxyConfig, Route, RouteTracing, Sampling, Tracer, Tracing};
 use ursa_model::pipeline::{Backend, ExporterSpec, Processor, SignalConfig, processor};
 
 use super::decisions::{self, Decision};
@@ -35,7 +35,7 @@ pub(super) fn conf(
         processors: processors(conf, proxy),
     };
 
-    let tracer = Tracing { service_name: proxy.service.clone() };
+    let tracer = Tracing { service_name: proxy.service.clone(), tracer: Tracer::OpenTelemetry };
     let tags = tags::of_envoy(conf);
     trace(proxy, Some(&tracer), &RouteTracing { sampling: decisions::rest(&conf.sampling), tags });
     decide(proxy, &decisions::decisions(&conf.sampling));
