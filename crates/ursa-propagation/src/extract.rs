@@ -28,7 +28,8 @@ pub struct Extracted {
 ///   What Datadog says besides is put into it as `dd`.
 /// - If none counts, `traceparent` and `tracestate` go: a tracer that meets a broken one would make no span at all.
 /// - A decision is kept. Where there is none, the trace's random bits are compared with the ratio's threshold, which
-///   is then written as `th` of `ot`, so that it is known how much the sampled trace stands for.
+///   is then written as `th` of `ot`, so that it is known how much the sampled trace stands for. A ratio of 1 leaves
+///   the decision to whoever comes next, and writes none.
 /// - A decision without ids, a trace without a span: what is missing is made of `random`. If the decision is debug,
 ///   B3's headers get the ids too, by which [`inject()`](crate::inject()) knows that it is this trace's.
 pub fn extract(
@@ -70,7 +71,8 @@ pub fn extract(
             let threshold = formats.threshold();
             decision = Decision::of(randomness >= threshold);
             keeps = false;
-            if decision.sampled() {
+            // All of them: then it is not here that it is decided, and nothing is known of the share.
+            if decision.sampled() && threshold > 0 {
                 own.threshold = Threshold::Set(threshold);
             }
         } else if decision.sampled() {
