@@ -1,4 +1,5 @@
 use super::*;
+use crate::module::Propagation;
 use crate::proxy::{
     AccessLog, HeaderMatch, HeaderValue, HttpListener, LogFilter, LogFormat, LogSink, PathMatch,
     RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tracer, Tracing,
@@ -95,6 +96,53 @@ fn envoys_rules_decide() {
     assert_eq!((probe.route, probe.verdict), (Some(0), no.clone()));
     let off = HttpListener { tracing: None, ..listener("100", "100", "100") };
     assert_eq!(traced(&off, &request(&[])).verdict, no);
+}
+
+/// A list, headers, and what comes of it where the parent-based route takes all and the other 10 %.
+type Read<'a> = (&'a str, Vec<(&'a str, &'a str)>, usize, Verdict);
+
+#[test]
+fn context_is_read_as_the_module_would() {
+    let b3 = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+    let (accepted, denied, debug) = (format!("{b3}-1"), format!("{b3}-0"), format!("{b3}-d"));
+    let datadog = |priority| {
+        vec![
+            ("x-datadog-trace-id", "7"),
+            ("X-Datadog-Parent-Id", "8"),
+            ("x-datadog-sampling-priority", priority),
+        ]
+    };
+    let (wanted, unwanted) = (datadog("2"), datadog("-1"));
+    let (yes, no, share) = (Verdict::Yes, Verdict::No, Verdict::Share { of: 0.1 });
+    let cases: Vec<Read<'_>> = vec![
+        ("w3c_tracecontext,b3", vec![("b3", &accepted)], 0, yes.clone()),
+        ("w3c_tracecontext,b3", vec![("B3", &debug)], 0, yes.clone()),
+        ("w3c_tracecontext,b3", vec![("b3", &denied)], 1, no.clone()),
+        ("w3c_tracecontext,b3", vec![("b3", "0")], 1, no.clone()),
+        ("w3c_tracecontext,b3", vec![("b3", "broken")], 1, share.clone()),
+        ("w3c_tracecontext,b3", vec![("traceparent", "00-1-2-01")], 1, share.clone()),
+        ("w3c_tracecontext,b3;ratio=0", vec![("b3", b3)], 1, no.clone()),
+        ("w3c_tracecontext,b3", vec![("b3", b3)], 0, yes.clone()),
+        ("w3c_tracecontext,b3", vec![("traceparent", PARENT), ("b3", &denied)], 0, yes.clone()),
+        ("b3,w3c_tracecontext", vec![("traceparent", PARENT), ("b3", &denied)], 1, no.clone()),
+        ("b3", vec![("traceparent", PARENT)], 1, share.clone()),
+        ("datadog", wanted.clone(), 0, yes.clone()),
+        ("datadog\nin deny secret", unwanted, 1, no.clone()),
+        ("w3c_tracecontext", wanted.clone(), 1, share.clone()),
+    ];
+    let mut listener = listener("100", "100", "10");
+    let value = HeaderValue::Regex(".*-[0-9a-f][13579bdf]".to_owned());
+    let parent = HeaderMatch { name: "traceparent".to_owned(), value };
+    let route = &mut listener.routes.routes[0];
+    route.requests = RequestMatch { headers: vec![parent], ..RequestMatch::default() };
+    route.tracing.sampling = Sampling::ALL;
+    for (formats, headers, route, verdict) in cases {
+        let (module, formats) = ("/m.so".to_owned(), formats.to_owned());
+        listener.propagation = Some(Propagation { module, formats });
+        let traced = traced(&listener, &request(&headers));
+        let found = (traced.route, &traced.verdict);
+        assert_eq!(found, (Some(route), &verdict), "{headers:?} {traced:#?}");
+    }
 }
 
 #[test]

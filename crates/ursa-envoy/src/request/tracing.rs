@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 use ursa_model::percent::Percent;
+use ursa_propagation::Format;
 
+use super::context::{Brought, brought};
 use super::{Request, Verdict, matches};
 use crate::proxy::{HttpListener, Sampling};
 
@@ -43,7 +45,7 @@ pub enum By {
     Random,
     /// `overall`.
     Overall,
-    /// The caller's span, in `traceparent`.
+    /// The caller's span, in whichever format is read.
     Parent,
 }
 
@@ -108,6 +110,8 @@ pub fn traced(listener: &HttpListener, request: &Request) -> Traced {
         let step = Step::fixed(By::NoTracer, false, "the listener has no tracer");
         return Traced { verdict: Verdict::No, route: None, steps: vec![step] };
     }
+    let (brought, seen) = brought(listener.propagation.as_ref(), request);
+    let request = &seen;
     let mut routes = listener.routes.routes.iter();
     let Some(at) = routes.position(|route| matches(&route.requests, request)) else {
         let step = Step::fixed(By::NoRoute, false, "no route takes it");
@@ -116,7 +120,7 @@ pub fn traced(listener: &HttpListener, request: &Request) -> Traced {
     let shares = listener.routes.routes.get(at).map(|route| route.tracing.sampling);
     let mut steps = Vec::new();
     let share = decided(shares.unwrap_or_default(), request, &mut steps);
-    let share = followed(request, share, &mut steps);
+    let share = followed(brought, share, &mut steps);
     Traced { verdict: Verdict::of(share), route: Some(at), steps }
 }
 
@@ -185,38 +189,38 @@ fn client(share: Percent, request: &Request) -> (f64, Option<Step>) {
 }
 
 /// What the tracer makes of the decision and of the caller's span.
-fn followed(request: &Request, share: f64, steps: &mut Vec<Step>) -> f64 {
-    let Some(parent) = request.header("traceparent") else { return share };
-    let Some(sampled) = flag(&parent) else {
-        let words = "`traceparent` cannot be read: the tracer makes no span";
-        steps.push(Step::fixed(By::Parent, false, words));
-        return 0.0;
+fn followed(brought: Brought, share: f64, steps: &mut Vec<Step>) -> f64 {
+    let (format, sampled, was_open) = match brought {
+        Brought::Nothing => return share,
+        Brought::Broken => {
+            let words = "`traceparent` cannot be read: the tracer makes no span";
+            steps.push(Step::fixed(By::Parent, false, words));
+            return 0.0;
+        }
+        Brought::Parent { format, sampled, was_open } => (format, sampled, was_open),
     };
-    let (share, words) = if sampled {
-        (share, "the caller's span is recorded; this one is if the above says so too")
-    } else {
-        (0.0, "the caller's span is not recorded, and neither is this one")
+    let caller = match format {
+        Format::W3cTracecontext => "the caller".to_owned(),
+        format => format!("the caller, by `{}`,", format.name()),
     };
-    let passes = sampled && share >= 1.0;
-    let mut step = Step::fixed(By::Parent, passes, words);
-    if sampled && share > 0.0 && share < 1.0 {
-        step.passes = None;
-    }
-    steps.push(step);
+    let words = match (was_open, sampled) {
+        (false, true) => {
+            format!("{caller} has a span that is recorded; this one is if the above says so too")
+        }
+        (false, false) => {
+            format!("{caller} has a span that is not recorded, and neither is this one")
+        }
+        (true, true) => {
+            format!("{caller} left the decision open; this span is recorded if the above says so")
+        }
+        (true, false) => {
+            format!(
+                "{caller} left the decision open, and the share of `sampling.parent` does not take its trace"
+            )
+        }
+    };
+    let share = if sampled { share } else { 0.0 };
+    let passes = if share > 0.0 && share < 1.0 { None } else { Some(share >= 1.0) };
+    steps.push(Step { passes, ..Step::fixed(By::Parent, false, words) });
     share
-}
-
-/// Whether a `traceparent` (W3C Trace Context, section 3.2) says that the caller's span is recorded; `None` if it is none.
-fn flag(parent: &str) -> Option<bool> {
-    let parts: Vec<_> = parent.split('-').collect();
-    let [version, trace, span, flags] = parts.as_slice() else { return None };
-    let is_hex = |text: &str, length: usize| {
-        text.len() == length
-            && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let is_id = |text: &str, length| is_hex(text, length) && text.bytes().any(|b| b != b'0');
-    if !is_hex(version, 2) || !is_id(trace, 32) || !is_id(span, 16) || !is_hex(flags, 2) {
-        return None;
-    }
-    u8::from_str_radix(flags, 16).ok().map(|flags| flags & 1 == 1)
 }
