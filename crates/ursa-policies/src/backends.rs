@@ -9,6 +9,8 @@ use ursa_model::mesh_trace_backend::{InlineOpenTelemetry, MeshTraceBackend};
 use ursa_model::pipeline::{Backend, PipelineConfig};
 use ursa_model::template;
 
+use crate::mesh_trace::TraceContext;
+
 /// The backend resources of a mesh, as policies refer to them.
 pub trait Backends: fmt::Debug {
     /// The MeshOpenTelemetryBackend that `reference` means, and its name. Of several that its labels match, the oldest.
@@ -31,6 +33,8 @@ pub struct Applied {
     pub uses: BTreeSet<ResourceKey>,
     /// Kinds of backend resources looked up by labels: any resource of these kinds may come to be meant.
     pub uses_by_labels: BTreeSet<BackendKind>,
+    /// How trace context travels; unset where nothing is traced.
+    pub context: Option<TraceContext>,
 }
 
 impl Applied {

@@ -5,8 +5,11 @@ use serde_json::Value as Json;
 use ursa_model::key::ResourceKey;
 use ursa_model::path::{Path, Segment};
 
+use crate::backends::Applied;
 use crate::effective::Effective;
+use crate::kind::Policy as _;
 use crate::merge::{Leaf, Origin, Tree};
+use crate::mesh_trace::MeshTrace;
 
 /// What one kind of policy makes of a proxy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,6 +23,29 @@ pub struct Explained {
     pub shadows: Vec<ResourceKey>,
     /// Every value by its path; defaults are among them.
     pub values: Vec<ExplainedValue>,
+    /// What comes of them besides what they say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+}
+
+impl Explained {
+    /// With what applying the policies found: how trace context travels, and the list of formats that comes with the
+    /// backends where nobody wrote one.
+    #[must_use]
+    pub fn with(mut self, applied: &Applied) -> Self {
+        let Some(context) = applied.context.as_ref().filter(|_| self.kind == MeshTrace::NAMES.name)
+        else {
+            return self;
+        };
+        let unset = |value: &&mut ExplainedValue| {
+            value.origin.is_none() && value.path == Path::root().key("propagators")
+        };
+        if let Some(value) = self.values.iter_mut().find(unset) {
+            value.value = context.formats.iter().chain(&context.lost).copied().collect();
+        }
+        self.remarks.push(format!("trace context: {context}"));
+        self
+    }
 }
 
 /// One value that holds.
@@ -52,7 +78,7 @@ pub(crate) fn explain(effective: &Effective, defaults: &Json) -> Explained {
     let policies = effective.policies().iter().map(|policy| policy.key.clone()).collect();
     let shadows = effective.policies().iter().filter(|policy| policy.is_shadow());
     let shadows = shadows.map(|policy| policy.key.clone()).collect();
-    Explained { kind: effective.kind(), policies, shadows, values }
+    Explained { kind: effective.kind(), policies, shadows, values, remarks: Vec::new() }
 }
 
 /// What is merged to `tree`, with the defaults of what nobody wrote.

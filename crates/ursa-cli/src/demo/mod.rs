@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use clap::Args;
 use http::{HeaderMap, HeaderName};
+use ursa_propagation::Header;
 
 use crate::failure::{Doing as _, Failure, Outcome};
 
@@ -33,18 +34,8 @@ pub(crate) struct Arguments {
     calls: Vec<String>,
 }
 
-/// Headers that carry a request's context from hop to hop.
-const CONTEXT: [HeaderName; 9] = [
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("baggage"),
-    HeaderName::from_static("b3"),
-    HeaderName::from_static("x-b3-traceid"),
-    HeaderName::from_static("x-b3-spanid"),
-    HeaderName::from_static("x-b3-sampled"),
-    HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("x-client-trace-id"),
-];
+/// Headers that carry a request's context from hop to hop, besides those of trace context and baggage.
+const CONTEXT: [&str; 2] = ["x-request-id", "x-client-trace-id"];
 
 /// Runs one service until the process is ended.
 pub(crate) async fn run(arguments: Arguments) -> Outcome {
@@ -66,10 +57,11 @@ async fn answer(State(role): State<Arc<Role>>, request: Request) -> Response {
 
 /// What must be passed on.
 fn context(headers: &HeaderMap) -> HeaderMap {
-    CONTEXT
-        .iter()
+    let names =
+        Header::ALL.map(Header::name).into_iter().chain(CONTEXT).map(HeaderName::from_static);
+    names
         .flat_map(|name| {
-            headers.get_all(name).iter().map(move |value| (name.clone(), value.clone()))
+            headers.get_all(&name).iter().cloned().map(move |value| (name.clone(), value))
         })
         .collect()
 }

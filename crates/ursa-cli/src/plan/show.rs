@@ -106,6 +106,11 @@ fn body(proxy: &Value, values_only: bool, output: Output) -> String {
             }
         }
     }
+    let travels = &proxy["traceContext"];
+    if travels.is_object() {
+        let side = |side: &str| travels[side].as_str().unwrap_or("none").to_owned();
+        push(&mut text, &format!("  trace context: {} → {}", side("before"), side("after")));
+    }
     for warning in proxy["warnings"].as_array().into_iter().flatten() {
         push(&mut text, &format!("  warning: {}", plain(warning)));
     }

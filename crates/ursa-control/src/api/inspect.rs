@@ -153,8 +153,15 @@ pub(crate) async fn explain(
     Path((mesh, name)): Proxied,
     Query(look): Query<Look>,
 ) -> Result<Json<Value>, Problem> {
-    let effective = effective(&api, &ProxyId::new(mesh, name), look.consider())?;
-    Ok(Json(effective.iter().map(|effective| json!(effective.explain())).collect()))
+    let id = ProxyId::new(mesh, name);
+    let effective = effective(&api, &id, look.consider())?;
+    let snapshots = api.planner.snapshots();
+    let mesh = snapshots.mesh(&id.mesh);
+    let (abilities, site) = (api.planner.proxies.abilities(&id), api.planner.site());
+    let applied =
+        generate::generate_as(&effective, &mesh, &*proxy(&snapshots, &id)?, &abilities, site)
+            .applied;
+    Ok(Json(effective.iter().map(|effective| json!(effective.explain().with(&applied))).collect()))
 }
 
 /// What a proxy is to hold, what it acknowledged and what it refused. With `shadow=true`, what it would hold; with
@@ -328,6 +335,11 @@ fn overview_of(api: &Api, snapshots: &Snapshots, id: &ProxyId) -> Value {
         "agentVersion": node.and_then(|node| node.agent.as_ref()),
         "types": types,
         "metrics": target.as_ref().map_or(&[][..], |target| &target.metrics),
+        "traceContext": target.as_ref().and_then(|target| target.applied.context.as_ref()).map(|context| {
+            let mut shown = json!(context);
+            shown["words"] = context.to_string().into();
+            shown
+        }),
         "warnings": warnings,
     })
 }

@@ -54,6 +54,8 @@ struct Case {
     direction: Direction,
     destination: Option<String>,
     port: Option<u16>,
+    /// Whether it is as the tracer saw it, after what the module may have made of it.
+    was_seen: bool,
 }
 
 /// Whether a request is, or was, traced, written down and counted, and what decides.
@@ -125,6 +127,7 @@ impl Asked {
             },
             destination: self.outbound.clone(),
             port: self.port,
+            was_seen: false,
         }
     }
 }
@@ -186,6 +189,7 @@ fn case(span: &Map<String, Value>, parent: Option<String>, kind: &str, took_ms: 
         direction: if kind == "client" { Direction::Outbound } else { Direction::Inbound },
         destination: None,
         port: None,
+        was_seen: true,
     }
 }
 
@@ -254,7 +258,8 @@ impl Proxy {
 
     fn at(&self, listener: &Listener, http: &HttpListener, case: &Case) -> Value {
         let Case { request, answer, .. } = case;
-        let traced = traced(http, request);
+        let plain = HttpListener { propagation: None, ..http.clone() };
+        let traced = traced(if case.was_seen { &plain } else { http }, request);
         let decider = traced.route.and_then(|route| self.deciders.get(route));
         let steps: Vec<_> = traced.steps.iter().map(|step| self.step(step, decider)).collect();
         let logs = listener.access_logs.iter().map(|log| json!(logged(log, request, answer)));

@@ -50,6 +50,22 @@ impl Side {
     }
 }
 
+/// How trace context travels, in words; `None` where nothing is traced.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Travels {
+    before: Option<String>,
+    after: Option<String>,
+}
+
+impl Travels {
+    fn of(before: Option<&Side>, after: Option<&Side>) -> Option<Self> {
+        let words =
+            |side: Option<&Side>| Some(side?.generated.applied.context.as_ref()?.to_string());
+        let (before, after) = (words(before), words(after));
+        (before != after).then_some(Self { before, after })
+    }
+}
+
 /// What a change would do to one proxy.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -60,6 +76,9 @@ pub(crate) struct ProxyPlan {
     values: Vec<ValueChange>,
     /// What it would be told otherwise.
     pub(crate) resources: Vec<ResourceChange>,
+    /// How trace context would travel, if otherwise than now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_context: Option<Travels>,
     /// What would not work as written, and does not say so yet.
     warnings: Vec<String>,
     /// Whether `sampling.rules` decide about some requests, now or then.
@@ -155,6 +174,17 @@ pub(crate) fn of_proxy(
     }
     let service = new.as_ref().or(old.as_ref())?.config.service.clone();
     let has_rules = old.iter().chain(&new).any(Side::has_rules);
+    let trace_context = Travels::of(old.as_ref(), new.as_ref());
     let (before, after) = (old.map(|old| old.config), new);
-    Some(ProxyPlan { proxy: id, service, values, resources, warnings, has_rules, before, after })
+    Some(ProxyPlan {
+        proxy: id,
+        service,
+        values,
+        resources,
+        trace_context,
+        warnings,
+        has_rules,
+        before,
+        after,
+    })
 }

@@ -8,6 +8,7 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
 };
+use envoy_types::pb::google::protobuf::{Struct, Value as Field, value::Kind};
 use envoy_types::pb::google::rpc::Status as Wrong;
 use hyper_util::rt::TokioIo;
 use rustls::client::WebPkiServerVerifier;
@@ -58,6 +59,25 @@ impl Agent {
         opened.await.expect("the stream opens")
     }
 
+    /// Connects as [`Agent::start`] does, and says this of itself.
+    pub(crate) async fn saying(running: &Running, id: &ProxyId, said: &[(&str, &str)]) -> Self {
+        let token = running.dataplane_token(id, SOON).unwrap();
+        let text = |(name, text): &(&str, &str)| {
+            let kind = Some(Kind::StringValue((*text).to_owned()));
+            ((*name).to_owned(), Field { kind })
+        };
+        let node = Node {
+            id: format!("{}.{}", id.mesh, id.name),
+            metadata: Some(Struct { fields: said.iter().map(text).collect() }),
+            ..Node::default()
+        };
+        let pin = running.ca_fingerprint();
+        let opened = Self::open_as(running, pin, token.expose(), node, Held::new()).await;
+        let mut agent = opened.expect("the stream opens");
+        agent.follow_until_acknowledged(running, id).await;
+        agent
+    }
+
     /// Opens a stream with whatever is given.
     pub(crate) async fn open(
         running: &Running,
@@ -66,12 +86,23 @@ impl Agent {
         node: &str,
         held: Held,
     ) -> Result<Self, Status> {
+        let node = Node { id: node.to_owned(), ..Node::default() };
+        Self::open_as(running, pin, token, node, held).await
+    }
+
+    async fn open_as(
+        running: &Running,
+        pin: &str,
+        token: &str,
+        node: Node,
+        held: Held,
+    ) -> Result<Self, Status> {
         let channel = channel(running, pin).await?;
         let mut client = AggregatedDiscoveryServiceClient::new(channel);
         let (requests, outgoing) = mpsc::channel(64);
         for type_url in TYPES {
             let first = DeltaDiscoveryRequest {
-                node: Some(Node { id: node.to_owned(), ..Node::default() }),
+                node: Some(node.clone()),
                 type_url: type_url.to_owned(),
                 resource_names_subscribe: vec!["*".to_owned()],
                 initial_resource_versions: held

@@ -9,6 +9,7 @@ mod credentials;
 mod exposition;
 mod metrics;
 mod monitoring;
+mod propagation;
 mod questions;
 mod requests;
 mod rest;

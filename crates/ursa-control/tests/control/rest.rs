@@ -104,8 +104,9 @@ async fn all_that_is_wrong_is_told_and_nothing_is_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_documents_are_applied_together_or_tried() {
     let running = start(None).await;
-    // Of the two, the second has a field that has no effect yet.
-    let warned = policy(80).replace("    sampling:", "    propagators: [b3]\n    sampling:");
+    // Of the two, the second lists no format in which a trace travels.
+    let warned =
+        policy(80).replace("    sampling:", "    propagators: [w3c_baggage]\n    sampling:");
     let text =
         format!("type: Mesh\nname: shop\n---\n{}", warned.replace("mesh: default", "mesh: shop"));
     let send = async |dry_run: bool| {

@@ -1,13 +1,12 @@
-//! What a MeshTrace does to a proxy: a tracer on every HTTP listener, sampling and tags on every route, and the backend in the agent's pipeline.
-
-use std::collections::BTreeSet;
+//! What a MeshTrace does to a proxy: a tracer on every HTTP listener, sampling and tags on every route, the module around the
+//! tracer where it takes that, and the backend in the agent's pipeline.
 
 use ursa_envoy::proxy::{ProxyConfig, Route, RouteTracing, Sampling, Tracer, Tracing};
-use ursa_model::pipeline::{Backend, ExporterSpec, Processor, SignalConfig, processor};
+use ursa_model::pipeline::{Processor, SignalConfig, processor};
 
 use super::decisions::{self, Decision};
 use super::schema::{Conf, SemanticConventions};
-use super::{baggage, delivery, tags};
+use super::{baggage, delivery, propagation, tags};
 use crate::backends::{Applied, Backends, warn_of_unknown};
 use crate::kind::Merged;
 
@@ -26,7 +25,7 @@ pub(super) fn conf(
         baggage::warn_of_switched_off(&conf.baggage, applied);
         return;
     }
-    warn_of_formats(conf, &backends, applied);
+    let formats = propagation::formats(conf, &backends);
     let own = backends.iter().flat_map(|backend| &backend.resource_attributes);
     warn_of_unknown(own.chain(&conf.resource_attributes), &proxy.pipeline, applied);
     proxy.pipeline.traces = SignalConfig {
@@ -39,6 +38,7 @@ pub(super) fn conf(
     let tags = tags::of_envoy(conf);
     trace(proxy, Some(&tracer), &RouteTracing { sampling: decisions::rest(&conf.sampling), tags });
     decide(proxy, &decisions::decisions(&conf.sampling));
+    propagation::apply(formats, proxy, applied);
     // Last: rules go behind the formats, where there are hooks already.
     baggage::apply(&conf.baggage, proxy, applied);
 }
@@ -83,26 +83,4 @@ fn processors(conf: &Conf, proxy: &ProxyConfig) -> Vec<Processor> {
         .chain(conventions)
         .chain(name)
         .collect()
-}
-
-/// Warns of formats of the trace context that a backend brings along where no list says otherwise.
-fn warn_of_formats(conf: &Conf, backends: &[Backend], applied: &mut Applied) {
-    for (form, propagator) in
-        backends.iter().filter_map(|backend| brings(&backend.spec)).collect::<BTreeSet<_>>()
-    {
-        if conf.propagators.is_none() {
-            applied.warnings.push(format!(
-                "propagator `{propagator}`, which comes with a {form} backend, has no effect yet: context travels as `w3c_tracecontext`"
-            ));
-        }
-    }
-}
-
-/// The format that applications beside such a backend are used to.
-fn brings(spec: &ExporterSpec) -> Option<(&'static str, &'static str)> {
-    match spec {
-        ExporterSpec::Zipkin(_) => Some(("Zipkin", "b3multi")),
-        ExporterSpec::Datadog(_) => Some(("Datadog", "datadog")),
-        _ => None,
-    }
 }

@@ -93,7 +93,7 @@ pub(super) fn decisions(sampling: &schema::Sampling) -> Vec<Decision> {
     decisions
 }
 
-fn is_parent_based(sampling: &schema::Sampling) -> bool {
+pub(super) fn is_parent_based(sampling: &schema::Sampling) -> bool {
     sampling.parent.as_ref().is_some_and(|parent| parent.enabled.unwrap_or(false))
 }
 

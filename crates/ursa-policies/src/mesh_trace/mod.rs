@@ -10,6 +10,7 @@ mod apply;
 mod baggage;
 mod decisions;
 mod delivery;
+mod propagation;
 pub mod schema;
 mod spellings;
 mod tags;
@@ -25,6 +26,7 @@ use ursa_model::target_ref::TargetRef;
 use ursa_model::tree::Node;
 
 pub use self::decisions::Decider;
+pub use self::propagation::{By, TraceContext};
 use crate::backends::{Applied, Backends};
 use crate::kind::{Merged, Names, Policy};
 
@@ -67,6 +69,7 @@ impl Policy for MeshTrace {
             "backends": [],
             "sampling": {"overall": 100, "client": 100, "random": 100},
             "propagators": ["w3c_tracecontext", "w3c_baggage"],
+            "stripUnlisted": false,
             "resourceAttributes": {},
             "tags": [],
             "semanticConventions": "openTelemetry",

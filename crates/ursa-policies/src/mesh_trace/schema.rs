@@ -19,9 +19,12 @@ pub struct Conf {
     pub backends: Option<Vec<Backend>>,
     /// Which requests are traced.
     pub sampling: Sampling,
-    /// Formats of the trace context in requests. On the way in the first that is there counts, on the way out all are written.
-    /// Unset: `w3c_tracecontext, w3c_baggage`.
+    /// Formats of the trace context in requests. On the way in the first that is there and valid counts, on the way out all are written;
+    /// headers of others pass as they are. Each once. Unset: `w3c_tracecontext, w3c_baggage`, and after them `b3multi` where a backend is
+    /// Zipkin's, `datadog` where one is Datadog's.
     pub propagators: Option<Vec<Propagator>>,
+    /// Whether headers of formats that `propagators` does not list are removed from requests, `baggage` too. Unset: false.
+    pub strip_unlisted: Option<bool>,
     /// Attributes of the resource that spans come from; they win over those of the backend. Values may hold `{{…}}`.
     pub resource_attributes: BTreeMap<String, String>,
     /// What becomes of requests' W3C Baggage. Unset: it passes as it is.
@@ -59,7 +62,7 @@ pub struct Sampling {
     pub client: Option<Percent>,
     /// Of all other requests. It decides where a trace begins; the proxies after that follow. Percent. Unset: 100. Envoy: `random_sampling`.
     pub random: Option<Percent>,
-    /// Keeping the decision of the caller, whatever the shares say. Of W3C's callers.
+    /// Keeping the decision of the caller, whatever the shares say, in whichever of the `propagators` it comes.
     pub parent: Option<ParentBased>,
     /// Shares that follow the traffic.
     pub adaptive: Option<Adaptive>,
@@ -158,12 +161,16 @@ pub enum Propagator {
     W3cTracecontext,
     /// W3C Baggage: `baggage`. Also written `baggage`.
     W3cBaggage,
-    /// B3, the single header.
+    /// B3 in the single header `b3`.
     B3,
-    /// B3, a header for each part.
+    /// B3 in a header for each part, `x-b3-…`.
     B3multi,
-    /// Datadog's headers.
+    /// Datadog's `x-datadog-…`.
     Datadog,
+    /// AWS X-Ray's `x-amzn-trace-id`.
+    Xray,
+    /// Jaeger's `uber-trace-id`.
+    Jaeger,
 }
 
 /// Rules for W3C Baggage. Where there are some, what is no valid member is dropped, and of more than 64 members or 8,192 bytes the last are.

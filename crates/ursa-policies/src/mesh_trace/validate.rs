@@ -15,8 +15,9 @@ use super::schema::{Backend, Conf, Propagator, Rule, Sampling, Tag};
 use crate::header::{HeaderMatchType, is_header, is_token};
 
 /// Settings that belong to a listener or to the agent, so that a route cannot have its own.
-const NOT_OF_ROUTES: [&str; 6] = [
+const NOT_OF_ROUTES: [&str; 7] = [
     "propagators",
+    "stripUnlisted",
     "baggage",
     "resourceAttributes",
     "additionalBackends",
@@ -178,16 +179,12 @@ fn propagators(propagators: Option<&[Propagator]>, cursor: &Cursor<'_>) {
     let Some(propagators) = propagators else { return };
     let mut seen = BTreeSet::new();
     for (index, propagator) in propagators.iter().enumerate() {
-        let cursor = cursor.index(index);
         if !seen.insert(propagator) {
-            cursor.refuse("is listed twice");
-        }
-        if !matches!(propagator, Propagator::W3cTracecontext | Propagator::W3cBaggage) {
-            cursor.warn("has no effect yet");
+            cursor.index(index).refuse("is listed twice");
         }
     }
-    if !seen.contains(&Propagator::W3cTracecontext) {
-        cursor.warn("`w3c_tracecontext` is read and written nevertheless, so far");
+    if propagators.iter().all(|propagator| *propagator == Propagator::W3cBaggage) {
+        cursor.warn("no trace goes on: callers' context is not read, and none is written");
     }
 }
 

@@ -76,12 +76,13 @@ fn outcome_for(proxy: &TestProxy, case: &str) -> String {
         return text;
     }
     for effective in effective.iter().filter(|effective| !effective.policies().is_empty()) {
-        let Explained { kind, policies, values, .. } = effective.explain();
+        let Explained { kind, policies, values, remarks, .. } = effective.explain().with(&applied);
         let title = format!("{kind} of {}, weakest first", proxy.id);
         section(&mut text, &title, policies.iter().map(ToString::to_string));
         section(&mut text, "explained", values.iter().map(explained));
+        section(&mut text, "remarks", remarks);
     }
-    let Applied { warnings, uses, uses_by_labels } = applied;
+    let Applied { warnings, uses, uses_by_labels, .. } = applied;
     section(&mut text, "warnings", warnings);
     let by_labels = uses_by_labels.iter().map(|kind| format!("{} by labels", kind.name()));
     section(&mut text, "uses", uses.iter().map(ToString::to_string).chain(by_labels));

@@ -104,11 +104,11 @@ fn kubernetes_takes_definitions_and_resources() {
     assert_eq!(verdict, expected);
 
     let wrong = json!({"apiVersion": "kuma.io/v1alpha1", "kind": "MeshTrace", "metadata": {"name": "all"}, "spec": {
-        "default": {"backends": [{"zipkin": {}}], "propagators": ["jaeger"], "sampling": {"overal": 1}}}});
+        "default": {"backends": [{"zipkin": {}}], "propagators": ["ottrace"], "sampling": {"overal": 1}}}});
     let verdict = judged(&definitions, &[wrong]);
     for words in [
         "backends[0].zipkin.url: Required value",
-        "Unsupported value: \"jaeger\"",
+        "Unsupported value: \"ottrace\"",
         "unknown field spec.default.sampling.overal",
     ] {
         assert!(verdict.contains(words), "{verdict}");

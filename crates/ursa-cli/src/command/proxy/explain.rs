@@ -72,6 +72,10 @@ pub(in crate::command) async fn explain(
         for kind in kinds.iter_mut() {
             if let (Some(values), Some(field)) = (kind["values"].as_array_mut(), &field) {
                 values.retain(|value| begins(value["path"].as_str().unwrap_or_default(), field));
+                let is_of_context = ["propagators", "stripUnlisted"].contains(&field.as_str());
+                if !is_of_context && let Some(kind) = kind.as_object_mut() {
+                    kind.remove("remarks");
+                }
             }
         }
         let narrowed = field.is_some();
@@ -121,6 +125,9 @@ fn explained_text(explained: &Value) -> String {
                 writeln!(text, "      instead of {}, {origin}", plain(&entry[1]))
                     .expect("writing to a string does not fail");
             }
+        }
+        for remark in kind["remarks"].as_array().into_iter().flatten() {
+            writeln!(text, "  {}", plain(remark)).expect("writing to a string does not fail");
         }
     }
     if text.is_empty() {

@@ -149,6 +149,9 @@ fn overview_text(overview: &Value, agent: &Value, policies: &Value, shadows: &[V
         };
         line(&format!("  {name}:"), status);
     }
+    if let Some(context) = overview["traceContext"]["words"].as_str() {
+        line("Context:", context.to_owned());
+    }
     for (index, way) in overview["metrics"].as_array().into_iter().flatten().enumerate() {
         line(if index == 0 { "Metrics:" } else { "" }, metrics(way));
     }

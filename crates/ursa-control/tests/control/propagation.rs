@@ -1,0 +1,79 @@
+//! Trace context: each proxy gets the module's hooks if its Envoy loads it, and who looks sees how it travels.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use ursa_envoy::resources::LDS;
+
+use crate::agent::Agent;
+use crate::shop::{apply, get, id, open, request};
+
+const POLICY: &str = "type: MeshTrace\nmesh: default\nname: all\nspec:\n  default:\n    backends: [{zipkin: {url: 'http://z:9411/api/v2/spans'}}]\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hooks_are_for_proxies_whose_envoy_loads_the_module() {
+    let running = open().await;
+    apply(&running, &[POLICY.to_owned()]).await;
+    let cart = id("cart");
+    let path = "/meshes/default/dataplanes/cart";
+    let overview = async || get(&running, &format!("{path}/_overview")).await;
+    let listeners = async || {
+        let config = get(&running, &format!("{path}/_config")).await;
+        config["resources"][LDS].to_string()
+    };
+    let explained = async || {
+        let explained = get(&running, &format!("{path}/_explain")).await;
+        let trace = explained.as_array().unwrap().iter().find(|it| it["kind"] == "MeshTrace");
+        trace.unwrap().clone()
+    };
+
+    // Nobody is connected: what will be if its Envoy can.
+    let shown = overview().await;
+    assert_eq!(shown["traceContext"]["by"], "assumedModule", "{shown}");
+    assert!(listeners().await.contains("\"filename\":\"/run/ursa/libursa-envoy-module.so\""));
+
+    let said = [("envoyVersion", "1.40.0"), ("module", "/w/m.so")];
+    let agent = Agent::saying(&running, &cart, &said).await;
+    assert!(listeners().await.contains("\"filename\":\"/w/m.so\""));
+    let shown = overview().await;
+    assert_eq!(shown["module"], "/w/m.so");
+    assert_eq!(
+        shown["traceContext"]["words"],
+        "w3c_tracecontext, w3c_baggage, b3multi by the module"
+    );
+    assert_eq!(shown["warnings"], json!([]));
+    let explanation = explained().await;
+    let remark = "trace context: w3c_tracecontext, w3c_baggage, b3multi by the module";
+    assert_eq!(explanation["remarks"], json!([remark]));
+    let values = explanation["values"].as_array().unwrap();
+    let list = values.iter().find(|value| value["path"] == "propagators").unwrap();
+    assert_eq!(list["value"], json!(["w3c_tracecontext", "w3c_baggage", "b3multi"]));
+    drop(agent);
+
+    let why = "the module is for Envoy 1.40, and this is 1.36.4";
+    let _agent = Agent::saying(&running, &cart, &[("moduleProblem", why)]).await;
+    assert!(!listeners().await.contains("dynamic_module"));
+    let shown = overview().await;
+    assert_eq!(shown["moduleProblem"], why);
+    assert_eq!(
+        shown["warnings"],
+        json!([format!(
+            "trace context is read and written as `w3c_tracecontext`, not as `b3multi`: {why}"
+        )])
+    );
+    assert_eq!(
+        shown["traceContext"]["words"],
+        "w3c_tracecontext, w3c_baggage by Envoy's tracer; not b3multi"
+    );
+
+    // What another list would do, it does to this proxy's Envoy.
+    let text = POLICY.to_owned() + "    propagators: [w3c_tracecontext, datadog]\n";
+    let body = json!({"documents": [{"text": text}]}).to_string();
+    let json = ["content-type: application/json"];
+    let reply = request(&running, Method::POST, "/_plan", &json, body).await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
+    let reply = reply.json();
+    let plans = reply["proxies"].as_array().unwrap();
+    let plan = plans.iter().find(|plan| plan["proxy"]["name"] == "cart").unwrap();
+    assert_eq!(plan["traceContext"]["after"], "w3c_tracecontext by Envoy's tracer; not datadog");
+    running.shutdown().await;
+}

@@ -1,0 +1,192 @@
+//! Trace context: in which formats it is read and written, and by what.
+//!
+//! Envoy's tracer knows W3C Trace Context, and `baggage` is a header like any other, so a list of these two needs nothing
+//! more. For all else the module is put around the tracer on every HTTP listener, inbound and outbound alike: context
+//! comes in from callers by the one, and from the service itself by the other.
+
+use std::fmt;
+
+use serde::Serialize;
+use ursa_envoy::abilities::Module;
+use ursa_envoy::module::Propagation;
+use ursa_envoy::proxy::ProxyConfig;
+use ursa_model::pipeline::{Backend, ExporterSpec};
+use ursa_propagation::{Format, Formats, Writer};
+
+use super::decisions;
+use super::schema::{Conf, Propagator};
+use crate::backends::Applied;
+
+/// What an Envoy reads and writes by itself, or passes on.
+const OF_ENVOY: [Format; 2] = [Format::W3cTracecontext, Format::W3cBaggage];
+/// Room for a list with all that can be in it.
+const TEXT_MAX: usize = 128;
+
+/// How trace context travels through a proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TraceContext {
+    /// The formats that are read, the first that is there, and written, all of them.
+    pub formats: Vec<&'static str>,
+    /// Whether headers of other formats are removed.
+    pub strip_unlisted: bool,
+    /// What reads and writes them.
+    pub by: By,
+    /// Formats that are asked for and are neither read nor written.
+    pub lost: Vec<&'static str>,
+}
+
+/// What reads and writes trace context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum By {
+    /// Envoy's tracer.
+    Envoy,
+    /// The module around it.
+    Module,
+    /// The same, of a proxy that is not connected: nobody knows yet whether its Envoy loads it.
+    AssumedModule,
+}
+
+/// `w3c_tracecontext, b3 by the module`.
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let formats =
+            if self.formats.is_empty() { "none".to_owned() } else { self.formats.join(", ") };
+        let by = match self.by {
+            By::Envoy => "by Envoy's tracer",
+            By::Module => "by the module",
+            By::AssumedModule => "by the module, if the proxy's Envoy loads it",
+        };
+        write!(f, "{formats} {by}")?;
+        if self.strip_unlisted {
+            f.write_str("; other formats are removed")?;
+        }
+        if !self.lost.is_empty() {
+            write!(f, "; not {}", self.lost.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Propagator> for Format {
+    fn from(propagator: Propagator) -> Self {
+        match propagator {
+            Propagator::W3cTracecontext => Self::W3cTracecontext,
+            Propagator::W3cBaggage => Self::W3cBaggage,
+            Propagator::B3 => Self::B3,
+            Propagator::B3multi => Self::B3multi,
+            Propagator::Datadog => Self::Datadog,
+            Propagator::Xray => Self::Xray,
+            Propagator::Jaeger => Self::Jaeger,
+        }
+    }
+}
+
+/// Puts the module around the tracers of `proxy` if it takes that, and the proxy has it.
+pub(super) fn apply(formats: Formats, proxy: &mut ProxyConfig, applied: &mut Applied) {
+    let names = |is_meant: &dyn Fn(Format) -> bool| {
+        formats.iter().filter(|format| is_meant(*format)).map(Format::name).collect::<Vec<_>>()
+    };
+    let mut context = TraceContext {
+        formats: names(&|_| true),
+        strip_unlisted: formats.strips(),
+        by: By::Envoy,
+        lost: Vec::new(),
+    };
+    if needs_module(formats) {
+        if let Some(module) = proxy.abilities.module.path() {
+            let propagation = Propagation { module: module.to_owned(), formats: told(formats) };
+            for listener in proxy.http_listeners_mut() {
+                listener.propagation = Some(propagation.clone());
+            }
+            let assumed = proxy.abilities.module == Module::Assumed;
+            context.by = if assumed { By::AssumedModule } else { By::Module };
+        } else {
+            let of_envoy = |format| OF_ENVOY.contains(&format);
+            context.formats = names(&of_envoy);
+            if !formats.contains(Format::W3cTracecontext) {
+                context.formats.insert(0, Format::W3cTracecontext.name());
+            }
+            context.strip_unlisted = false;
+            context.lost = names(&|format| !of_envoy(format));
+            let why = proxy.abilities.module.problem().unwrap_or_default();
+            applied.warn(warning(&context, formats.strips(), why));
+        }
+    }
+    applied.context = Some(context);
+}
+
+/// What is lost without the module, and why there is none.
+fn warning(context: &TraceContext, strips: bool, why: &str) -> String {
+    let lost: Vec<_> = context.lost.iter().map(|name| format!("`{name}`")).collect();
+    let lost =
+        if lost.is_empty() { String::new() } else { format!(", not as {}", lost.join(", ")) };
+    let strips = if strips { ", and other formats are not removed" } else { "" };
+    format!("trace context is read and written as `w3c_tracecontext`{lost}{strips}: {why}")
+}
+
+fn needs_module(formats: Formats) -> bool {
+    formats.strips()
+        || !formats.contains(Format::W3cTracecontext)
+        || formats.iter().any(|format| !OF_ENVOY.contains(&format))
+}
+
+/// What the policy asks for. Where it lists nothing, W3C comes first: it is what proxies write to each other, and says
+/// most. What services beside the backends are used to comes after it, in the order of the backends, the additional
+/// ones too: while a mesh moves from one to another, both kinds of services keep whole traces.
+pub(super) fn formats(conf: &Conf, backends: &[Backend]) -> Formats {
+    let list: Vec<Format> = match &conf.propagators {
+        Some(list) => list.iter().map(|propagator| (*propagator).into()).collect(),
+        None => {
+            OF_ENVOY.into_iter().chain(backends.iter().filter_map(|it| brings(&it.spec))).collect()
+        }
+    };
+    let none = Formats::none().stripping(conf.strip_unlisted.unwrap_or(false));
+    let formats =
+        list.into_iter().fold(none, |formats, format| formats.with(format).unwrap_or(formats));
+    formats.with_ratio(undecided(conf)).unwrap_or(formats)
+}
+
+/// The format that services beside such a backend are used to.
+fn brings(spec: &ExporterSpec) -> Option<Format> {
+    match spec {
+        ExporterSpec::Zipkin(_) => Some(Format::B3multi),
+        ExporterSpec::Datadog(_) => Some(Format::Datadog),
+        _ => None,
+    }
+}
+
+/// Of requests whose caller names a trace and leaves the decision open the share that the module samples, in parts of a
+/// million. All of them where Envoy decides about sampled callers' requests once more, by the policy's shares. Where
+/// `parent` keeps to the caller nobody would, so it is the share that traces begin with.
+fn undecided(conf: &Conf) -> u64 {
+    let share = if decisions::is_parent_based(&conf.sampling) {
+        let rest = decisions::rest(&conf.sampling);
+        // As Envoy has it: one number is compared with both.
+        rest.random.min(rest.overall)
+    } else {
+        ursa_model::percent::Percent::HUNDRED
+    };
+    share.millionths().into()
+}
+
+/// What both hooks are told.
+fn told(formats: Formats) -> String {
+    let mut bytes = [0; TEXT_MAX];
+    let mut out = Writer::new(&mut bytes);
+    formats.write(&mut out);
+    String::from_utf8_lossy(out.text().unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_all_that_can_be_told() {
+        let all = Format::ALL.into_iter().fold(Formats::none(), |all, it| all.with(it).unwrap());
+        let all = all.with_ratio(123_456).unwrap().stripping(true);
+        assert_eq!(Formats::parse(told(all).as_bytes()), Some(all));
+    }
+}
