@@ -78,7 +78,7 @@ fn rule(member: &str) -> Rule {
     }
 }
 
-/// Matches every header, so that nothing of it is left; its group is the value of the first member of that name.
+/// Matches every header, of whatever bytes (`\C`), so that nothing of it is left; its group is the value of the first member of that name.
 fn expression(member: &str) -> String {
     let mut name = String::new();
     for c in member.chars() {
@@ -86,7 +86,7 @@ fn expression(member: &str) -> String {
         let escape = if plain { "" } else { "\\" };
         write!(name, "{escape}{c}").expect("texts take all");
     }
-    format!(r"^(?:[^,]*,)*?[ \t]*{name}[ \t]*=[ \t]*([!#-+\--:<-\[\]-~]*)[ \t]*(?:[,;].*)?$|^.*$")
+    format!(r"^(?:[^,]*,)*?[ \t]*{name}[ \t]*=[ \t]*([!#-+\--:<-\[\]-~]*)[ \t]*(?:[,;]\C*)?$|^\C*$")
 }
 
 fn each_format(sink: &LogSink, see: &mut impl FnMut(&str)) {

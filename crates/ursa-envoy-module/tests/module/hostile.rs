@@ -11,17 +11,19 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::json;
+use ursa_propagation::baggage::Member;
 use ursa_propagation::{Format, Formats};
 
 use crate::cases::{List, context};
 use crate::envoy::{DEADLINE, Envoy, config, head, serve, socket};
 use crate::loaded::written;
 
-const LISTS: [&str; 4] = [
+const LISTS: [&str; 5] = [
     "w3c_tracecontext,w3c_baggage,b3,b3multi,datadog,xray,jaeger",
     "jaeger,xray,datadog,b3multi,b3,w3c_tracecontext;ratio=500000;strip",
     "b3,w3c_tracecontext;ratio=1",
     "datadog,b3multi,w3c_tracecontext;strip",
+    "w3c_tracecontext,b3\nin deny a\nout deny b*\nset team @x-other =core",
 ];
 const CONNECTIONS: usize = 4;
 /// Requests that are written before the answers are read.
@@ -67,7 +69,7 @@ const VALUES: [(&str, &[&str]); 17] = [
         ],
     ),
     ("uber-trace-id", &["4bf92f3577b34da6a3ce929d0e0e4736:00f067aa0ba902b7:0:3", "1:1:1:1"]),
-    ("baggage", &["a=1,b=2;p=q,c=%20%zz", "=,=,;"]),
+    ("baggage", &["a=1,b=2;p=q,c=%20%zz", "=,=,;", "team=forged,bb=1,d=2"]),
     ("x-other", &["nothing"]),
 ];
 
@@ -131,6 +133,20 @@ impl Random {
 
 /// What is wrong with a request that Envoy sent on.
 fn wrong(list: &str, received: &List) -> Option<String> {
+    let (list, rules) = list.split_once('\n').unwrap_or((list, ""));
+    if !rules.is_empty() {
+        let lines: Vec<&[u8]> = received
+            .iter()
+            .filter(|(name, _)| name == "baggage")
+            .flat_map(|(_, value)| value.split(|byte| *byte == b','))
+            .collect();
+        let members: Option<Vec<Member<'_>>> = lines.into_iter().map(Member::parse).collect();
+        let members = members.unwrap_or_default();
+        let is_denied = |member: &Member<'_>| member.key == b"a" || member.key.starts_with(b"b");
+        if members.iter().any(is_denied) || !members.iter().any(|member| member.key == b"team") {
+            return Some(format!("{rules}: {received:?}"));
+        }
+    }
     let formats = Formats::parse(list.as_bytes()).unwrap();
     let alone = |format| context(Formats::none().with(format).unwrap(), received);
     let first = context(formats, received);
