@@ -104,11 +104,12 @@ impl Telemetry {
             && let Some(mut config) = config
             && let Some(running) = &*self.running.read().await
         {
-            let collection = config.collection.clone();
+            let (collection, labels) = (config.collection.clone(), config.span_labels.clone());
             config.traces.processors.splice(..0, self.first.iter().cloned());
             running.pipeline.reconfigure(config, &secrets).await;
             if let Some(metrics) = self.metrics.get() {
-                metrics.configure(collection, running.pipeline.collected_attributes().await).await;
+                let target = running.pipeline.collected_attributes().await;
+                metrics.configure(collection, &labels, target).await;
             }
         }
         verdicts

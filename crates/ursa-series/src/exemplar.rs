@@ -17,6 +17,8 @@ const SLOTS: u8 = 120;
 const CLUSTER: &[u8] = b"upstream_cluster.name";
 /// The same before Envoy 1.17 told a cluster's other name apart.
 const CLUSTER_BEFORE: &[u8] = b"upstream_cluster";
+/// What Envoy says of a request and not of its attempts.
+const METHOD: &[u8] = b"http.method";
 
 /// A span as an observation.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,6 +31,35 @@ pub struct SpanExemplar {
     pub milliseconds: f64,
     /// When it ended, in seconds since 1970.
     pub time: f64,
+}
+
+impl SpanExemplar {
+    /// As the exemplar of a bucket, in the histogram's unit.
+    pub(crate) fn of_bucket(&self, bound: f64, value: f64) -> Exemplar {
+        let labels = [("trace_id", hex(&self.trace_id)), ("span_id", hex(&self.span_id))];
+        let (bound, time) = (Some(bound), Some(self.time));
+        Exemplar { bound, labels: Labels::from_iter(labels), value, time }
+    }
+}
+
+/// A span of a request, on the bytes that say it.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestSpan<'a> {
+    /// The cluster that the request went to.
+    pub cluster: &'a str,
+    /// The span as an observation.
+    pub exemplar: SpanExemplar,
+    /// Whether it is of the whole request; else of one attempt.
+    pub is_whole: bool,
+    message: &'a [u8],
+}
+
+impl<'a> RequestSpan<'a> {
+    /// The text of an attribute.
+    pub(crate) fn attribute(&self, name: &str) -> Option<&'a [u8]> {
+        let mut attributes = messages(self.message, 9).filter_map(text_attribute);
+        attributes.find(|(key, _)| *key == name.as_bytes()).map(|(_, text)| text)
+    }
 }
 
 /// The latest span of each service, direction and duration. What is kept has a bound.
@@ -67,13 +98,7 @@ impl Exemplars {
             if bucket.count <= before.map_or(0.0, |bucket| bucket.count) {
                 continue;
             }
-            let labels = [("trace_id", hex(&span.trace_id)), ("span_id", hex(&span.span_id))];
-            to.push(Exemplar {
-                bound: Some(bucket.bound),
-                labels: Labels::from_iter(labels),
-                value: span.milliseconds,
-                time: Some(span.time),
-            });
+            to.push(span.of_bucket(bucket.bound, span.milliseconds));
         }
     }
 }
@@ -96,12 +121,12 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Walks the first `most` spans of an `ExportTraceServiceRequest`, and tells of those that say to which
 /// cluster a request went. What is malformed is passed over.
-pub fn spans(request: &[u8], most: usize, mut each: impl FnMut(&str, SpanExemplar)) {
+pub fn spans(request: &[u8], most: usize, mut each: impl FnMut(&RequestSpan<'_>)) {
     let of_resources = messages(request, 1);
     let of_scopes = of_resources.flat_map(|resource| messages(resource, 2));
     for span in of_scopes.flat_map(|scope| messages(scope, 2)).take(most) {
         let (mut trace_id, mut span_id, mut start, mut end) = ([0; 16], [0; 8], 0, 0);
-        let mut cluster = None;
+        let (mut cluster, mut is_whole) = (None, false);
         for field in Fields::new(span).map_while(Result::ok) {
             match (field.number, field.value) {
                 (1, Wire::Bytes(id)) => trace_id = id.try_into().unwrap_or_default(),
@@ -111,6 +136,7 @@ pub fn spans(request: &[u8], most: usize, mut each: impl FnMut(&str, SpanExempla
                 (9, Wire::Bytes(attribute)) => match text_attribute(attribute) {
                     Some((CLUSTER, value)) => cluster = Some(value),
                     Some((CLUSTER_BEFORE, value)) => cluster = cluster.or(Some(value)),
+                    Some((METHOD, _)) => is_whole = true,
                     _ => {}
                 },
                 _ => {}
@@ -121,7 +147,8 @@ pub fn spans(request: &[u8], most: usize, mut each: impl FnMut(&str, SpanExempla
             continue;
         }
         let milliseconds = end.saturating_sub(start) as f64 / 1e6;
-        each(cluster, SpanExemplar { trace_id, span_id, milliseconds, time: end as f64 / 1e9 });
+        let exemplar = SpanExemplar { trace_id, span_id, milliseconds, time: end as f64 / 1e9 };
+        each(&RequestSpan { cluster, exemplar, is_whole, message: span });
     }
 }
 
@@ -154,9 +181,9 @@ mod tests {
             };
         let mut exemplars = Exemplars::default();
         let entity = Entity { direction: TrafficDirection::Inbound, destination: None };
-        spans(&request.encode_to_vec(), 100, |cluster, span| {
-            assert_eq!(cluster, "app");
-            exemplars.record(&entity, span);
+        spans(&request.encode_to_vec(), 100, |span| {
+            assert_eq!((span.cluster, span.is_whole), ("app", false));
+            exemplars.record(&entity, span.exemplar);
         });
         let bucket = |(bound, count)| Bucket { bound, count };
         let buckets = [(50.0, 2.0), (100.0, 3.0), (1000.0, 3.0), (f64::INFINITY, 3.0)];

@@ -15,6 +15,7 @@
 //!
 //! Not here: sockets, clocks, timers; from where metrics are collected and who asks for them.
 
+mod durations;
 mod entity;
 mod escape;
 mod exemplar;
@@ -27,9 +28,10 @@ mod select;
 mod shape;
 mod write;
 
+pub use durations::{DURATIONS, Duration, Durations, KEEP_SECONDS, MAX_DURATIONS, OTHER};
 pub use entity::Entities;
 pub use escape::Escaping;
-pub use exemplar::{Exemplars, SpanExemplar, spans};
+pub use exemplar::{Exemplars, RequestSpan, SpanExemplar, spans};
 pub use labels::Labels;
 pub use negotiate::{APPLICATION_ACCEPT, Exposition, negotiate};
 pub use otlp::{MAX_REQUEST, MAX_STREAMS, OtlpWriter, Request, Source, Streams};

@@ -77,6 +77,27 @@ fn basic_of_envoy_and_an_application() {
     insta::assert_snapshot!("basic", collect(&mut shape, &sources));
 }
 
+/// What the agent makes of spans leaves whatever of Envoy's is selected, within the limit of any family.
+#[test]
+fn durations_have_a_limit_as_all_have() {
+    let with = json!({"selection": {"profile": "None"}, "cardinality": {"limit": 2}});
+    let series = |tenant| {
+        format!(
+            "d_seconds_bucket{{tenant=\"{tenant}\",le=\"+Inf\"}} 1\nd_seconds_sum{{tenant=\"{tenant}\"}} 1\nd_seconds_count{{tenant=\"{tenant}\"}} 1\n"
+        )
+    };
+    let text: String = ["a", "b", "c", "d"].map(series).concat();
+    let text = format!("# TYPE d_seconds histogram\n{text}");
+    let told = collect(&mut shape(&prometheus(&with)), &[(Origin::Spans, &text)]);
+    let counts: Vec<_> = told.lines().filter(|line| line.starts_with("d_seconds_count")).collect();
+    let of = "dataplane=\"web-1\",mesh=\"default\",zone=\"east\"}";
+    let [a, b] = ["a", "b"].map(|tenant| format!("d_seconds_count{{tenant=\"{tenant}\",{of} 1"));
+    assert!(counts.len() == 3 && counts.contains(&&*a) && counts.contains(&&*b), "{told}");
+    assert!(
+        told.contains("otel_metric_overflow=\"true\"") && told.contains("folded 2 of d_seconds")
+    );
+}
+
 /// A family has one `TYPE` and stands in one piece, whoever has part of it; one that is of another kind elsewhere is left out.
 #[test]
 fn a_family_of_several_applications_stands_in_one_piece() {

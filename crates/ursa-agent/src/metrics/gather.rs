@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout_at};
 use ursa_metrics::{Registry, Usage, pipeline};
 use ursa_model::pipeline::metrics::Application;
 use ursa_series::{
-    Counts, Escaping, Family, Format, Kind, Labels, Origin, Parser, Pass, Point, Shape, Sink,
-    Source, Value,
+    Counts, DURATIONS, Escaping, Family, Format, Kind, Labels, Origin, Parser, Pass, Point, Shape,
+    Sink, Source, Value,
 };
 
 use super::application::{self, Said};
@@ -175,6 +175,7 @@ impl Gather {
         let own = self.own.text().await;
         let told = read(pass, Format::Text, own.as_bytes());
         self.note(AGENT, Duration::ZERO, told, problems);
+        self.durations(pass).await?;
         if pass.sink().shows_target() {
             target(pass, &task.target);
         }
@@ -248,6 +249,27 @@ impl Gather {
         let told = parser.finish(pass).map_err(FetchError::from);
         pass.sink().flush().await?;
         Ok(told)
+    }
+
+    /// What spans say of requests.
+    async fn durations<W: Way>(&self, pass: &mut Pass<'_, W>) -> Result<(), Gone> {
+        let Some(durations) = self.observed.durations() else { return Ok(()) };
+        pass.from(Origin::Spans);
+        if pass.family(&DURATIONS) {
+            for one in durations.iter() {
+                pass.point(&Point {
+                    labels: &one.labels,
+                    value: Value::Histogram(&one.histogram),
+                    time: None,
+                    created: Some(one.created),
+                    exemplars: &one.exemplars,
+                });
+                pass.sink().flush().await?;
+            }
+            pass.end();
+        }
+        pass.from(Origin::Own);
+        Ok(())
     }
 
     /// When Envoy's process started, if one runs.

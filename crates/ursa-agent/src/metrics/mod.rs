@@ -4,7 +4,7 @@
 //! ```text
 //! Envoy's admin socket ─┐                                      ┌─► serve: Prometheus asks
 //! applications ─────────┼─► gather ─► ursa_series::Pass ─► way ┤
-//! own_metrics ──────────┘                                      └─► push: OTLP, to a channel of the pipeline
+//! own_metrics, observe ─┘                                      └─► push: OTLP, to a channel of the pipeline
 //! ```
 //!
 //! Every output has a collection of its own whenever it is due, so it shows what is so then. What Envoy says
@@ -31,7 +31,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
-use ursa_model::pipeline::metrics::{Application, Collection, MetricDestination, PrometheusTls};
+use ursa_model::pipeline::metrics::{
+    Application, Collection, MetricDestination, PrometheusTls, SpanLabel,
+};
 use ursa_pipeline::Sink as Pipeline;
 use ursa_pipeline::receive::ServerFiles;
 use ursa_series::Shape;
@@ -143,16 +145,17 @@ impl Metrics {
     }
 
     /// Does as `collection` says from now on. What stays as it was goes on without a gap: a port stays open,
-    /// an output goes on with what it remembers of its series. `target` are the resource attributes that a
-    /// scrape shows.
+    /// an output goes on with what it remembers of its series. Requests are told apart by `labels`. `target`
+    /// are the resource attributes that a scrape shows.
     pub(crate) async fn configure(
         &self,
         collection: Option<Collection>,
+        labels: &[SpanLabel],
         target: BTreeMap<String, String>,
     ) {
         let mut control = self.inner.control.lock().await;
         let collection = collection.unwrap_or_default();
-        self.inner.observed.configure(&collection);
+        self.inner.observed.configure(&collection, labels);
         control.configure(&self.inner, collection, target).await;
         for warning in &control.warnings {
             tracing::warn!("{warning}");

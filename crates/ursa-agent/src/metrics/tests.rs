@@ -162,7 +162,7 @@ impl World {
 
     async fn configure(&self, collection: Json) {
         let collection = serde_json::from_value(collection).unwrap();
-        self.metrics.configure(Some(collection), BTreeMap::new()).await;
+        self.metrics.configure(Some(collection), &[], BTreeMap::new()).await;
     }
 
     /// Applications with these numbers.

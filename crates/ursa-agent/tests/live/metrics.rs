@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use ursa_agent::Running;
+use ursa_envoy::proxy::{Tag, TagSource};
 
 use crate::world::{World, eventually, free_port, get, resources};
 
@@ -113,6 +114,10 @@ async fn application(
 /// Has the agent gather metrics.
 fn gather(world: &World, collection: &Json, channels: &Json) {
     let proxy = world.proxy(|proxy| {
+        for route in proxy.http_listeners_mut().flat_map(|http| &mut http.routes.routes) {
+            let source = TagSource::Header { name: "baggage".to_owned(), default: None };
+            route.tracing.tags.push(Tag { name: "ursa.baggage".to_owned(), source });
+        }
         let mut pipeline = serde_json::to_value(&proxy.pipeline).unwrap();
         let mut collection = collection.clone();
         let more = json!({
@@ -124,6 +129,8 @@ fn gather(world: &World, collection: &Json, channels: &Json) {
         collection.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         pipeline["resource"] = json!({"service.name": "pushed"});
         pipeline["collection"] = collection;
+        let tenant = json!({"baggage": {"from": "ursa.baggage", "member": "tenant"}});
+        pipeline["spanLabels"] = json!([{"name": "tenant", "limit": 3, "from": tenant}]);
         pipeline["channels"] = channels.clone();
         proxy.pipeline = serde_json::from_value(pipeline).unwrap();
     });
@@ -185,6 +192,15 @@ async fn one_query_answers_what_was_scraped_and_what_was_pushed() {
         world.passes().await;
     }
     world.spans(20).await;
+    // One after the other, since the first ones keep their names.
+    let client = reqwest::Client::new();
+    for tenant in ["a", "b", "s%C3%BC%C3%9F", "d", "e"] {
+        for _ in 0..2 {
+            let request = client.get(format!("http://127.0.0.1:{}", world.port));
+            request.header("baggage", format!("x=1,tenant={tenant}")).send().await.unwrap();
+        }
+        world.spans(2).await;
+    }
     answered(port).await;
     let families = [
         "envoy_http_downstream_rq_total",
@@ -195,6 +211,10 @@ async fn one_query_answers_what_was_scraped_and_what_was_pushed() {
         "envoy_cluster_upstream_rq_retry_total",
         "envoy_server_live{kuma_io_service=\"web\"}",
         "envoy_tracing_opentelemetry_spans_sent_total",
+        "ursa_request_duration_seconds_count{tenant=\"süß\",direction=\"inbound\",mesh=\"default\"} == 2",
+        "ursa_request_duration_seconds_count{tenant=\"other\"} == 4",
+        "ursa_request_duration_seconds_count{tenant=\"\"} == 20",
+        "ursa_request_duration_seconds_bucket{tenant=\"a\"}",
         "ursa_dp_process_resident_memory_bytes",
         "ursa_dp_process_cpu_seconds_total{process=\"envoy\"}",
         "ursa_dp_cpu_limit_cores",
@@ -217,8 +237,17 @@ async fn one_query_answers_what_was_scraped_and_what_was_pushed() {
     let target = prometheus.series(target).await;
     assert!(target.contains_key("scraped") && target.contains_key("pushed"), "{target:?}");
 
+    let tenants =
+        prometheus.series("count by (tenant) (ursa_request_duration_seconds_count)").await;
+    assert_eq!(tenants.values().map(BTreeSet::len).sum::<usize>(), 5, "{tenants:?}");
+
     // Every latency has a trace.
-    for query in ["envoy_http_downstream_rq_time_bucket", "envoy_cluster_upstream_rq_time_bucket"] {
+    let latencies = [
+        "envoy_http_downstream_rq_time_bucket",
+        "envoy_cluster_upstream_rq_time_bucket",
+        "ursa_request_duration_seconds_bucket",
+    ];
+    for query in latencies {
         eventually("exemplars of both", SOON, async || {
             let answer = prometheus.ask("query_exemplars", query).await?;
             let series = answer["data"].as_array()?.iter();

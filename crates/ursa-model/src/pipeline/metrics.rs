@@ -39,6 +39,39 @@ impl Collection {
     }
 }
 
+/// A label that the durations of requests have from spans.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpanLabel {
+    /// Its name, in its final form.
+    pub name: String,
+    /// How many values it has at most, beside `other`, which all further ones become.
+    pub limit: u32,
+    /// From where its value is.
+    pub from: SpanLabelSource,
+}
+
+/// From where a label of spans has its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SpanLabelSource {
+    /// It is always this.
+    Literal(String),
+    /// An attribute of the span, as Envoy writes it.
+    Attribute(String),
+    /// A member of W3C Baggage, whose header Envoy records.
+    #[serde(rename_all = "camelCase")]
+    Baggage {
+        /// The attribute that holds the header.
+        from: String,
+        /// The member's key.
+        member: String,
+        /// The value of a span without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        default: Option<String>,
+    },
+}
+
 /// What one of Envoy's listeners or clusters stands for: labels of its series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -37,6 +37,9 @@ pub struct PipelineConfig {
     /// What metrics the agent gathers itself. Unset: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collection: Option<Collection>,
+    /// By what the durations of requests are told apart that the agent makes of spans, where it gathers metrics. Empty: it makes none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub span_labels: Vec<metrics::SpanLabel>,
 }
 
 /// What happens to log records that come by a name of their own.

@@ -23,12 +23,12 @@ struct Member {
 
 impl Baggage {
     pub(super) fn new(spec: &BaggageAttributes) -> Self {
-        let member = |BaggageMember { attribute, member, default }: &BaggageMember| Member {
+        let named = |BaggageMember { attribute, member, default }: &BaggageMember| Member {
             attribute: attribute.clone().into_bytes(),
             key: member.clone().into_bytes(),
             default: default.clone().map(String::into_bytes),
         };
-        let members = spec.members.iter().map(member).collect();
+        let members = spec.members.iter().map(named).collect();
         Self { from: spec.from.clone().into_bytes(), members }
     }
 
@@ -42,7 +42,7 @@ impl Baggage {
             if list.get(attribute).is_some() {
                 continue;
             }
-            let said = header.as_deref().and_then(|header| find(header, key));
+            let said = header.as_deref().and_then(|header| member(header, key));
             if let Some(value) = said.or_else(|| default.clone()) {
                 let value = Value::made(value, &mut list.made);
                 list.add(attribute, value);
@@ -51,8 +51,8 @@ impl Baggage {
     }
 }
 
-/// The value of a member; none if it is empty.
-fn find(header: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+/// The value of a member of a `baggage` header, decoded; none if it is empty.
+pub fn member(header: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     let members = header.split(|byte| *byte == b',');
     let mut found = members.filter_map(|member| {
         let member = member.split(|byte| *byte == b';').next()?;
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn members_are_found() {
         let found = |header: &str, key: &str| {
-            find(header.as_bytes(), key.as_bytes()).map(|value| String::from_utf8(value).unwrap())
+            member(header.as_bytes(), key.as_bytes()).map(|value| String::from_utf8(value).unwrap())
         };
         for (header, expected) in [
             ("tenant=acme", Some("acme")),

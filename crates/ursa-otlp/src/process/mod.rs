@@ -40,6 +40,7 @@ use crate::Signal;
 use crate::wire::{Checked, SpanId, WireError};
 use baggage::Baggage;
 pub(crate) use baggage::decoded;
+pub use baggage::member;
 use envoy::Conventions;
 use filter::Filter;
 use keys::Keys;

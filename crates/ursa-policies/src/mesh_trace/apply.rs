@@ -6,7 +6,7 @@ use ursa_model::pipeline::{Processor, SignalConfig, processor};
 
 use super::decisions::{self, Decision};
 use super::schema::{Conf, SemanticConventions};
-use super::{baggage, delivery, propagation, tags};
+use super::{baggage, delivery, in_metrics, propagation, tags};
 use crate::backends::{Applied, Backends, warn_of_unknown};
 use crate::kind::Merged;
 
@@ -33,6 +33,7 @@ pub(super) fn conf(
         resource_attributes: conf.resource_attributes.clone(),
         processors: processors(conf, proxy),
     };
+    proxy.pipeline.span_labels = in_metrics::labels(conf);
 
     let tracer = Tracing { service_name: proxy.service.clone(), tracer: Tracer::OpenTelemetry };
     let tags = tags::of_envoy(conf);

@@ -10,6 +10,7 @@ mod apply;
 mod baggage;
 mod decisions;
 mod delivery;
+mod in_metrics;
 mod propagation;
 pub mod schema;
 mod spellings;

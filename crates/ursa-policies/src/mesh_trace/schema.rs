@@ -227,6 +227,18 @@ pub struct Tag {
     pub header: Option<Lookup>,
     /// The value of an entry of W3C Baggage.
     pub baggage: Option<Lookup>,
+    /// Makes it a label of the metric `ursa_request_duration_seconds`, which the agent makes of spans where a MeshMetric has it gather metrics. Of 4
+    /// tags at most; characters that a label cannot have become `_`. Unset: it is on spans alone.
+    pub in_metrics: Option<InMetrics>,
+}
+
+/// A tag as a label of metrics. Values are cut at 128 bytes. `{}` is all defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InMetrics {
+    /// How many values it has at most at one proxy; what comes later is `other`. A value that does not come for an hour makes room. 1 to 200. Unset: 20.
+    #[schemars(range(min = 1, max = 200))]
+    pub limit: Option<u32>,
 }
 
 /// A value that requests carry.

@@ -9,7 +9,7 @@ use ursa_model::pipeline::processor::{BaggageAttributes, BaggageMember, EnvoyTag
 use super::schema::{self, Conf, Lookup};
 
 /// The tag in which the header `baggage` travels from Envoy to the agent.
-const BAGGAGE: &str = "ursa.baggage";
+pub(super) const BAGGAGE: &str = "ursa.baggage";
 
 /// What Envoy writes: tags from headers, and the header that the agent reads.
 pub(super) fn of_envoy(conf: &Conf) -> Vec<Tag> {
@@ -51,12 +51,12 @@ pub(super) fn from_baggage(conf: &Conf) -> Option<BaggageAttributes> {
 }
 
 /// The first tag of each name.
-fn unique(conf: &Conf) -> Vec<&schema::Tag> {
+pub(super) fn unique(conf: &Conf) -> Vec<&schema::Tag> {
     let mut names = BTreeSet::new();
     conf.tags.iter().flatten().filter(|tag| names.insert(&tag.name)).collect()
 }
 
 /// An empty default is none.
-fn default(lookup: &Lookup) -> Option<String> {
+pub(super) fn default(lookup: &Lookup) -> Option<String> {
     lookup.default.clone().filter(|default| !default.is_empty())
 }

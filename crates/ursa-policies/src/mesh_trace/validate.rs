@@ -10,8 +10,8 @@ use ursa_model::report::Cursor;
 use ursa_model::target_ref::TargetRef;
 use ursa_model::tree::Node;
 
-use super::baggage;
 use super::schema::{Backend, Conf, Propagator, Rule, Sampling, Tag};
+use super::{baggage, in_metrics};
 use crate::header::{HeaderMatchType, is_header, is_token};
 
 /// Settings that belong to a listener or to the agent, so that a route cannot have its own.
@@ -44,7 +44,9 @@ pub(super) fn conf(settings: &Node, target: &TargetRef, report: &Cursor<'_>) {
     if let Some(name) = &conf.span_name {
         processor::SpanName::validate(name, &report.at("spanName"));
     }
-    tags(conf.tags.as_deref().unwrap_or_default(), &report.at("tags"));
+    let written = conf.tags.as_deref().unwrap_or_default();
+    tags(written, &report.at("tags"));
+    in_metrics::validate(written, target, &report.at("tags"));
 }
 
 fn backends(conf: &Conf, target: &TargetRef, report: &Cursor<'_>) {

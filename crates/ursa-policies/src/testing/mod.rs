@@ -127,6 +127,15 @@ fn outcome_for(proxy: &TestProxy, case: &str) -> String {
             document::to_yaml(&serde_json::to_value(processor).expect("processors are JSON"))
         }),
     );
+    let labels = config.pipeline.span_labels.iter();
+    section(
+        &mut text,
+        "labels of durations",
+        labels.map(|label| {
+            let from = serde_json::to_value(&label.from).expect("labels are JSON");
+            format!("{}, {} at most\n{}", label.name, label.limit, document::to_yaml(&from))
+        }),
+    );
     section(
         &mut text,
         "resource attributes",

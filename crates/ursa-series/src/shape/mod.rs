@@ -46,6 +46,8 @@ pub enum Origin {
     Envoy,
     /// An application's, by its name if it has one: they leave as they are, with more labels.
     Application(Option<String>),
+    /// What the agent makes of spans: they leave under the names that they have, if there is room.
+    Spans,
     /// The agent's own, which say part of whose they are themselves.
     Own,
 }
@@ -216,7 +218,7 @@ impl<'a, S: Sink> Pass<'a, S> {
                     self.labels.push("destination", entity.destination.as_deref().unwrap_or(""));
                 }
             }
-            Origin::Application(_) | Origin::Own => {}
+            Origin::Application(_) | Origin::Spans | Origin::Own => {}
         }
         self.labels.extend(identity);
     }
@@ -237,7 +239,7 @@ impl<S: Sink> Sink for Pass<'_, S> {
         let source = match &self.origin {
             Origin::Application(Some(name)) => hash(name),
             Origin::Application(None) => 1,
-            Origin::Envoy | Origin::Own => 0,
+            Origin::Envoy | Origin::Spans | Origin::Own => 0,
         };
         let name = hash(family.name);
         let judge = || Verdict {

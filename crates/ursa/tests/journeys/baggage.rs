@@ -13,7 +13,7 @@ const BAGGAGE: &str =
 fn policies(endpoint: &str, lines: &str, port: u16) -> String {
     format!(
         "type: MeshTrace\nmesh: default\nname: all\nspec:\n  default:\n    backends: [{{openTelemetry: {{endpoint: '{endpoint}'}}}}]\n    \
-         tags:\n    - {{name: tenant, baggage: {{name: tenant.id}}}}\n    - {{name: secret, baggage: {{name: tenant.secret}}}}\n    \
+         tags:\n    - {{name: tenant, baggage: {{name: tenant.id}}, inMetrics: {{}}}}\n    - {{name: secret, baggage: {{name: tenant.secret}}}}\n    \
          - {{name: team, baggage: {{name: team}}}}\n    - {{name: internal, baggage: {{name: internal.x}}}}\n    \
          baggage:\n      set:\n      - {{name: team, literal: core}}\n      - {{name: shop, header: {{name: x-shop, default: none}}}}\n      \
          incoming: {{allow: ['tenant.*', 'internal.*'], deny: [tenant.secret]}}\n      outgoing: {{deny: ['internal.*']}}\n\
@@ -76,12 +76,19 @@ async fn nothing_forged_comes_in_and_nothing_private_goes_on() {
         line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default()
     };
     let address = gateway.rsplit_once(':').expect("a port").0.to_owned();
-    eventually("what was dropped, counted", async || {
+    eventually("what was dropped, and the tenant's requests, counted", async || {
         let text =
             reqwest::get(format!("{address}:{port}/metrics")).await.ok()?.text().await.ok()?;
         let all = ["denied", "invalid"]
             .map(|reason| format!("envoy_ursa_baggage_{reason}_members_total"));
-        all.iter().all(|name| counted(&text, name) > 0.0).then_some(())
+        let of_tenant = |line: &str| {
+            line.starts_with("ursa_request_duration_seconds_count")
+                && line.contains("tenant=\"süß\"")
+        };
+        let both = ["inbound", "outbound"].map(|direction| format!("direction=\"{direction}\""));
+        let are_told =
+            both.iter().all(|way| text.lines().any(|line| of_tenant(line) && line.contains(way)));
+        (are_told && all.iter().all(|name| counted(&text, name) > 0.0)).then_some(())
     })
     .await;
 }
