@@ -49,16 +49,16 @@ impl TraceId {
 
     /// Writes 32 digits.
     pub fn write(self, out: &mut Writer<'_>) {
-        out.hex(self.high, 16);
-        out.hex(self.low, 16);
+        out.hex(self.high);
+        out.hex(self.low);
     }
 
     /// Writes 16 digits of a 64-bit id, else 32: what peers that know 64-bit ids only can read.
     pub fn write_short(self, out: &mut Writer<'_>) {
         if self.high != 0 {
-            out.hex(self.high, 16);
+            out.hex(self.high);
         }
-        out.hex(self.low, 16);
+        out.hex(self.low);
     }
 }
 
@@ -89,7 +89,7 @@ impl SpanId {
 
     /// Writes 16 digits.
     pub fn write(self, out: &mut Writer<'_>) {
-        out.hex(self.value(), 16);
+        out.hex(self.value());
     }
 }
 

@@ -45,12 +45,12 @@ pub fn write(before: &[u8], threshold: Option<u64>, out: &mut Writer<'_>) {
     let start = out.length();
     if let Some(threshold) = threshold {
         out.bytes(b"th:");
-        let (mut rest, mut digits) = (threshold, 14_u32);
+        let (mut rest, mut digits) = (threshold, 14_usize);
         while digits > 1 && rest.trailing_zeros() >= 4 {
             rest >>= 4;
             digits = digits.saturating_sub(1);
         }
-        out.hex(rest, digits);
+        out.end_of_hex(rest, digits);
     }
     for part in Parts::new(before, b';') {
         if text::cut(part, b':').0 == b"th" {

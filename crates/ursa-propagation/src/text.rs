@@ -42,21 +42,37 @@ pub(crate) fn hex(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 16 {
         return None;
     }
-    let mut value = 0_u64;
+    let (mut value, mut all) = (0_u64, 0);
     for digit in digits {
-        value = value << 4 | u64::from(nibble(*digit)?);
+        let nibble = NIBBLES.get(usize::from(*digit)).copied().unwrap_or(NONE);
+        all |= nibble;
+        value = value << 4 | u64::from(nibble & 15);
     }
-    Some(value)
+    (all & NONE == 0).then_some(value)
 }
 
 /// The value of a hexadecimal digit of either case.
 pub(crate) fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit & 15),
-        b'a'..=b'f' | b'A'..=b'F' => Some((digit & 15).wrapping_add(9)),
-        _ => None,
-    }
+    NIBBLES.get(usize::from(digit)).copied().filter(|nibble| nibble & NONE == 0)
 }
+
+/// A bit that no value of a digit has.
+const NONE: u8 = 0x80;
+
+/// The value of each byte as a hexadecimal digit.
+static NIBBLES: [u8; 256] = {
+    let mut nibbles = [NONE; 256];
+    let mut value = 0_u8;
+    while value < 16 {
+        #[expect(clippy::indexing_slicing, reason = "at compile time")]
+        {
+            nibbles[b"0123456789abcdef"[value as usize] as usize] = value;
+            nibbles[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        }
+        value = value.saturating_add(1);
+    }
+    nibbles
+};
 
 /// Digits of a number below 2⁶⁴, nothing else, at most 20 of them.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {

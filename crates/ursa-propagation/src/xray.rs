@@ -29,10 +29,11 @@ pub fn parse(value: &[u8]) -> Option<Parsed> {
 /// is room. `Self` is a load balancer's, and goes.
 pub fn write(context: &Context, before: &[u8], out: &mut Writer<'_>) {
     out.bytes(b"Root=1-");
-    out.hex(context.trace.high() >> 32, 8);
+    let high = context.trace.high();
+    out.hex_of_half((high >> 32) as u32);
     out.byte(b'-');
-    out.hex(context.trace.high(), 8);
-    out.hex(context.trace.low(), 16);
+    out.hex_of_half((high & 0xffff_ffff) as u32);
+    out.hex(context.trace.low());
     out.bytes(b";Parent=");
     context.span.write(out);
     match context.decision {

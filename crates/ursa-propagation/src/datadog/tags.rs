@@ -78,7 +78,7 @@ impl<'a> Tags<'a> {
         }
         if high != 0 {
             begin(b"tid", out);
-            out.hex(high, 16);
+            out.hex(high);
         }
     }
 }
