@@ -217,7 +217,8 @@ impl Proxy {
         let effective = generate::policies(mesh, proxy, site, Consider::Applied);
         let (config, _) = generate::compose(&effective, mesh, proxy, &abilities, site);
         let tracing = effective.iter().find(|effective| effective.kind() == "MeshTrace");
-        let deciders = tracing.map(|it| mesh_trace::deciders(&it.merged().to_json()));
+        let deciders =
+            tracing.map(|it| mesh_trace::deciders(&it.merged().to_json(), config.tracer()));
         Some(Self {
             config,
             explained: effective.iter().map(ursa_policies::effective::Effective::explain).collect(),

@@ -45,7 +45,9 @@ impl Side {
 
     fn has_rules(&self) -> bool {
         let tracing = self.effective.iter().filter(|effective| effective.kind() == "MeshTrace");
-        let mut deciders = tracing.flat_map(|it| mesh_trace::deciders(&it.merged().to_json()));
+        let tracer = self.config.tracer();
+        let mut deciders =
+            tracing.flat_map(|it| mesh_trace::deciders(&it.merged().to_json(), tracer));
         deciders.any(|decider| matches!(decider, Decider::Rule(_)))
     }
 }

@@ -3,15 +3,15 @@
 use ursa_propagation::{Changes, Decision, Format, Formats, Headers, extract, w3c};
 
 use super::Request;
-use crate::module::Propagation;
+use crate::proxy::{HttpListener, Tracer};
 
 /// What a request brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Brought {
     /// Nothing that counts: the request begins a trace.
     Nothing,
-    /// A `traceparent` that the tracer cannot read.
-    Broken,
+    /// A header that the tracer cannot read, and that it makes no span for.
+    Broken(&'static str),
     /// A caller's span.
     Parent {
         /// In which format it came.
@@ -24,8 +24,13 @@ pub(super) enum Brought {
 }
 
 /// What `request` brings, and the request as the tracer and the routes see it.
-pub(super) fn brought(propagation: Option<&Propagation>, request: &Request) -> (Brought, Request) {
-    let formats = propagation.map(|it| it.formats.lines().next().unwrap_or_default());
+pub(super) fn brought(listener: &HttpListener, request: &Request) -> (Brought, Request) {
+    let tracer = listener.tracing.as_ref().map(|tracing| tracing.tracer);
+    if let Some(Tracer::Zipkin { w3c, .. }) = tracer {
+        return (of_zipkin(w3c, request), request.clone());
+    }
+    let formats =
+        listener.propagation.as_ref().map(|it| it.formats.lines().next().unwrap_or_default());
     match formats.and_then(|formats| Formats::parse(formats.as_bytes())) {
         None => (of_tracer(request), request.clone()),
         Some(formats) => of_module(formats, request),
@@ -36,11 +41,29 @@ pub(super) fn brought(propagation: Option<&Propagation>, request: &Request) -> (
 fn of_tracer(request: &Request) -> Brought {
     let Some(value) = request.header("traceparent") else { return Brought::Nothing };
     let parent = w3c::parse(value.as_bytes()).filter(|_| value.len() == w3c::LENGTH);
-    parent.map_or(Brought::Broken, |parent| Brought::Parent {
+    parent.map_or(Brought::Broken("traceparent"), |parent| Brought::Parent {
         format: Format::W3cTracecontext,
         sampled: parent.context.decision.sampled(),
         was_open: false,
     })
+}
+
+/// As Envoy's Zipkin tracer reads it: B3 first, and nothing where that is broken.
+fn of_zipkin(w3c: bool, request: &Request) -> Brought {
+    let list = |list: &[Format]| {
+        list.iter().fold(Formats::none(), |all, format| all.with(*format).unwrap_or(all))
+    };
+    let read = |formats: &[Format]| of_module(list(formats), request).0;
+    let names = |name: &str| request.header(name).is_some();
+    let is_broken = |format| read(&[format]) == Brought::Nothing;
+    if names("b3") {
+        return if is_broken(Format::B3) { Brought::Broken("b3") } else { read(&[Format::B3]) };
+    }
+    if names("x-b3-traceid") && names("x-b3-spanid") && is_broken(Format::B3multi) {
+        return Brought::Broken("x-b3-traceid");
+    }
+    let w3c = w3c.then_some(Format::W3cTracecontext);
+    read(&[Format::B3multi].into_iter().chain(w3c).collect::<Vec<_>>())
 }
 
 /// As the module's first hook makes it. Ids that it would invent are made of ones here.

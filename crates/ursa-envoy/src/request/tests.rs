@@ -8,6 +8,7 @@ use crate::proxy::{
 /// The draw of this id is 0x000004d2 = 1234.
 const ID: &str = "000004d2-0000-4000-8000-000000000000";
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
 fn percent(text: &str) -> ursa_model::percent::Percent {
     text.parse().unwrap()
@@ -142,6 +143,36 @@ fn context_is_read_as_the_module_would() {
         let traced = traced(&listener, &request(&headers));
         let found = (traced.route, &traced.verdict);
         assert_eq!(found, (Some(route), &verdict), "{headers:?} {traced:#?}");
+    }
+}
+
+/// Headers, and whether a request with them is traced by Zipkin's tracer where 10 % are, with W3C's context and without.
+type ByZipkin<'a> = (&'a [(&'a str, &'a str)], Verdict, Verdict);
+
+#[test]
+fn context_is_read_as_the_zipkin_tracer_would() {
+    const B3: &str = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1";
+    const MULTI: [(&str, &str); 2] =
+        [("x-b3-traceid", "4bf92f3577b34da6"), ("x-b3-spanid", "00f067aa0ba902b7")];
+    let (no, share) = (Verdict::No, Verdict::Share { of: 0.1 });
+    let cases: [ByZipkin<'_>; 8] = [
+        (&[("b3", B3)], share.clone(), share.clone()),
+        (&[("b3", "0")], no.clone(), no.clone()),
+        (&[("b3", "0"), ("traceparent", PARENT)], no.clone(), no.clone()),
+        (&[("b3", "broken"), ("traceparent", PARENT)], no.clone(), no.clone()),
+        (&MULTI, share.clone(), share.clone()),
+        (&[MULTI[0], ("x-b3-spanid", "?")], no.clone(), no.clone()),
+        (&[("traceparent", UNSAMPLED)], no.clone(), share.clone()),
+        (&[("traceparent", "broken")], share.clone(), share.clone()),
+    ];
+    let mut listener = listener("100", "100", "10");
+    for (headers, with, without) in cases {
+        for (w3c, verdict) in [(true, with), (false, without)] {
+            let tracer = Tracer::Zipkin { w3c, single: true };
+            listener.tracing = Some(Tracing { service_name: "web".to_owned(), tracer });
+            let traced = traced(&listener, &request(headers));
+            assert_eq!(traced.verdict, verdict, "{headers:?} {traced:#?}");
+        }
     }
 }
 

@@ -110,7 +110,7 @@ pub fn traced(listener: &HttpListener, request: &Request) -> Traced {
         let step = Step::fixed(By::NoTracer, false, "the listener has no tracer");
         return Traced { verdict: Verdict::No, route: None, steps: vec![step] };
     }
-    let (brought, seen) = brought(listener.propagation.as_ref(), request);
+    let (brought, seen) = brought(listener, request);
     let request = &seen;
     let mut routes = listener.routes.routes.iter();
     let Some(at) = routes.position(|route| matches(&route.requests, request)) else {
@@ -192,8 +192,8 @@ fn client(share: Percent, request: &Request) -> (f64, Option<Step>) {
 fn followed(brought: Brought, share: f64, steps: &mut Vec<Step>) -> f64 {
     let (format, sampled, was_open) = match brought {
         Brought::Nothing => return share,
-        Brought::Broken => {
-            let words = "`traceparent` cannot be read: the tracer makes no span";
+        Brought::Broken(header) => {
+            let words = format!("`{header}` cannot be read: the tracer makes no span");
             steps.push(Step::fixed(By::Parent, false, words));
             return 0.0;
         }

@@ -1,7 +1,7 @@
 //! What a MeshTrace does to a proxy: a tracer on every HTTP listener, sampling and tags on every route, the module around the
 //! tracer where it takes that, and the backend in the agent's pipeline.
 
-use ursa_envoy::proxy::{ProxyConfig, Route, RouteTracing, Sampling, Tracer, Tracing};
+use ursa_envoy::proxy::{ProxyConfig, Route, RouteTracing, Sampling, Tracing};
 use ursa_model::pipeline::{Processor, SignalConfig, processor};
 
 use super::decisions::{self, Decision};
@@ -35,11 +35,11 @@ pub(super) fn conf(
     };
     proxy.pipeline.span_labels = in_metrics::labels(conf);
 
-    let tracer = Tracing { service_name: proxy.service.clone(), tracer: Tracer::OpenTelemetry };
+    let tracer = propagation::apply(formats, proxy, applied);
+    let tracing = Tracing { service_name: proxy.service.clone(), tracer };
     let tags = tags::of_envoy(conf);
-    trace(proxy, Some(&tracer), &RouteTracing { sampling: decisions::rest(&conf.sampling), tags });
-    decide(proxy, &decisions::decisions(&conf.sampling));
-    propagation::apply(formats, proxy, applied);
+    trace(proxy, Some(&tracing), &RouteTracing { sampling: decisions::rest(&conf.sampling), tags });
+    decide(proxy, &decisions::decisions(&conf.sampling, tracer));
     // Last: rules go behind the formats, where there are hooks already.
     baggage::apply(&conf.baggage, proxy, applied);
 }

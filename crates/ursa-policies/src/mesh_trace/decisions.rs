@@ -2,7 +2,7 @@
 //! Envoy decides by the first route that matches, before anything else has happened to a request.
 
 use serde::Serialize;
-use ursa_envoy::proxy::{self, HeaderValue, PathMatch, RequestMatch, Sampling};
+use ursa_envoy::proxy::{self, HeaderValue, PathMatch, RequestMatch, Sampling, Tracer};
 use ursa_model::percent::Percent;
 
 use super::schema::{self, PathMatchType, Rule};
@@ -14,6 +14,10 @@ const PROBED_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/metrics"];
 const GRPC_HEALTH: &str = "/grpc.health.v1.Health";
 /// How the kubelet begins to say who it is.
 const KUBELET: &str = "kube-probe/";
+/// A `b3` that says so, with ids or without.
+const SAMPLED_B3: &str = "(?:[^-]+-[^-]+-)?[1d](?:-[^-]+)?";
+/// An `x-b3-sampled` that says so.
+const SAMPLED_B3_MULTI: &str = "1|true";
 /// A `traceparent` whose flags say that the caller's span is recorded: the lowest bit of a hexadecimal number.
 const SAMPLED: &str = ".*-[0-9a-f][13579bdf]";
 
@@ -55,18 +59,17 @@ pub enum Decider {
 }
 
 /// The decisions, the first that matches counts.
-pub(super) fn decisions(sampling: &schema::Sampling) -> Vec<Decision> {
+pub(super) fn decisions(sampling: &schema::Sampling, tracer: Tracer) -> Vec<Decision> {
     let rest = rest(sampling);
     let mut decisions = Vec::new();
-    let parent = |requests| Decision {
-        requests: of_traced_callers(requests),
-        shares: Sampling::ALL,
-        by: Decider::Parent,
+    let parents = |requests: &RequestMatch| {
+        let of_callers = of_traced_callers(requests, tracer).into_iter();
+        of_callers.map(|requests| Decision { requests, shares: Sampling::ALL, by: Decider::Parent })
     };
     let mut decide = |requests: RequestMatch, shares: Sampling, by: Decider| {
         // A caller's decision not to trace is kept by the tracer itself.
         if is_parent_based(sampling) && shares != Sampling::NONE && shares != Sampling::ALL {
-            decisions.push(parent(requests.clone()));
+            decisions.extend(parents(&requests));
         }
         decisions.push(Decision { requests, shares, by });
     };
@@ -88,7 +91,7 @@ pub(super) fn decisions(sampling: &schema::Sampling) -> Vec<Decision> {
         }
     }
     if is_parent_based(sampling) && rest != Sampling::ALL {
-        decisions.push(parent(RequestMatch::default()));
+        decisions.extend(parents(&RequestMatch::default()));
     }
     decisions
 }
@@ -97,11 +100,33 @@ pub(super) fn is_parent_based(sampling: &schema::Sampling) -> bool {
     sampling.parent.as_ref().is_some_and(|parent| parent.enabled.unwrap_or(false))
 }
 
-/// Of these requests those whose caller is traced.
-fn of_traced_callers(mut requests: RequestMatch) -> RequestMatch {
-    let value = HeaderValue::Regex(SAMPLED.to_owned());
-    requests.headers.push(proxy::HeaderMatch { name: "traceparent".to_owned(), value });
-    requests
+/// Of these requests those whose caller is traced, by the headers in which the tracer finds that: each request in one of
+/// them at most.
+fn of_traced_callers(requests: &RequestMatch, tracer: Tracer) -> Vec<RequestMatch> {
+    use HeaderValue::Absent;
+    let says = |regex: &str| HeaderValue::Regex(regex.to_owned());
+    let traceparent = ("traceparent", says(SAMPLED));
+    let headers = match tracer {
+        Tracer::OpenTelemetry => vec![vec![traceparent]],
+        Tracer::Zipkin { w3c, .. } => {
+            let (sampled, debug) = ("x-b3-sampled", ("x-b3-flags", says("1")));
+            let mut headers = vec![
+                vec![("b3", says(SAMPLED_B3))],
+                vec![("b3", Absent), (sampled, says(SAMPLED_B3_MULTI))],
+                vec![("b3", Absent), (sampled, Absent), debug],
+            ];
+            let no_b3 = [("b3", Absent), ("x-b3-traceid", Absent)];
+            headers.extend(w3c.then(|| no_b3.into_iter().chain([traceparent]).collect()));
+            headers
+        }
+    };
+    let with = |headers: Vec<(&str, HeaderValue)>| {
+        let mut requests = requests.clone();
+        let header = |(name, value): (&str, _)| proxy::HeaderMatch { name: name.to_owned(), value };
+        requests.headers.extend(headers.into_iter().map(header));
+        requests
+    };
+    headers.into_iter().map(with).collect()
 }
 
 fn probes() -> impl Iterator<Item = RequestMatch> {

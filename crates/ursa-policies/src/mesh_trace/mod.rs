@@ -10,6 +10,7 @@ mod apply;
 mod baggage;
 mod decisions;
 mod delivery;
+mod fallback;
 mod in_metrics;
 mod propagation;
 pub mod schema;
@@ -21,7 +22,7 @@ mod validate;
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
-use ursa_envoy::proxy::ProxyConfig;
+use ursa_envoy::proxy::{ProxyConfig, Tracer};
 use ursa_model::report::Cursor;
 use ursa_model::target_ref::TargetRef;
 use ursa_model::tree::Node;
@@ -32,10 +33,10 @@ use crate::backends::{Applied, Backends};
 use crate::kind::{Merged, Names, Policy};
 
 /// What decides about each route of a listener but the last, which takes all requests that nothing decides about; of merged settings as they are
-/// in `spec.default`.
-pub fn deciders(settings: &Json) -> Vec<Decider> {
+/// in `spec.default`, for a proxy with this tracer.
+pub fn deciders(settings: &Json, tracer: Tracer) -> Vec<Decider> {
     let conf = schema::Conf::deserialize(settings).unwrap_or_default();
-    decisions::decisions(&conf.sampling).into_iter().map(|decision| decision.by).collect()
+    decisions::decisions(&conf.sampling, tracer).into_iter().map(|decision| decision.by).collect()
 }
 
 /// The policy kind MeshTrace.

@@ -2,19 +2,20 @@
 //!
 //! Envoy's tracer knows W3C Trace Context, and `baggage` is a header like any other, so a list of these two needs nothing
 //! more. For all else the module is put around the tracer on every HTTP listener, inbound and outbound alike: context
-//! comes in from callers by the one, and from the service itself by the other.
+//! comes in from callers by the one, and from the service itself by the other. Where the module is not to be had, Envoy's
+//! Zipkin tracer takes the place of the other for lists with B3.
 
 use std::fmt;
 
 use serde::Serialize;
 use ursa_envoy::abilities::Module;
 use ursa_envoy::module::Propagation;
-use ursa_envoy::proxy::ProxyConfig;
+use ursa_envoy::proxy::{ProxyConfig, Tracer};
 use ursa_model::pipeline::{Backend, ExporterSpec};
 use ursa_propagation::{Format, Formats, Writer};
 
-use super::decisions;
 use super::schema::{Conf, Propagator};
+use super::{decisions, fallback};
 use crate::backends::Applied;
 
 /// What an Envoy reads and writes by itself, or passes on.
@@ -34,14 +35,18 @@ pub struct TraceContext {
     pub by: By,
     /// Formats that are asked for and are neither read nor written.
     pub lost: Vec<&'static str>,
+    /// In what the others are not kept to, in clauses.
+    pub otherwise: Vec<&'static str>,
 }
 
 /// What reads and writes trace context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum By {
-    /// Envoy's tracer.
+    /// Envoy's OpenTelemetry tracer.
     Envoy,
+    /// Envoy's Zipkin tracer, which knows B3.
+    Zipkin,
     /// The module around it.
     Module,
     /// The same, of a proxy that is not connected: nobody knows yet whether its Envoy loads it.
@@ -55,6 +60,7 @@ impl fmt::Display for TraceContext {
             if self.formats.is_empty() { "none".to_owned() } else { self.formats.join(", ") };
         let by = match self.by {
             By::Envoy => "by Envoy's tracer",
+            By::Zipkin => "by Envoy's Zipkin tracer",
             By::Module => "by the module",
             By::AssumedModule => "by the module, if the proxy's Envoy loads it",
         };
@@ -64,6 +70,9 @@ impl fmt::Display for TraceContext {
         }
         if !self.lost.is_empty() {
             write!(f, "; not {}", self.lost.join(", "))?;
+        }
+        for clause in &self.otherwise {
+            write!(f, "; {clause}")?;
         }
         Ok(())
     }
@@ -83,16 +92,19 @@ impl From<Propagator> for Format {
     }
 }
 
-/// Puts the module around the tracers of `proxy` if it takes that, and the proxy has it.
-pub(super) fn apply(formats: Formats, proxy: &mut ProxyConfig, applied: &mut Applied) {
+/// Chooses what reads and writes the formats, and gives the tracer for it: around it the module is put if it takes that, and
+/// the proxy has it.
+pub(super) fn apply(formats: Formats, proxy: &mut ProxyConfig, applied: &mut Applied) -> Tracer {
     let names = |is_meant: &dyn Fn(Format) -> bool| {
         formats.iter().filter(|format| is_meant(*format)).map(Format::name).collect::<Vec<_>>()
     };
+    let mut tracer = Tracer::OpenTelemetry;
     let mut context = TraceContext {
         formats: names(&|_| true),
         strip_unlisted: formats.strips(),
         by: By::Envoy,
         lost: Vec::new(),
+        otherwise: Vec::new(),
     };
     if needs_module(formats) {
         if let Some(module) = proxy.abilities.module.path() {
@@ -103,27 +115,37 @@ pub(super) fn apply(formats: Formats, proxy: &mut ProxyConfig, applied: &mut App
             let assumed = proxy.abilities.module == Module::Assumed;
             context.by = if assumed { By::AssumedModule } else { By::Module };
         } else {
-            let of_envoy = |format| OF_ENVOY.contains(&format);
-            context.formats = names(&of_envoy);
-            if !formats.contains(Format::W3cTracecontext) {
+            tracer = fallback::tracer(formats);
+            context.formats = names(&|format| fallback::keeps(tracer, format));
+            if tracer != Tracer::OpenTelemetry {
+                context.by = By::Zipkin;
+            } else if !formats.contains(Format::W3cTracecontext) {
                 context.formats.insert(0, Format::W3cTracecontext.name());
             }
             context.strip_unlisted = false;
-            context.lost = names(&|format| !of_envoy(format));
+            context.lost = names(&|format| !fallback::keeps(tracer, format));
+            let envoy = proxy.abilities.envoy.as_deref();
+            context.otherwise = fallback::otherwise(formats, tracer, envoy);
             let why = proxy.abilities.module.problem().unwrap_or_default();
             applied.warn(warning(&context, formats.strips(), why));
         }
     }
     applied.context = Some(context);
+    tracer
 }
 
 /// What is lost without the module, and why there is none.
 fn warning(context: &TraceContext, strips: bool, why: &str) -> String {
-    let lost: Vec<_> = context.lost.iter().map(|name| format!("`{name}`")).collect();
-    let lost =
-        if lost.is_empty() { String::new() } else { format!(", not as {}", lost.join(", ")) };
+    let quoted = |names: &[&str]| {
+        let names = names.iter().filter(|name| **name != Format::W3cBaggage.name());
+        names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    let (kept, lost) = (quoted(&context.formats), quoted(&context.lost));
+    let lost = if lost.is_empty() { lost } else { format!(", not as {lost}") };
     let strips = if strips { ", and other formats are not removed" } else { "" };
-    format!("trace context is read and written as `w3c_tracecontext`{lost}{strips}: {why}")
+    let words = format!("trace context is read and written as {kept}{lost}{strips}");
+    let clauses = [&[words.as_str()], context.otherwise.as_slice()].concat();
+    format!("{}: {why}", clauses.join("; "))
 }
 
 fn needs_module(formats: Formats) -> bool {

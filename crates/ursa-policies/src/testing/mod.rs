@@ -1,7 +1,7 @@
 //! Cases: resources and a proxy in, all that policies make of them out, as text that is read in review.
 //!
 //! A case is a file of resources as users write it. Its first line names the proxy, `# proxy: frontend`, one of `proxies/`; it is in zone `east`.
-//! `# proxy: frontend without the module` is one whose Envoy does not load it; of others that is assumed.
+//! `# proxy: frontend without the module` is one whose Envoy does not load it, `…, Envoy 1.36.4` of that version; of others that is assumed.
 
 mod corpus;
 mod endpoints;
@@ -15,7 +15,7 @@ use ursa_envoy::abilities::{Abilities, Module};
 use ursa_envoy::proxy::{
     AccessLog, Cluster, ClusterKind, Direction, HeaderMatch, HeaderValue, HttpListener, Listener,
     ListenerKind, LogFilter, LogFormat, LogSink, LogValue, PathMatch, ProxyConfig, RequestMatch,
-    Route, RouteConfig, RouteTracing, Sampling, TagSource,
+    Route, RouteConfig, RouteTracing, Sampling, TagSource, Tracer, Tracing,
 };
 use ursa_model::backend::{BackendRef, OpenTelemetryBackend};
 use ursa_model::dataplane::Dataplane;
@@ -42,10 +42,14 @@ const ZONE: &str = "east";
 pub(crate) fn outcome(case: &str) -> String {
     let header = case.lines().next().unwrap_or_default();
     let name = header.strip_prefix("# proxy: ").expect("a case begins with `# proxy: NAME`");
-    let without = name.strip_suffix(" without the module");
-    let mut proxy = TestProxy::named(without.unwrap_or(name));
-    if without.is_some() {
-        proxy.abilities.module = Module::Missing("this Envoy is too old".to_owned());
+    let (name, without) = match name.split_once(" without the module") {
+        Some((name, envoy)) => (name, Some(envoy.strip_prefix(", Envoy ").map(str::to_owned))),
+        None => (name, None),
+    };
+    let mut proxy = TestProxy::named(name);
+    if let Some(envoy) = without {
+        let module = Module::Missing("this Envoy is too old".to_owned());
+        proxy.abilities = Abilities { envoy, module };
     }
     outcome_for(&proxy, case)
 }
@@ -177,6 +181,9 @@ fn listener(listener: &Listener) -> String {
     let ListenerKind::Http(http) = &listener.kind else { return format!("{}: tcp", listener.name) };
     let tracer = http.tracing.as_ref().map_or("no tracer", |tracing| &tracing.service_name);
     let mut text = format!("{}: {tracer}", listener.name);
+    if let Some(Tracing { tracer: tracer @ Tracer::Zipkin { .. }, .. }) = &http.tracing {
+        write!(text, " by {tracer:?}").expect("writing to a string");
+    }
     if let Some(propagation) = &http.propagation {
         write!(text, ", hooks {}", propagation.formats).expect("writing to a string");
     }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod access_logs;
 #[cfg(test)]
+mod b3;
+#[cfg(test)]
 mod baggage;
 #[cfg(test)]
 mod border;
