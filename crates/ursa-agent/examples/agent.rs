@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         shim: std::env::current_exe()?,
         environment: std::env::vars().collect(),
         drain: Duration::from_secs(5),
+        listener_drain: Duration::from_secs(5),
     };
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(
         async {

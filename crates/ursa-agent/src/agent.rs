@@ -76,9 +76,11 @@ pub struct Config {
     pub shim: PathBuf,
     /// What `${NAME}` and `{{env.NAME}}` may refer to, and `OTEL_*`.
     pub environment: BTreeMap<String, String>,
-    /// How long requests may go on when the agent stops, and connections on a listener that was
-    /// changed. Some seconds.
+    /// How long requests may go on when the agent stops. Some seconds: somebody waits.
     pub drain: Duration,
+    /// How long connections may go on whose listener was changed. They are asked to close at their next response, so it
+    /// is for requests and WebSockets that last. Envoy: `--drain-time-s`.
+    pub listener_drain: Duration,
 }
 
 /// Why an agent could not start.
@@ -252,6 +254,7 @@ impl Agent {
             concurrency: config.concurrency,
             log_level: config.envoy_log_level,
             drain: config.drain,
+            listener_drain: config.listener_drain,
         };
         let supervisor = Supervisor::new(command, admin.clone(), envoy_state, registry.clone());
         let supervisor = made(supervisor, Path::new("a thread"))?;

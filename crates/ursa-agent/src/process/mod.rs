@@ -61,8 +61,10 @@ pub(crate) struct EnvoyCommand {
     pub(crate) concurrency: u32,
     /// Envoy's `--log-level`.
     pub(crate) log_level: String,
-    /// How long old listeners and, at the end, requests may go on.
+    /// How long requests may go on at the end.
     pub(crate) drain: Duration,
+    /// How long connections of changed listeners may go on.
+    pub(crate) listener_drain: Duration,
 }
 
 impl EnvoyCommand {
@@ -77,7 +79,7 @@ impl EnvoyCommand {
     }
 
     fn arguments(&self) -> Vec<OsString> {
-        let drain = self.drain.as_secs().max(1).to_string();
+        let drain = self.listener_drain.as_secs().max(1).to_string();
         let mut arguments: Vec<OsString> =
             vec!["--config-path".into(), self.bootstrap.clone().into()];
         let rest = ["--disable-hot-restart", "--log-format", log::FORMAT, "--log-level"];
@@ -272,6 +274,7 @@ mod tests {
             concurrency: 1,
             log_level: "warning".to_owned(),
             drain: Duration::from_secs(5),
+            listener_drain: Duration::from_mins(1),
         }
     }
 
@@ -332,7 +335,7 @@ mod tests {
         let expected = format!(
             "exec-tied --parent {} -- /bin/envoy --config-path /w/bootstrap.pb \
              --disable-hot-restart --log-format %l\t%n\t%_ --log-level warning \
-             --drain-time-s 5 --drain-strategy immediate --concurrency 1",
+             --drain-time-s 60 --drain-strategy immediate --concurrency 1",
             std::process::id()
         );
         assert_eq!(arguments.join(" "), expected);

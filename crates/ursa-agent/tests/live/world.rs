@@ -221,6 +221,7 @@ impl World {
             shim: program(),
             environment: self.environment.clone(),
             drain: Duration::from_secs(5),
+            listener_drain: Duration::from_secs(5),
         };
         Agent::start(config).await.unwrap()
     }

@@ -67,6 +67,9 @@ pub(crate) struct Arguments {
     /// How long requests may go on when the agent stops.
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     drain_seconds: u64,
+    /// How long WebSockets and other long requests may go on whose listener was changed by a policy.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    listener_drain_seconds: u64,
     /// Envoy's own log level.
     #[arg(long, default_value = "warning", value_name = "LEVEL",
         value_parser = ["trace", "debug", "info", "warning", "error", "critical", "off"])]
@@ -128,6 +131,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
         shim: std::env::current_exe().doing("find this program's own path")?,
         environment: environment::all(),
         drain: Duration::from_secs(arguments.drain_seconds),
+        listener_drain: Duration::from_secs(arguments.listener_drain_seconds),
     })
     .await
     .map_err(|error| {
