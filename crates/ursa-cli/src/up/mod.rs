@@ -72,6 +72,9 @@ pub(crate) struct Arguments {
     /// Envoy's program; otherwise $URSA_ENVOY, PATH, or a fetched one.
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
+    /// Worker threads of each Envoy.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    concurrency: u32,
     /// Proxies whose Envoy shall load no module, as one of `ursa dp --no-module`; all if none is named.
     #[arg(long, value_name = "PROXY", num_args = 0.., value_delimiter = ',')]
     no_module: Option<Vec<String>>,
@@ -317,6 +320,8 @@ impl Up {
                 &data_dir.to_string_lossy(),
                 "--status",
                 "127.0.0.1:0",
+                "--concurrency",
+                &self.arguments.concurrency.to_string(),
                 "--drain-seconds",
                 "1",
             ]

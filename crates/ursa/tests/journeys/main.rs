@@ -36,6 +36,8 @@ mod plan;
 #[cfg(test)]
 mod prometheus;
 #[cfg(test)]
+mod propagation;
+#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod request;

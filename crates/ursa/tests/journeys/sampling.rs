@@ -12,7 +12,7 @@ use crate::mesh::{Mesh, eventually, peer};
 /// Of each path with each context.
 const REQUESTS: usize = 10;
 /// Paths below it are traced whatever the ratio.
-const MARKED: &str = "/on/marked/";
+pub(crate) const MARKED: &str = "/on/marked/";
 
 fn policy(collector: &Collector, name: &str, rest: &str) -> String {
     format!(
@@ -23,7 +23,7 @@ fn policy(collector: &Collector, name: &str, rest: &str) -> String {
 }
 
 /// The paths of requests that were traced at the gateway.
-fn traced_paths(spans: &[Value]) -> impl Iterator<Item = (&str, &Value)> {
+pub(crate) fn traced_paths(spans: &[Value]) -> impl Iterator<Item = (&str, &Value)> {
     let servers = spans.iter().filter(|span| span["kind"] == 2);
     servers.filter_map(|span| {
         let mut attributes = span["attributes"].as_array()?.iter();
@@ -34,7 +34,7 @@ fn traced_paths(spans: &[Value]) -> impl Iterator<Item = (&str, &Value)> {
 
 /// Sends a last request on each of these connections. What was sent on them before and is traced has arrived when these have: each
 /// belongs to one thread of Envoy's, which hands spans over in order.
-async fn all_arrived(mesh: &Mesh, collector: &Collector, connections: &[Client]) {
+pub(crate) async fn all_arrived(mesh: &Mesh, collector: &Collector, connections: &[Client]) {
     let gateway = mesh.gateway().await;
     let name = format!("{MARKED}{}", collector.spans().len());
     for connection in connections {

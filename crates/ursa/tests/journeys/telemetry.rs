@@ -99,20 +99,20 @@ async fn every_proxy_accounts_for_its_spans() {
 
 /// `ursa dp` beside the demo's proxies; killed with this, and Envoy with it.
 #[derive(Debug)]
-struct Agent {
+pub(crate) struct Agent {
     child: Child,
     status: String,
 }
 
 /// Where an agent finds what it needs, across its lives.
-struct Home {
+pub(crate) struct Home {
     control_plane: String,
     token: PathBuf,
     folder: TempDir,
 }
 
 impl Home {
-    fn new(mesh: &Mesh, name: &str) -> Self {
+    pub(crate) fn new(mesh: &Mesh, name: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("ursa-").tempdir().unwrap();
         let token = folder.path().join("token");
         let out = token.to_str().unwrap();
@@ -125,7 +125,7 @@ impl Home {
         Self { control_plane: told.expect("an agent"), token, folder }
     }
 
-    fn start(&self, name: &str) -> Agent {
+    pub(crate) fn start(&self, name: &str) -> Agent {
         let status = format!("127.0.0.1:{}", free());
         let below = |name: &str| self.folder.path().join(name);
         let log = std::fs::File::options().create(true).append(true).open(below("log")).unwrap();
