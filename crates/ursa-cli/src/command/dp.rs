@@ -44,8 +44,8 @@ pub(crate) struct Arguments {
     /// Envoy's program; otherwise $URSA_ENVOY, PATH, or a fetched one.
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
-    /// Keep to Envoy's own tracers: load no module into it. Formats of trace context are lost thereby; `ursa inspect proxy`
-    /// says which.
+    /// Keep to Envoy's own tracers: load no module into it. Formats of trace context and rules for baggage are lost thereby;
+    /// `ursa inspect proxy` says which.
     #[arg(long)]
     no_module: bool,
     /// Envoy's worker threads.

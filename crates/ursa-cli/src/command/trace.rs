@@ -156,7 +156,7 @@ pub(super) async fn whole_id(client: &Client, id: &str) -> Outcome<String> {
         .into_iter()
         .flatten()
         .filter_map(|trace| trace["traceId"].as_str())
-        .filter(|whole| whole.starts_with(&id));
+        .filter(|whole| whole.starts_with(&id) || traces::in_short(whole).starts_with(&id));
     match (matching.next(), matching.next()) {
         (Some(only), None) => Ok(only.to_owned()),
         (Some(_), Some(_)) => {

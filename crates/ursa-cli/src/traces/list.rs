@@ -52,6 +52,11 @@ const COLUMNS: [(&str, bool); 6] = [
     ("ROOT", false),
 ];
 
+/// The digits of an id that tell it from others: without the 16 zeros that stand before those of 64 bits.
+pub(crate) fn in_short(id: &str) -> &str {
+    id.strip_prefix("0000000000000000").unwrap_or(id)
+}
+
 pub(super) fn draw(found: &Value, paint: Paint) -> String {
     let listing = Listing::deserialize(found).unwrap_or_default();
     if listing.traces.is_empty() {
@@ -86,7 +91,7 @@ pub(super) fn draw(found: &Value, paint: Paint) -> String {
 
 fn cells(trace: &Summary) -> [String; 6] {
     [
-        trace.trace_id.chars().filter(char::is_ascii_hexdigit).take(ID_DIGITS).collect(),
+        in_short(&trace.trace_id).chars().filter(char::is_ascii_hexdigit).take(ID_DIGITS).collect(),
         time_of_day(&trace.start),
         duration(trace.duration_ms),
         trace.spans.to_string(),

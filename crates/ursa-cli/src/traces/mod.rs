@@ -6,6 +6,8 @@
 mod list;
 mod waterfall;
 
+pub(crate) use list::in_short;
+
 use serde_json::Value;
 
 use crate::paint;

@@ -75,7 +75,8 @@ pub(crate) struct Arguments {
     /// Worker threads of each Envoy.
     #[arg(long, default_value_t = 1, value_name = "N")]
     concurrency: u32,
-    /// Proxies whose Envoy shall load no module, as one of `ursa dp --no-module`; all if none is named.
+    /// Proxies whose Envoy shall load no module, as one of `ursa dp --no-module`; all if none is named. Formats of trace context
+    /// and rules for baggage are lost there; `ursa inspect proxy` says which.
     #[arg(long, value_name = "PROXY", num_args = 0.., value_delimiter = ',')]
     no_module: Option<Vec<String>>,
     /// Where resources, keys and logs are kept [default: $XDG_DATA_HOME/ursa/demo, or …/local without the demo; a
@@ -287,6 +288,12 @@ impl Up {
         proxies: &[Proxy],
         envoy: &Envoy,
     ) -> Outcome<()> {
+        let mut without = self.arguments.no_module.iter().flatten();
+        if let Some(name) = without.find(|name| proxies.iter().all(|proxy| proxy.name != **name)) {
+            let known: Vec<_> = proxies.iter().map(|proxy| proxy.name.as_str()).collect();
+            return Err(Failure::new(format!("--no-module: there is no proxy `{name}`"))
+                .help(format!("there are: {}", known.join(", "))));
+        }
         for (index, proxy) in proxies.iter().enumerate() {
             if self.arguments.is_demo() {
                 self.start_service(proxy)?;

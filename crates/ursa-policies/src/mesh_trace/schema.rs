@@ -20,8 +20,8 @@ pub struct Conf {
     /// Which requests are traced.
     pub sampling: Sampling,
     /// Formats of the trace context in requests. On the way in the first that is there and valid counts, on the way out all are written;
-    /// headers of others pass as they are. Each once. Unset: `w3c_tracecontext, w3c_baggage`, and after them `b3multi` where a backend is
-    /// Zipkin's, `datadog` where one is Datadog's.
+    /// headers of others pass as they are, but for `traceparent` and `tracestate`, which are removed if `w3c_tracecontext` is not listed. Each
+    /// once. Unset: `w3c_tracecontext, w3c_baggage`, and after them `b3multi` where a backend is Zipkin's, `datadog` where one is Datadog's.
     pub propagators: Option<Vec<Propagator>>,
     /// Whether headers of formats that `propagators` does not list are removed from requests, `baggage` too. Unset: false.
     pub strip_unlisted: Option<bool>,

@@ -10,7 +10,7 @@ use ursa_model::report::Cursor;
 use ursa_model::target_ref::TargetRef;
 use ursa_model::tree::Node;
 
-use super::schema::{Backend, Conf, Propagator, Rule, Sampling, Tag};
+use super::schema::{Backend, BaggageRules, Conf, Propagator, Rule, Sampling, Tag};
 use super::{baggage, in_metrics};
 use crate::header::{HeaderMatchType, is_header, is_token};
 
@@ -39,6 +39,7 @@ pub(super) fn conf(settings: &Node, target: &TargetRef, report: &Cursor<'_>) {
     backends(&conf, target, report);
     sampling(&conf.sampling, &report.at("sampling"));
     propagators(conf.propagators.as_deref(), &report.at("propagators"));
+    stripped_baggage(&conf, report);
     baggage::validate(&conf.baggage, &report.at("baggage"));
     backend::validate_attributes(&conf.resource_attributes, &report.at("resourceAttributes"));
     if let Some(name) = &conf.span_name {
@@ -187,6 +188,20 @@ fn propagators(propagators: Option<&[Propagator]>, cursor: &Cursor<'_>) {
     }
     if propagators.iter().all(|propagator| *propagator == Propagator::W3cBaggage) {
         cursor.warn("no trace goes on: callers' context is not read, and none is written");
+    }
+}
+
+/// `stripUnlisted` takes off baggage that is not listed, which nothing then can set or read.
+fn stripped_baggage(conf: &Conf, report: &Cursor<'_>) {
+    let is_listed = |list: &Vec<Propagator>| list.contains(&Propagator::W3cBaggage);
+    let is_stripped =
+        conf.strip_unlisted == Some(true) && !conf.propagators.as_ref().is_none_or(is_listed);
+    let is_used = conf.baggage != BaggageRules::default()
+        || conf.tags.iter().flatten().any(|tag| tag.baggage.is_some());
+    if is_stripped && is_used {
+        report.at("stripUnlisted").warn(
+            "removes `baggage`, which `propagators` does not list: rules and tags have none to look at",
+        );
     }
 }
 
