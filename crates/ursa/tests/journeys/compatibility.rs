@@ -20,7 +20,7 @@ use crate::zipkin::Zipkin;
 
 const ENVOYS: [(&str, &str); 2] = [("URSA_ENVOY_OLDEST", "1.36.4"), ("URSA_ENVOY", "1.40.0")];
 /// How long one way may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 const HEAD: &str = "\
 # Compatibility
 

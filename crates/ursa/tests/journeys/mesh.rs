@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 /// How long anything awaited may take, on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 
 /// One mesh at a time: sixteen processes are enough for two cores.
 static ONE: Mutex<()> = Mutex::new(());
