@@ -48,8 +48,7 @@ pub(crate) fn is_header(name: &str) -> bool {
 
 /// Whether `text` is a token of HTTP (RFC 9110, section 5.6.2): what headers, methods and keys of baggage are named by.
 pub(crate) fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
+    ursa_propagation::baggage::is_name(text.as_bytes())
 }
 
 /// How a header is compared.

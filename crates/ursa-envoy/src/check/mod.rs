@@ -56,6 +56,7 @@ pub fn check(resources: &Resources) -> Vec<Finding> {
         .flat_map(|pipeline: Json| credentials::in_clear(&pipeline))
         .collect();
 
+    let (mut clusters, mut has_hooks) = (Vec::new(), false);
     for kind in [CDS, EDS, LDS, RDS] {
         for (name, body) in of_type(resources, kind) {
             let json = to_json(kind, body);
@@ -79,26 +80,23 @@ pub fn check(resources: &Resources) -> Vec<Finding> {
             if let Some((address, port)) = (kind == LDS).then(|| listens_on(&json)).flatten() {
                 check.unique(&mut addresses, kind, name, &format!("listens on {address}:{port}"));
             }
+            if kind == LDS {
+                has_hooks |= hooks::has_upstream(&json);
+                for problem in hooks::of_listener(&json) {
+                    check.add(LDS, name, problem);
+                }
+            }
+            if kind == CDS {
+                clusters.push((name, json));
+            }
         }
     }
-    for (name, body) in of_type(resources, CDS) {
-        let by_eds = to_json(CDS, body).get("eds_cluster_config").is_some();
-        if by_eds && !check.has(EDS, name) {
+    for (name, cluster) in &clusters {
+        if cluster.get("eds_cluster_config").is_some() && !check.has(EDS, name) {
             check.add(CDS, name, "waits for endpoints that are not there".to_owned());
         }
-    }
-    let listeners: Vec<_> =
-        of_type(resources, LDS).map(|(name, body)| (name, to_json(LDS, body))).collect();
-    for (name, listener) in &listeners {
-        for problem in hooks::of_listener(listener) {
-            check.add(LDS, name, problem);
-        }
-    }
-    if listeners.iter().any(|(_, listener)| hooks::has_upstream(listener)) {
-        for (name, body) in of_type(resources, CDS) {
-            if let Some(problem) = hooks::of_cluster(&to_json(CDS, body)) {
-                check.add(CDS, name, problem);
-            }
+        if let Some(problem) = has_hooks.then(|| hooks::of_cluster(cluster)).flatten() {
+            check.add(CDS, name, problem);
         }
     }
     for (name, _) in of_type(resources, EDS) {

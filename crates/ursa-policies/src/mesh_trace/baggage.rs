@@ -10,7 +10,7 @@ use ursa_envoy::abilities::Module;
 use ursa_envoy::module::Propagation;
 use ursa_envoy::proxy::{Direction, ListenerKind, ProxyConfig};
 use ursa_model::report::Cursor;
-use ursa_propagation::baggage::{SETTINGS_MAX, escape};
+use ursa_propagation::baggage::{Filter, SETTINGS_MAX, escape};
 use ursa_propagation::{Format, Writer};
 
 use super::schema::{BaggageFilter, BaggageRules, BaggageSetting};
@@ -176,13 +176,9 @@ pub(super) fn validate(rules: &BaggageRules, cursor: &Cursor<'_>) {
 
 /// As the module compares.
 fn passes(filter: &BaggageFilter, name: &str) -> bool {
-    let lists = |names: &Vec<String>| {
-        names.iter().any(|listed| match listed.strip_suffix('*') {
-            Some(start) => name.starts_with(start),
-            None => listed == name,
-        })
-    };
-    filter.allow.as_ref().is_none_or(lists) && !filter.deny.as_ref().is_some_and(lists)
+    let allow = filter.allow.as_ref().map(|names| names.join(" "));
+    let deny = filter.deny.as_ref().map(|names| names.join(" ")).unwrap_or_default();
+    Filter::new(allow.as_deref().map(str::as_bytes), deny.as_bytes()).passes(name.as_bytes())
 }
 
 fn is_pattern(name: &str, cursor: &Cursor<'_>) {

@@ -77,6 +77,11 @@ impl<'a> Rules<'a> {
 }
 
 impl<'a> Filter<'a> {
+    /// What passes of these names, which have one space between.
+    pub fn new(allow: Option<&'a [u8]>, deny: &'a [u8]) -> Self {
+        Self { allow, deny }
+    }
+
     /// The first lines of `rest`, if they begin with these words; none if they go on in another way than they may.
     fn parse([allow, deny]: [&[u8]; 2], rest: &mut &'a [u8]) -> Option<Self> {
         let allow = names(allow, rest)?;

@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn costs_of_the_library_and_of_its_copying_are_summed() {
-        let profile = "ob=/tmp/x/libursa-envoy-module-1.so\nfl=???\nfn=mutate\n0 70\ncob=/host\ncfn=set_header\n\
+        let profile = "ob=/run/x/libursa-envoy-module-1.so\nfl=???\nfn=mutate\n0 70\ncob=/host\ncfn=set_header\n\
                        calls=1 0\n0 5000\ncob=/libc.so.6\ncfn=__memcpy_avx\ncalls=2 0\n0 40\n0 3\nob=/host\n\
                        fn=set_header\n0 5000\n";
         assert_eq!(of_library(profile), 113);
