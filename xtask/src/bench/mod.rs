@@ -13,7 +13,7 @@ mod scrape;
 pub(crate) mod statistics;
 mod up;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
@@ -67,6 +67,35 @@ pub(crate) fn run(bench: Option<Bench>) -> anyhow::Result<()> {
             up::run(&ursa, 5)?;
             policy::run(&ursa, 200)
         }
+    }
+}
+
+/// The program that is measured: the one that was named, or what `release` builds.
+fn program(
+    named: Option<&Path>,
+    release: impl FnOnce() -> anyhow::Result<PathBuf>,
+) -> anyhow::Result<PathBuf> {
+    named.map_or_else(release, |named| named.canonicalize().context("find the program"))
+}
+
+/// What backends run on, beside what is measured.
+fn backends() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().context("start the backends")
+}
+
+/// One side and the other; which comes first takes turns from round to round.
+fn in_turns<S, T>(
+    round: usize,
+    without: S,
+    with: S,
+    mut side: impl FnMut(S) -> anyhow::Result<T>,
+) -> anyhow::Result<(T, T)> {
+    if round.is_multiple_of(2) {
+        let with = side(with)?;
+        Ok((side(without)?, with))
+    } else {
+        Ok((side(without)?, side(with)?))
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn median(series: &[f64]) -> f64 {
 
 /// Where the middle lies with 95 %: of so many series drawn from this one, all middles but the outermost (bootstrap).
 /// The same series has the same interval.
-pub(crate) fn interval(series: &[f64]) -> (f64, f64) {
+fn interval(series: &[f64]) -> (f64, f64) {
     const DRAWN: usize = 4_000;
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut draw = |below: usize| {
@@ -37,6 +37,28 @@ pub(crate) fn interval(series: &[f64]) -> (f64, f64) {
         })
         .collect();
     (percentile(&middles, 0.025), percentile(&middles, 0.975))
+}
+
+/// The middle of a series, and where it lies with 95 %.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Estimate {
+    /// The middle.
+    pub(crate) median: f64,
+    interval: (f64, f64),
+}
+
+impl Estimate {
+    /// Of a series.
+    pub(crate) fn of(series: &[f64]) -> Self {
+        Self { median: median(series), interval: interval(series) }
+    }
+
+    /// `+1.5 µs (-0.2 … +3.0)`, with as many decimals.
+    pub(crate) fn shown(&self, unit: &str, decimals: usize) -> String {
+        let (low, high) = self.interval;
+        let median = self.median;
+        format!("{median:+.decimals$} {unit} ({low:+.decimals$} … {high:+.decimals$})")
+    }
 }
 
 #[cfg(test)]

@@ -2,20 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::Context as _;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::setting::{Backends, KINDS, Setting};
 use crate::bench::demo::Demo;
-use crate::bench::process::{Process, pause};
-
-/// How long a change of policies may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long nothing may be under way until a change is there.
-const QUIET: Duration = Duration::from_millis(150);
+use crate::bench::process::Process;
 
 /// The mesh. Stopped when dropped.
 pub(super) struct Mesh {
@@ -42,10 +35,7 @@ impl Mesh {
                 "tags": {"kuma.io/service": "bench", "kuma.io/protocol": "http"}}]}});
         std::fs::write(&resources, format!("type: Mesh\nname: default\n---\n{dataplane}\n"))?;
         let demo = Demo::start(ursa, &["-f", &resources.to_string_lossy()])?;
-        // The port was free when it was chosen.
-        let dataplane = demo.get("/meshes/default/dataplanes/bench")?;
-        let port = dataplane.pointer("/networking/inbound/0/port").and_then(Value::as_u64);
-        let port = port.and_then(|port| u16::try_from(port).ok()).context("no inbound")?;
+        let port = demo.port("bench", "/networking/inbound/0/port")?;
         let address = (Ipv4Addr::LOCALHOST, port).into();
         Ok(Self { demo, address, backends, setting: None, _files: files })
     }
@@ -57,11 +47,7 @@ impl Mesh {
 
     /// The agent and its Envoy.
     pub(super) fn proxy(&self) -> anyhow::Result<(Process, Process)> {
-        let agents = self.demo.process().children();
-        let mut pairs = agents
-            .into_iter()
-            .flat_map(|agent| agent.children().into_iter().map(move |envoy| (agent, envoy)));
-        pairs.find(|(_, envoy)| envoy.name() == "envoy").context("there is no Envoy")
+        self.demo.proxies().into_iter().next().context("there is no Envoy")
     }
 
     /// Brings these policies about, and no others.
@@ -84,29 +70,6 @@ impl Mesh {
             self.demo.apply(&documents.join("\n---\n"))?;
         }
         self.setting = Some(setting);
-        self.settle()
-    }
-
-    /// Waits until the proxy has acknowledged what it was sent, and is sent no more.
-    fn settle(&self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut since = Instant::now();
-        let mut before = Value::Null;
-        while Instant::now() < deadline {
-            let mut list = self.demo.get("/dataplanes+insights")?;
-            let types = list["items"][0]["types"].take();
-            let all = types.as_object().context("the proxy is not there")?;
-            for (name, state) in all {
-                ensure!(state["nack"].is_null(), "the proxy refuses {name}: {}", state["nack"]);
-            }
-            if before != types || all.values().any(|state| state["sent"] != state["acked"]) {
-                since = Instant::now();
-                before = types;
-            } else if since.elapsed() > QUIET {
-                return Ok(());
-            }
-            pause(Duration::from_millis(20));
-        }
-        bail!("the proxy did not acknowledge its policies within {PATIENCE:?}")
+        self.demo.settle()
     }
 }

@@ -24,6 +24,7 @@ use self::report::{Pair, Report, Round};
 use self::setting::{Backends, COMPARISONS, Comparison, Setting};
 use super::pipeline::sink::{Sink, Tally};
 use super::process::{Process, keep_apart, pause};
+use super::{backends, in_turns, program};
 use crate::project::say;
 
 /// How long a new setting is under load before it is measured.
@@ -66,15 +67,8 @@ pub(crate) fn run(
     arguments: &Arguments,
     release: impl FnOnce() -> anyhow::Result<PathBuf>,
 ) -> anyhow::Result<()> {
-    let ursa = match &arguments.ursa {
-        Some(ursa) => ursa.canonicalize().context("find the program")?,
-        None => release()?,
-    };
-    let backends = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .context("start the backends")?;
+    let ursa = program(arguments.ursa.as_deref(), release)?;
+    let backends = backends()?;
     let mut bench = Bench::start(&ursa, backends)?;
     let report = bench.measure(arguments)?;
     report.table(arguments.rate);
@@ -181,13 +175,8 @@ impl Bench {
         round: usize,
     ) -> anyhow::Result<Option<Pair>> {
         let time = time.max(Duration::from_secs_f64(comparison.least()));
-        let mut side = |setting| self.round(setting, rate, time).context(comparison.name);
-        let (without, with) = if round.is_multiple_of(2) {
-            let with = side(comparison.with)?;
-            (side(comparison.without)?, with)
-        } else {
-            (side(comparison.without)?, side(comparison.with)?)
-        };
+        let side = |setting| self.round(setting, rate, time).context(comparison.name);
+        let (without, with) = in_turns(round, comparison.without, comparison.with, side)?;
         let both = without.zip(with);
         Ok(both.map(|(without, with)| Pair { comparison, without, with }))
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::setting::Comparison;
-use crate::bench::statistics::{interval, median};
+use crate::bench::statistics::Estimate;
 use crate::project::tell;
 
 /// What one side of a comparison took in one round.
@@ -93,8 +93,8 @@ impl Report {
             tell(&format!(
                 "{:<24} Envoy {}, with agent {}   {:.1} → {:.1} + {:.1} µs{target}",
                 first.comparison.name,
-                of(&pairs, Pair::envoy),
-                of(&pairs, Pair::both),
+                of(&pairs, Pair::envoy).shown("%", 1),
+                of(&pairs, Pair::both).shown("%", 1),
                 microseconds(|pair| pair.without.envoy),
                 microseconds(|pair| pair.with.envoy),
                 microseconds(|pair| pair.with.agent),
@@ -107,7 +107,7 @@ impl Report {
             tell(&format!(
                 "{:<24} {}   {:.2} → {:.2} ms",
                 first.comparison.name,
-                of(&pairs, Pair::latency),
+                of(&pairs, Pair::latency).shown("%", 1),
                 of(&pairs, |pair| pair.without.latency).median,
                 of(&pairs, |pair| pair.with.latency).median,
             ));
@@ -123,19 +123,7 @@ fn by_comparison(pairs: &[Pair]) -> Vec<Vec<Pair>> {
 }
 
 fn of(pairs: &[Pair], take: fn(&Pair) -> f64) -> Estimate {
-    let series: Vec<f64> = pairs.iter().map(take).collect();
-    Estimate { median: median(&series), interval: interval(&series) }
-}
-
-struct Estimate {
-    median: f64,
-    interval: (f64, f64),
-}
-
-impl fmt::Display for Estimate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:+.1} % ({:+.1} … {:+.1})", self.median, self.interval.0, self.interval.1)
-    }
+    Estimate::of(&pairs.iter().map(take).collect::<Vec<_>>())
 }
 
 fn percent(ratio: f64) -> f64 {

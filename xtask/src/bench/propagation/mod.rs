@@ -23,6 +23,7 @@ use super::overhead::application::{Application, THREADS};
 use super::overhead::load::Load;
 use super::pipeline::sink::{Sink, Tally};
 use super::process::{Process, keep_apart, pause};
+use super::{backends, in_turns, program};
 use crate::project::say;
 
 /// How long a policy is under load before it is measured.
@@ -61,15 +62,8 @@ pub(crate) fn run(
     release: impl FnOnce() -> anyhow::Result<PathBuf>,
 ) -> anyhow::Result<()> {
     if !arguments.instructions {
-        let ursa = match &arguments.ursa {
-            Some(ursa) => ursa.canonicalize().context("find the program")?,
-            None => release()?,
-        };
-        let backend = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .context("start the backend")?;
+        let ursa = program(arguments.ursa.as_deref(), release)?;
+        let backend = backends()?;
         let pairs = Bench::start(&ursa, backend)?.measure(arguments)?;
         report::tell(&pairs, arguments.rate);
     }
@@ -128,13 +122,8 @@ impl Bench {
         round: usize,
     ) -> anyhow::Result<Option<Pair>> {
         let Comparison { headers, without, with, .. } = comparison;
-        let mut side = |side| self.round(headers, side, rate, time).context(comparison.name);
-        let (without, with) = if round.is_multiple_of(2) {
-            let with = side(with)?;
-            (side(without)?, with)
-        } else {
-            (side(without)?, side(with)?)
-        };
+        let side = |side| self.round(headers, side, rate, time).context(comparison.name);
+        let (without, with) = in_turns(round, *without, *with, side)?;
         Ok(without.zip(with).map(|(without, with)| Pair { comparison, without, with }))
     }
 

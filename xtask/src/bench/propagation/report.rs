@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::comparison::{COMPARISONS, Comparison};
-use crate::bench::statistics::{interval, median};
+use crate::bench::statistics::Estimate;
 use crate::project;
 
 /// Proxies on the way of a request.
@@ -76,22 +76,17 @@ pub(super) fn tell(pairs: &[Pair], rate: f64) {
         if pairs.is_empty() {
             continue;
         }
-        let series = |take: fn(&Pair) -> f64| pairs.iter().map(take).collect::<Vec<f64>>();
-        let shown = |take: fn(&Pair) -> f64, unit: &str| {
-            let series = series(take);
-            let (low, high) = interval(&series);
-            format!("{:+.2} {unit} ({low:+.2} … {high:+.2})", median(&series))
-        };
+        let of = |take: fn(&Pair) -> f64| Estimate::of(&pairs.iter().map(take).collect::<Vec<_>>());
         let target = comparison
             .target
             .map_or_else(String::new, |target| format!("   (target: {target:+.0} µs)"));
         project::tell(&format!(
             "{:<37} {}, {}; whole way {}   {:.1} µs before{target}",
             comparison.name,
-            shown(Pair::more, "µs"),
-            shown(Pair::envoy, "%"),
-            shown(Pair::whole, "%"),
-            median(&series(|pair| 1e6 * pair.without.envoys / PROXIES)),
+            of(Pair::more).shown("µs", 2),
+            of(Pair::envoy).shown("%", 2),
+            of(Pair::whole).shown("%", 2),
+            of(|pair| 1e6 * pair.without.envoys / PROXIES).median,
         ));
     }
 }
