@@ -25,7 +25,7 @@ const INCLUDES: [&str; 7] = [
 
 /// The messages that the control plane makes, and the file of each. What they refer to comes along;
 /// what is only ever inside an `Any` has to be listed.
-const MESSAGES: [(&str, &str); 23] = [
+const MESSAGES: [(&str, &str); 32] = [
     ("envoy/config/bootstrap/v3/bootstrap.proto", "envoy.config.bootstrap.v3.Bootstrap"),
     ("envoy/config/cluster/v3/cluster.proto", "envoy.config.cluster.v3.Cluster"),
     ("envoy/config/endpoint/v3/endpoint.proto", "envoy.config.endpoint.v3.ClusterLoadAssignment"),
@@ -92,6 +92,42 @@ const MESSAGES: [(&str, &str); 23] = [
     (
         "envoy/extensions/filters/http/upstream_codec/v3/upstream_codec.proto",
         "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+    ),
+    (
+        "envoy/extensions/transport_sockets/tls/v3/tls.proto",
+        "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+    ),
+    (
+        "envoy/extensions/transport_sockets/tls/v3/tls.proto",
+        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+    ),
+    (
+        "envoy/extensions/transport_sockets/tls/v3/secret.proto",
+        "envoy.extensions.transport_sockets.tls.v3.Secret",
+    ),
+    (
+        "envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.proto",
+        "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+    ),
+    (
+        "envoy/extensions/filters/http/rbac/v3/rbac.proto",
+        "envoy.extensions.filters.http.rbac.v3.RBAC",
+    ),
+    (
+        "envoy/extensions/filters/network/rbac/v3/rbac.proto",
+        "envoy.extensions.filters.network.rbac.v3.RBAC",
+    ),
+    (
+        "envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.proto",
+        "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+    ),
+    (
+        "envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config.proto",
+        "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+    ),
+    (
+        "envoy/extensions/health_check/event_sinks/file/v3/file.proto",
+        "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink",
     ),
     ("google/protobuf/wrappers.proto", "google.protobuf.StringValue"),
 ];

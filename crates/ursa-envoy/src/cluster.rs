@@ -5,19 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use envoy_types::pb::envoy::config::cluster::v3::{
     self as envoy, CircuitBreakers, TrackClusterStats, circuit_breakers, cluster,
 };
-use envoy_types::pb::envoy::config::core::v3::Locality;
+use envoy_types::pb::envoy::config::core::v3::{HttpProtocolOptions, Locality};
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints,
 };
+use envoy_types::pb::google::protobuf::Any;
 
-use crate::parts;
-use crate::proxy::{Cluster, ClusterKind, Endpoint, stat_name};
-
-/// How long a connection may take to open. Envoy: `connect_timeout`, default 5 s.
-const CONNECT_TIMEOUT_SECONDS: i64 = 10;
+use crate::proxy::{
+    Cluster, ClusterKind, ClusterTimeouts, ConnectionLimits, Endpoint, MeshTls, stat_name,
+};
+use crate::{health, parts, tls};
 
 /// A cluster as Envoy reads it.
-pub(crate) fn cluster(cluster: &Cluster) -> envoy::Cluster {
+pub(crate) fn cluster(cluster: &Cluster, mesh: Option<&MeshTls>) -> envoy::Cluster {
     let (kind, load_assignment, eds_cluster_config) = match &cluster.kind {
         ClusterKind::Local { address, port } => {
             let application = parts::lb_endpoint(parts::socket_address(address, *port));
@@ -39,21 +39,54 @@ pub(crate) fn cluster(cluster: &Cluster) -> envoy::Cluster {
         cluster_discovery_type: Some(envoy::cluster::ClusterDiscoveryType::Type(kind as i32)),
         load_assignment,
         eds_cluster_config,
-        connect_timeout: Some(parts::seconds(CONNECT_TIMEOUT_SECONDS)),
-        typed_extension_protocol_options: cluster.http2.then(parts::http2).into_iter().collect(),
-        // Envoy's own limits; the gauges of what remains of them exist only if asked for.
-        circuit_breakers: Some(CircuitBreakers {
-            thresholds: vec![circuit_breakers::Thresholds {
-                track_remaining: true,
-                ..circuit_breakers::Thresholds::default()
-            }],
-            ..CircuitBreakers::default()
-        }),
+        connect_timeout: Some(parts::duration(cluster.timeouts.connect)),
+        typed_extension_protocol_options: http_options(cluster).into_iter().collect(),
+        circuit_breakers: Some(circuit_breakers(cluster.limits)),
+        outlier_detection: cluster.outliers.as_ref().map(health::outlier_detection),
+        health_checks: cluster.health.iter().map(health::health_check).collect(),
+        common_lb_config: health::when_few_are_well(cluster),
+        transport_socket: cluster
+            .tls
+            .as_ref()
+            .zip(mesh)
+            .map(|(tls, mesh)| tls::upstream(tls, mesh)),
         track_cluster_stats: Some(TrackClusterStats {
             timeout_budgets: true,
             ..TrackClusterStats::default()
         }),
         ..envoy::Cluster::default()
+    }
+}
+
+/// Nothing where Envoy's own hold.
+fn http_options(cluster: &Cluster) -> Option<(String, Any)> {
+    let ClusterTimeouts { idle, max_connection_duration, max_stream_duration, .. } =
+        cluster.timeouts;
+    let common = HttpProtocolOptions {
+        idle_timeout: idle.map(parts::duration),
+        max_connection_duration: max_connection_duration.map(parts::duration),
+        max_stream_duration: max_stream_duration.map(parts::duration),
+        ..HttpProtocolOptions::default()
+    };
+    let common = (common != HttpProtocolOptions::default()).then_some(common);
+    (cluster.http2 || common.is_some()).then(|| parts::http_options(cluster.http2, common))
+}
+
+/// The gauges of what remains exist only if asked for.
+fn circuit_breakers(limits: ConnectionLimits) -> CircuitBreakers {
+    let ConnectionLimits { connections, connection_pools, pending_requests, requests, retries } =
+        limits;
+    CircuitBreakers {
+        thresholds: vec![circuit_breakers::Thresholds {
+            max_connections: connections.map(parts::uint32),
+            max_connection_pools: connection_pools.map(parts::uint32),
+            max_pending_requests: pending_requests.map(parts::uint32),
+            max_requests: requests.map(parts::uint32),
+            max_retries: retries.map(parts::uint32),
+            track_remaining: true,
+            ..circuit_breakers::Thresholds::default()
+        }],
+        ..CircuitBreakers::default()
     }
 }
 

@@ -7,52 +7,46 @@ use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, Rds, http_connection_manager as hcm, http_filter,
 };
-use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
+use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
+    TcpProxy,
+    tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight},
+};
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::{Any, BoolValue};
 
 use crate::bootstrap::OTLP_CLUSTER;
-use crate::proxy::{Direction, HttpListener, Listener, ListenerKind, Tracer, Tracing, stat_name};
-use crate::{access_log, b3, baggage, module, parts};
+use crate::proxy::{
+    Direction, HttpListener, Listener, ListenerKind, MeshTls, TcpListener, Tracer, Tracing,
+    stat_name,
+};
+use crate::{access_log, b3, baggage, module, parts, permission, tls};
 
 /// How many spans one worker keeps while the agent does not take them; what comes then is dropped.
 /// Well over [`crate::bootstrap::MIN_FLUSH_SPANS`], so that a flush is never what fills it.
 /// Envoy: `OpenTelemetryConfig.max_cache_size`, default 1024.
 const MAX_WAITING_SPANS: u32 = 8_192;
 
-/// How long a request, a WebSocket or a stream may be silent in both directions: Kuma's defaults. Envoy's own 5 minutes would cut those that wait
-/// for events. Envoy: `stream_idle_timeout`.
-const INBOUND_STREAM_IDLE_SECONDS: i64 = 3_600;
-/// The same of requests that leave.
-const OUTBOUND_STREAM_IDLE_SECONDS: i64 = 1_800;
-/// How long a connection may be without requests. Longer where connections come from other proxies, which keep them for an hour: the side that
-/// sends requests closes first, so none is sent into a closing connection. Envoy: `idle_timeout`, default 1 h.
-const INBOUND_IDLE_SECONDS: i64 = 7_200;
-/// The same of connections of the workload.
-const OUTBOUND_IDLE_SECONDS: i64 = 3_600;
-
 /// A listener as Envoy reads it.
-pub(crate) fn listener(listener: &Listener) -> envoy::Listener {
+pub(crate) fn listener(listener: &Listener, mesh: Option<&MeshTls>) -> envoy::Listener {
     let stat_prefix = stat_name(&listener.name);
+    let mut filters = Vec::new();
     let access_logs = listener.access_logs.iter().map(access_log::access_log).collect();
-    let filter = match &listener.kind {
-        ListenerKind::Http(http) => network_filter(
+    match &listener.kind {
+        ListenerKind::Http(http) => filters.push(network_filter(
             "envoy.filters.network.http_connection_manager",
             parts::any(&HttpConnectionManager {
                 access_log: access_logs,
                 ..connection_manager(http, listener)
             }),
-        ),
-        ListenerKind::Tcp { cluster } => network_filter(
-            "envoy.filters.network.tcp_proxy",
-            parts::any(&TcpProxy {
-                stat_prefix: stat_prefix.clone(),
-                access_log: access_logs,
-                cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.clone())),
-                ..TcpProxy::default()
-            }),
-        ),
-    };
+        )),
+        ListenerKind::Tcp(tcp) => {
+            let permissions = listener.permissions.iter();
+            filters.extend(permissions.map(|it| permission::network_filter(it, &stat_prefix)));
+            let config = TcpProxy { access_log: access_logs, ..tcp_proxy(tcp, &stat_prefix) };
+            filters.push(network_filter("envoy.filters.network.tcp_proxy", parts::any(&config)));
+        }
+    }
+    let chain = FilterChain { filters, ..FilterChain::default() };
     envoy::Listener {
         name: listener.name.clone(),
         address: Some(parts::socket_address(&listener.address, listener.port)),
@@ -61,7 +55,8 @@ pub(crate) fn listener(listener: &Listener) -> envoy::Listener {
             Direction::Inbound => TrafficDirection::Inbound as i32,
             Direction::Outbound => TrafficDirection::Outbound as i32,
         },
-        filter_chains: vec![FilterChain { filters: vec![filter], ..FilterChain::default() }],
+        listener_filters: tls::inspector(listener.tls).into_iter().collect(),
+        filter_chains: tls::chains(chain, listener.tls, mesh),
         ..envoy::Listener::default()
     }
 }
@@ -70,11 +65,32 @@ fn network_filter(name: &str, config: Any) -> Filter {
     Filter { name: name.to_owned(), config_type: Some(filter::ConfigType::TypedConfig(config)) }
 }
 
-fn connection_manager(http: &HttpListener, listener: &Listener) -> HttpConnectionManager {
-    let (stream_idle, idle) = match listener.direction {
-        Direction::Inbound => (INBOUND_STREAM_IDLE_SECONDS, INBOUND_IDLE_SECONDS),
-        Direction::Outbound => (OUTBOUND_STREAM_IDLE_SECONDS, OUTBOUND_IDLE_SECONDS),
+fn tcp_proxy(tcp: &TcpListener, stat_prefix: &str) -> TcpProxy {
+    let specifier = match tcp.clusters.as_slice() {
+        [only] => ClusterSpecifier::Cluster(only.name.clone()),
+        several => ClusterSpecifier::WeightedClusters(WeightedCluster {
+            clusters: several
+                .iter()
+                .filter(|cluster| cluster.weight > 0)
+                .map(|cluster| ClusterWeight {
+                    name: cluster.name.clone(),
+                    weight: cluster.weight,
+                    ..ClusterWeight::default()
+                })
+                .collect(),
+        }),
     };
+    TcpProxy {
+        stat_prefix: stat_prefix.to_owned(),
+        idle_timeout: tcp.idle_timeout.map(parts::duration),
+        max_connect_attempts: tcp.max_connect_attempts.map(parts::uint32),
+        cluster_specifier: Some(specifier),
+        ..TcpProxy::default()
+    }
+}
+
+fn connection_manager(http: &HttpListener, listener: &Listener) -> HttpConnectionManager {
+    let timeouts = http.timeouts;
     let router = Router { upstream_http_filters: upstream_filters(http), ..Router::default() };
     let router = HttpFilter {
         name: "envoy.filters.http.router".to_owned(),
@@ -83,9 +99,12 @@ fn connection_manager(http: &HttpListener, listener: &Listener) -> HttpConnectio
     };
     HttpConnectionManager {
         early_header_mutation_extensions: http.propagation.iter().map(module::extract).collect(),
-        stream_idle_timeout: Some(parts::seconds(stream_idle)),
+        stream_idle_timeout: Some(parts::duration(timeouts.stream_idle)),
+        request_headers_timeout: timeouts.request_headers.map(parts::duration),
         common_http_protocol_options: Some(HttpProtocolOptions {
-            idle_timeout: Some(parts::seconds(idle)),
+            idle_timeout: Some(parts::duration(timeouts.connection_idle)),
+            max_connection_duration: timeouts.max_connection_duration.map(parts::duration),
+            max_stream_duration: timeouts.max_stream_duration.map(parts::duration),
             ..HttpProtocolOptions::default()
         }),
         stat_prefix: stat_name(&http.stat_prefix),
@@ -93,7 +112,11 @@ fn connection_manager(http: &HttpListener, listener: &Listener) -> HttpConnectio
             config_source: Some(parts::ads()),
             route_config_name: http.routes.name.clone(),
         })),
-        http_filters: baggage::filter(&listener.access_logs).into_iter().chain([router]).collect(),
+        http_filters: baggage::filter(&listener.access_logs)
+            .into_iter()
+            .chain(listener.permissions.iter().map(permission::http_filter))
+            .chain([router])
+            .collect(),
         tracing: http.tracing.as_ref().map(tracer),
         // What the application says of itself is not replaced by "envoy".
         server_header_transformation: hcm::ServerHeaderTransformation::PassThrough as i32,

@@ -21,8 +21,8 @@ use ursa_model::pipeline::PipelineConfig;
 use crate::offline::offline;
 use crate::parts;
 use crate::proxy::{
-    Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, ProxyConfig,
-    RequestMatch, Route, RouteConfig, RouteTracing,
+    Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, ListenerTls,
+    ProxyConfig, Route, RouteConfig,
 };
 use crate::resources::resources;
 
@@ -107,22 +107,17 @@ fn told(propagation: &Propagation) -> Any {
 pub fn trial(module: &str) -> Result<Bootstrap, DecodeError> {
     let propagation = Propagation { module: module.to_owned(), formats: "b3".to_owned() };
     let name = "trial".to_owned();
-    let route = Route {
-        requests: RequestMatch::default(),
-        cluster: name.clone(),
-        tracing: RouteTracing::off(),
-    };
+    let routes = RouteConfig { name: name.clone(), routes: vec![Route::to(&name)] };
     let http = HttpListener {
-        stat_prefix: name.clone(),
-        tracing: None,
         propagation: Some(propagation),
-        routes: RouteConfig { name: name.clone(), routes: vec![route] },
+        ..HttpListener::new(&name, Direction::Inbound, routes)
     };
     let address = "127.0.0.1".to_owned();
     let proxy = ProxyConfig {
         id: ProxyId::new(&name, &name),
         service: name.clone(),
         address: address.clone(),
+        mesh_tls: None,
         abilities: crate::abilities::Abilities::default(),
         listeners: vec![Listener {
             name: name.clone(),
@@ -131,13 +126,11 @@ pub fn trial(module: &str) -> Result<Bootstrap, DecodeError> {
             port: 0,
             destination: name.clone(),
             kind: ListenerKind::Http(http),
+            tls: ListenerTls::Off,
+            permissions: None,
             access_logs: Vec::new(),
         }],
-        clusters: vec![Cluster {
-            name,
-            kind: ClusterKind::Local { address, port: 1 },
-            http2: false,
-        }],
+        clusters: vec![Cluster::new(name, ClusterKind::Local { address, port: 1 }, false)],
         pipeline: PipelineConfig::default(),
     };
     offline(Bootstrap::default(), &resources(&proxy))

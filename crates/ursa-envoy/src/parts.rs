@@ -1,17 +1,25 @@
 //! The small messages that many larger ones are made of.
 
 use std::path::Path;
+use std::time;
 
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, AggregatedConfigSource, ApiVersion, ConfigSource, GrpcService, Http2ProtocolOptions,
-    Pipe, SocketAddress, address, config_source, grpc_service, socket_address,
+    Address, AggregatedConfigSource, ApiVersion, ConfigSource, GrpcService, Http1ProtocolOptions,
+    Http2ProtocolOptions, HttpProtocolOptions as CommonOptions, Pipe, SocketAddress, address,
+    config_source, grpc_service, socket_address,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::{Endpoint, LbEndpoint, lb_endpoint};
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::{
     HttpProtocolOptions, http_protocol_options,
 };
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    RegexMatcher, StringMatcher, string_matcher::MatchPattern,
+};
 use envoy_types::pb::google::protobuf::{Any, Duration, UInt32Value};
 use prost::{Message, Name};
+
+/// The longest time that a protobuf duration may be: 10,000 years.
+const MAX_SECONDS: i64 = 315_576_000_000;
 
 /// Under this name a cluster carries its HTTP protocol options.
 const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -21,9 +29,22 @@ pub(crate) fn any<M: Message + Name>(message: &M) -> Any {
     Any { type_url: M::type_url(), value: message.encode_to_vec() }
 }
 
+/// A message in pieces, each of which sets a part of it, with its type. A map whose entries come in pieces of their own has the same bytes each
+/// time.
+pub(crate) fn any_of<M: Message + Name>(pieces: &[M]) -> Any {
+    let value = pieces.iter().flat_map(M::encode_to_vec).collect();
+    Any { type_url: M::type_url(), value }
+}
+
 /// Whole seconds.
 pub(crate) fn seconds(seconds: i64) -> Duration {
     Duration { seconds, nanos: 0 }
+}
+
+/// As long as that; what is longer than Envoy can say is the longest that it can.
+pub(crate) fn duration(duration: time::Duration) -> Duration {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX).min(MAX_SECONDS);
+    Duration { seconds, nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default() }
 }
 
 /// A number that may be unset.
@@ -83,21 +104,38 @@ pub(crate) fn grpc_service(cluster: &str) -> GrpcService {
     }
 }
 
-/// What makes a cluster speak HTTP/2: an entry of `typed_extension_protocol_options`, and the only
-/// one, since several would make the bytes depend on the map's order.
+/// What makes a cluster speak HTTP/2.
 pub(crate) fn http2() -> (String, Any) {
+    http_options(true, None)
+}
+
+/// How a cluster speaks HTTP: an entry of `typed_extension_protocol_options`, and the only one, since several would make the bytes depend on the
+/// map's order.
+pub(crate) fn http_options(http2: bool, common: Option<CommonOptions>) -> (String, Any) {
     use http_protocol_options::explicit_http_config::ProtocolConfig;
+    let protocol = if http2 {
+        ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default())
+    } else {
+        ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default())
+    };
     let options = HttpProtocolOptions {
+        common_http_protocol_options: common,
         upstream_protocol_options: Some(
             http_protocol_options::UpstreamProtocolOptions::ExplicitHttpConfig(
-                http_protocol_options::ExplicitHttpConfig {
-                    protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(
-                        Http2ProtocolOptions::default(),
-                    )),
-                },
+                http_protocol_options::ExplicitHttpConfig { protocol_config: Some(protocol) },
             ),
         ),
         ..HttpProtocolOptions::default()
     };
     (HTTP_PROTOCOL_OPTIONS.to_owned(), any(&options))
+}
+
+/// A text that is this, begins so, or matches as a whole.
+pub(crate) fn text(pattern: MatchPattern) -> StringMatcher {
+    StringMatcher { match_pattern: Some(pattern), ..StringMatcher::default() }
+}
+
+/// Envoy's engine is RE2, and it matches the whole.
+pub(crate) fn regex(regex: &str) -> RegexMatcher {
+    RegexMatcher { regex: regex.to_owned(), ..RegexMatcher::default() }
 }

@@ -57,14 +57,18 @@ pub fn resources(proxy: &ProxyConfig) -> Resources {
         resources.entry(kind).or_default().insert(name.to_owned(), Resource::new(body));
     };
     for cluster in &proxy.clusters {
-        add(CDS, &cluster.name, parts::any(&cluster::cluster(cluster)));
+        add(CDS, &cluster.name, parts::any(&cluster::cluster(cluster, proxy.mesh_tls.as_ref())));
         if let ClusterKind::Eds { endpoints } = &cluster.kind {
             let assignment = cluster::load_assignment(&cluster.name, endpoints);
             add(EDS, &cluster.name, parts::any(&assignment));
         }
     }
     for listener in &proxy.listeners {
-        add(LDS, &listener.name, parts::any(&listener::listener(listener)));
+        add(
+            LDS,
+            &listener.name,
+            parts::any(&listener::listener(listener, proxy.mesh_tls.as_ref())),
+        );
     }
     for http in proxy.http_listeners() {
         add(RDS, &http.routes.name, parts::any(&route::route_configuration(http)));

@@ -1,18 +1,34 @@
 //! Routes: where requests go, which share of them is traced, and the tags of their spans.
 
-use envoy_types::pb::envoy::config::route::v3::{
-    self as envoy, HeaderMatcher, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
-    header_matcher, route, route_action, route_match,
+use envoy_types::pb::envoy::config::core::v3::{
+    HeaderValue as EnvoyHeaderValue, HeaderValueOption, RuntimeFractionalPercent,
+    header_value_option::HeaderAppendAction,
 };
-use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher};
+use envoy_types::pb::envoy::config::route::v3::{
+    self as envoy, DirectResponseAction, HeaderMatcher, QueryParameterMatcher, RedirectAction,
+    RouteAction as EnvoyRouteAction, RouteConfiguration, RouteMatch, VirtualHost, WeightedCluster,
+    header_matcher,
+    query_parameter_matcher::QueryParameterMatchSpecifier,
+    redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier},
+    route,
+    route_action::{ClusterSpecifier, HostRewriteSpecifier, RequestMirrorPolicy},
+    route_match,
+    weighted_cluster::ClusterWeight,
+};
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    RegexMatchAndSubstitute, string_matcher::MatchPattern,
+};
 use envoy_types::pb::envoy::r#type::tracing::v3::{CustomTag, custom_tag};
 use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, fractional_percent::DenominatorType};
+use envoy_types::pb::google::protobuf::BoolValue;
 use ursa_model::percent::Percent;
 
 use crate::proxy::{
-    HeaderMatch, HeaderValue, HttpListener, PathMatch, RequestMatch, Route, RouteTracing, Tag,
-    TagSource, Tracer, stat_name,
+    self, Forward, HeaderChanges, HeaderMatch, HeaderValue, HostRewrite, HttpListener, Mirror,
+    PathMatch, PathRewrite, QueryMatch, QueryValue, Redirect, RequestMatch, Route, RouteAction,
+    RouteTracing, Tag, TagSource, Tracer, stat_name,
 };
+use crate::retry::retry_policy;
 use crate::{b3, parts};
 
 /// The routes of one listener as Envoy reads them: one virtual host that takes every host name.
@@ -34,18 +50,155 @@ pub(crate) fn route_configuration(http: &HttpListener) -> RouteConfiguration {
 }
 
 fn route(route: &Route) -> envoy::Route {
+    let forward = match &route.action {
+        RouteAction::Forward(forward) => Some(forward),
+        RouteAction::Redirect(_) | RouteAction::Respond { .. } => None,
+    };
+    let (requests, answers) = match forward {
+        Some(forward) => (&forward.request_headers, &forward.response_headers),
+        None => (&HeaderChanges::NONE, &HeaderChanges::NONE),
+    };
     envoy::Route {
+        name: route.origin.clone().unwrap_or_default(),
         r#match: Some(route_match(&route.requests)),
-        stat_prefix: stat_name(&route.cluster),
+        stat_prefix: stat_name(&route.counted_as),
         tracing: Some(tracing(&route.tracing)),
-        action: Some(route::Action::Route(RouteAction {
-            cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(route.cluster.clone())),
-            // Envoy would cut every answer after 15 s, streams too; how long is for the caller.
-            timeout: Some(parts::seconds(0)),
-            ..RouteAction::default()
-        })),
+        action: Some(match &route.action {
+            RouteAction::Forward(forward) => route::Action::Route(self::forward(route, forward)),
+            RouteAction::Redirect(redirect) => route::Action::Redirect(self::redirect(redirect)),
+            RouteAction::Respond { status } => {
+                let status = u32::from(*status);
+                route::Action::DirectResponse(DirectResponseAction {
+                    status,
+                    ..DirectResponseAction::default()
+                })
+            }
+        }),
+        request_headers_to_add: headers_to_add(requests),
+        request_headers_to_remove: requests.remove.clone(),
+        response_headers_to_add: headers_to_add(answers),
+        response_headers_to_remove: answers.remove.clone(),
         ..envoy::Route::default()
     }
+}
+
+fn forward(route: &Route, forward: &Forward) -> EnvoyRouteAction {
+    let weighted = forward.clusters.as_slice();
+    let specifier = match weighted {
+        [only] if only.weight > 0 => ClusterSpecifier::Cluster(only.name.clone()),
+        several => {
+            let cluster = |cluster: &proxy::WeightedCluster| ClusterWeight {
+                name: cluster.name.clone(),
+                weight: Some(parts::uint32(cluster.weight)),
+                ..ClusterWeight::default()
+            };
+            ClusterSpecifier::WeightedClusters(WeightedCluster {
+                clusters: several.iter().map(cluster).collect(),
+                ..WeightedCluster::default()
+            })
+        }
+    };
+    let (prefix_rewrite, regex_rewrite) = match &forward.path {
+        None => (String::new(), None),
+        Some(PathRewrite::Prefix(prefix)) => prefix_rewrite(&route.requests.path, prefix),
+        Some(PathRewrite::Full(path)) => (String::new(), Some(whole_path(path))),
+    };
+    EnvoyRouteAction {
+        cluster_specifier: Some(specifier),
+        prefix_rewrite,
+        regex_rewrite,
+        host_rewrite_specifier: forward.host.as_ref().map(|host| match host {
+            HostRewrite::Literal(host) => HostRewriteSpecifier::HostRewriteLiteral(host.clone()),
+            HostRewrite::Endpoint => {
+                HostRewriteSpecifier::AutoHostRewrite(BoolValue { value: true })
+            }
+        }),
+        request_mirror_policies: forward.mirrors.iter().map(mirror).collect(),
+        // Envoy would cut every answer after 15 s, streams too; how long is for the caller.
+        timeout: Some(route.timeouts.request.map_or(parts::seconds(0), parts::duration)),
+        idle_timeout: route.timeouts.stream_idle.map(parts::duration),
+        retry_policy: route.retry.as_ref().map(retry_policy),
+        ..EnvoyRouteAction::default()
+    }
+}
+
+fn mirror(mirror: &Mirror) -> RequestMirrorPolicy {
+    RequestMirrorPolicy {
+        cluster: mirror.cluster.clone(),
+        runtime_fraction: Some(RuntimeFractionalPercent {
+            default_value: Some(fraction(mirror.share)),
+            ..RuntimeFractionalPercent::default()
+        }),
+        ..RequestMirrorPolicy::default()
+    }
+}
+
+/// `/` instead of a prefix must not leave `//` nor nothing behind: of segments the slash that follows belongs to what is replaced.
+fn prefix_rewrite(path: &PathMatch, prefix: &str) -> (String, Option<RegexMatchAndSubstitute>) {
+    match path {
+        PathMatch::Segments(segments) if prefix.trim_end_matches('/').is_empty() => {
+            let segments = regex::escape(segments.trim_end_matches('/'));
+            (String::new(), Some(substitute(&format!("^{segments}/*"), "/")))
+        }
+        PathMatch::Segments(segments) if !segments.trim_end_matches('/').is_empty() => {
+            (prefix.trim_end_matches('/').to_owned(), None)
+        }
+        _ => (prefix.to_owned(), None),
+    }
+}
+
+/// Envoy keeps the query.
+fn whole_path(path: &str) -> RegexMatchAndSubstitute {
+    substitute(".*", path)
+}
+
+/// Backslashes in the new text would refer to groups.
+fn substitute(pattern: &str, text: &str) -> RegexMatchAndSubstitute {
+    RegexMatchAndSubstitute {
+        pattern: Some(parts::regex(pattern)),
+        substitution: text.replace('\\', r"\\"),
+    }
+}
+
+fn redirect(redirect: &Redirect) -> RedirectAction {
+    RedirectAction {
+        host_redirect: redirect.host.clone().unwrap_or_default(),
+        port_redirect: redirect.port.map(u32::from).unwrap_or_default(),
+        response_code: match redirect.status {
+            301 => RedirectResponseCode::MovedPermanently,
+            303 => RedirectResponseCode::SeeOther,
+            307 => RedirectResponseCode::TemporaryRedirect,
+            308 => RedirectResponseCode::PermanentRedirect,
+            _ => RedirectResponseCode::Found,
+        } as i32,
+        scheme_rewrite_specifier: redirect
+            .scheme
+            .clone()
+            .map(SchemeRewriteSpecifier::SchemeRedirect),
+        path_rewrite_specifier: redirect.path.as_ref().map(|path| match path {
+            PathRewrite::Full(path) => PathRewriteSpecifier::PathRedirect(path.clone()),
+            PathRewrite::Prefix(prefix) => PathRewriteSpecifier::PrefixRewrite(prefix.clone()),
+        }),
+        ..RedirectAction::default()
+    }
+}
+
+/// What is set, and what is added.
+pub(crate) fn headers_to_add(changes: &HeaderChanges) -> Vec<HeaderValueOption> {
+    let option = |action: HeaderAppendAction| {
+        move |(key, value): &(String, String)| HeaderValueOption {
+            header: Some(EnvoyHeaderValue {
+                key: key.clone(),
+                // A percent sign would begin a command operator.
+                value: value.replace('%', "%%"),
+                ..EnvoyHeaderValue::default()
+            }),
+            append_action: action as i32,
+            ..HeaderValueOption::default()
+        }
+    };
+    let set = changes.set.iter().map(option(HeaderAppendAction::OverwriteIfExistsOrAdd));
+    set.chain(changes.add.iter().map(option(HeaderAppendAction::AppendIfExistsOrAdd))).collect()
 }
 
 fn route_match(requests: &RequestMatch) -> RouteMatch {
@@ -58,7 +211,7 @@ fn route_match(requests: &RequestMatch) -> RouteMatch {
             path => PathSpecifier::PathSeparatedPrefix(path.to_owned()),
         },
         PathMatch::Exact(path) => PathSpecifier::Path(path.clone()),
-        PathMatch::Regex(regex) => PathSpecifier::SafeRegex(self::regex(regex)),
+        PathMatch::Regex(regex) => PathSpecifier::SafeRegex(parts::regex(regex)),
     };
     let method = requests.method.clone().map(|method| HeaderMatch {
         name: ":method".to_owned(),
@@ -67,34 +220,40 @@ fn route_match(requests: &RequestMatch) -> RouteMatch {
     RouteMatch {
         path_specifier: Some(path),
         headers: method.iter().chain(&requests.headers).map(header).collect(),
+        query_parameters: requests.query.iter().map(parameter).collect(),
         ..RouteMatch::default()
+    }
+}
+
+fn parameter(parameter: &QueryMatch) -> QueryParameterMatcher {
+    let pattern = match &parameter.value {
+        QueryValue::Exact(value) => MatchPattern::Exact(value.clone()),
+        QueryValue::Regex(regex) => MatchPattern::SafeRegex(parts::regex(regex)),
+    };
+    QueryParameterMatcher {
+        name: parameter.name.clone(),
+        query_parameter_match_specifier: Some(QueryParameterMatchSpecifier::StringMatch(
+            parts::text(pattern),
+        )),
     }
 }
 
 /// A header as routes and access logs ask for it.
 pub(crate) fn header(header: &HeaderMatch) -> HeaderMatcher {
     use header_matcher::HeaderMatchSpecifier::{PresentMatch, StringMatch};
-    use string_matcher::MatchPattern;
-    let text = |pattern| {
-        StringMatch(StringMatcher { match_pattern: Some(pattern), ..StringMatcher::default() })
-    };
+    let text = |pattern| StringMatch(parts::text(pattern));
     let specifier = match &header.value {
         HeaderValue::Present => PresentMatch(true),
         HeaderValue::Absent => PresentMatch(false),
         HeaderValue::Exact(value) => text(MatchPattern::Exact(value.clone())),
         HeaderValue::Prefix(value) => text(MatchPattern::Prefix(value.clone())),
-        HeaderValue::Regex(regex) => text(MatchPattern::SafeRegex(self::regex(regex))),
+        HeaderValue::Regex(regex) => text(MatchPattern::SafeRegex(parts::regex(regex))),
     };
     HeaderMatcher {
         name: header.name.clone(),
         header_match_specifier: Some(specifier),
         ..HeaderMatcher::default()
     }
-}
-
-/// Envoy's engine is RE2, and it matches the whole.
-fn regex(regex: &str) -> RegexMatcher {
-    RegexMatcher { regex: regex.to_owned(), ..RegexMatcher::default() }
 }
 
 fn tracing(tracing: &RouteTracing) -> envoy::Tracing {

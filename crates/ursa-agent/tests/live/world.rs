@@ -20,8 +20,8 @@ use ursa_agent::upstream::TokenSource;
 use ursa_agent::{Agent, Config, Running, binary};
 use ursa_envoy::abilities::Abilities;
 use ursa_envoy::proxy::{
-    Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, ProxyConfig,
-    RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tracer, Tracing,
+    Cluster, ClusterKind, Direction, HttpListener, Listener, ListenerKind, ListenerTls,
+    ProxyConfig, Route, RouteConfig, RouteTracing, Sampling, Tracer, Tracing,
 };
 use ursa_envoy::resources::Resources;
 pub(crate) use ursa_envoy::resources::resources;
@@ -163,15 +163,13 @@ impl World {
     /// The proxy: one inbound, whose every request is traced; changed as a test wants it.
     pub(crate) fn proxy(&self, change: impl FnOnce(&mut ProxyConfig)) -> ProxyConfig {
         let route = Route {
-            requests: RequestMatch::default(),
-            cluster: "app".to_owned(),
             tracing: RouteTracing { sampling: Sampling::ALL, tags: Vec::new() },
+            ..Route::to("app")
         };
+        let routes = RouteConfig { name: "inbound".to_owned(), routes: vec![route] };
         let http = HttpListener {
-            stat_prefix: "inbound".to_owned(),
             tracing: Some(Tracing { service_name: "web".to_owned(), tracer: Tracer::default() }),
-            propagation: None,
-            routes: RouteConfig { name: "inbound".to_owned(), routes: vec![route] },
+            ..HttpListener::new("inbound", Direction::Inbound, routes)
         };
         let listener = Listener {
             name: "inbound".to_owned(),
@@ -180,6 +178,8 @@ impl World {
             port: self.port,
             destination: "web".to_owned(),
             kind: ListenerKind::Http(http),
+            tls: ListenerTls::Off,
+            permissions: None,
             access_logs: Vec::new(),
         };
         let app = ClusterKind::Local { address: "127.0.0.1".to_owned(), port: self.app };
@@ -195,9 +195,10 @@ impl World {
             id: self.id.clone(),
             service: "web".to_owned(),
             address: "127.0.0.1".to_owned(),
+            mesh_tls: None,
             abilities: Abilities::default(),
             listeners: vec![listener],
-            clusters: vec![Cluster { name: "app".to_owned(), kind: app, http2: false }],
+            clusters: vec![Cluster::new("app", app, false)],
             pipeline: serde_json::from_value(pipeline).unwrap(),
         };
         change(&mut proxy);

@@ -11,7 +11,9 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use ursa_envoy::proxy::{Direction, HttpListener, Listener, ListenerKind, ProxyConfig, stat_name};
+use ursa_envoy::proxy::{
+    Direction, HttpListener, Listener, ListenerKind, ProxyConfig, Route, stat_name,
+};
 use ursa_envoy::questions::About;
 use ursa_envoy::request::{Answer, By, Request, Step, logged, traced};
 use ursa_model::ProxyId;
@@ -235,7 +237,7 @@ impl Proxy {
         });
         let http = meant.filter_map(|listener| match &listener.kind {
             ListenerKind::Http(http) => Some((listener, http)),
-            ListenerKind::Tcp { .. } => None,
+            ListenerKind::Tcp(_) => None,
         });
         http.map(|(listener, http)| self.at(listener, http, case)).collect()
     }
@@ -267,8 +269,9 @@ impl Proxy {
         let route = traced.route.and_then(|route| http.routes.routes.get(route));
         let prefix = stat_name(&http.stat_prefix);
         let counted = std::iter::once(format!("http.{prefix}.downstream_rq_total"));
+        let clusters = route.into_iter().flat_map(Route::clusters);
         let counted = counted.chain(
-            route.map(|route| format!("cluster.{}.upstream_rq_total", stat_name(&route.cluster))),
+            clusters.map(|cluster| format!("cluster.{}.upstream_rq_total", stat_name(cluster))),
         );
         json!({
             "listener": listener.name,

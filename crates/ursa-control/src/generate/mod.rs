@@ -19,8 +19,8 @@ use std::sync::Arc;
 use ursa_envoy::abilities::Abilities;
 use ursa_envoy::check::check;
 use ursa_envoy::proxy::{
-    Cluster, ClusterKind, Direction, Endpoint, HttpListener, Listener, ListenerKind, ProxyConfig,
-    RequestMatch, Route, RouteConfig, RouteTracing,
+    Cluster, ClusterKind, Direction, Endpoint, HttpListener, Listener, ListenerKind, ListenerTls,
+    ProxyConfig, Route, RouteConfig, TcpListener,
 };
 use ursa_envoy::resources::{Resources, SECRET, resources};
 use ursa_model::backend::OpenTelemetryBackend;
@@ -170,6 +170,7 @@ fn picture(mesh: &MeshSnapshot, proxy: &Proxy, site: &Site) -> Picture {
         id: proxy.id.clone(),
         service: proxy.dataplane.service(&proxy.labels, &proxy.id.name).to_owned(),
         address: proxy.dataplane.networking.address.clone(),
+        mesh_tls: None,
         abilities: Abilities::default(),
         listeners: Vec::new(),
         clusters: Vec::new(),
@@ -231,14 +232,9 @@ fn inbounds(proxy: &Proxy, config: &mut ProxyConfig) {
             None => port.to_string(),
         };
         let (name, cluster) = (format!("inbound:{place}"), format!("local:{place}"));
-        config.clusters.push(Cluster {
-            name: cluster.clone(),
-            kind: ClusterKind::Local {
-                address: inbound.service_address().to_owned(),
-                port: inbound.service_port(),
-            },
-            http2: is_http2(inbound.protocol()),
-        });
+        let (address, port_of_service) = (inbound.service_address(), inbound.service_port());
+        let kind = ClusterKind::Local { address: address.to_owned(), port: port_of_service };
+        config.clusters.push(Cluster::new(&cluster, kind, is_http2(inbound.protocol())));
         let way = Way {
             counted_as: name.clone(),
             name,
@@ -265,11 +261,8 @@ fn outbound(outbound: &Outbound, mesh: &MeshSnapshot, site: &Site, config: &mut 
             address: instance.address.clone(),
             port: instance.port,
         });
-        config.clusters.push(Cluster {
-            name: cluster.clone(),
-            kind: ClusterKind::Eds { endpoints: endpoints.collect() },
-            http2: is_http2(protocol),
-        });
+        let kind = ClusterKind::Eds { endpoints: endpoints.collect() };
+        config.clusters.push(Cluster::new(&cluster, kind, is_http2(protocol)));
     }
     let port = outbound.port;
     let name = match &outbound.address {
@@ -308,20 +301,24 @@ impl Way<'_> {
         let Self { name, direction, address, port, destination, protocol, counted_as, cluster } =
             self;
         let kind = if protocol.is_http() {
-            let tracing = RouteTracing::default();
-            let routes = vec![Route { requests: RequestMatch::default(), cluster, tracing }];
-            let routes = RouteConfig { name: name.clone(), routes };
-            ListenerKind::Http(HttpListener {
-                stat_prefix: counted_as,
-                tracing: None,
-                propagation: None,
-                routes,
-            })
+            let routes = RouteConfig { name: name.clone(), routes: vec![Route::to(cluster)] };
+            ListenerKind::Http(HttpListener::new(counted_as, direction, routes))
         } else {
-            ListenerKind::Tcp { cluster }
+            ListenerKind::Tcp(TcpListener::to(cluster))
         };
         let (address, destination) = (address.to_owned(), destination.to_owned());
-        Listener { name, direction, address, port, destination, kind, access_logs: Vec::new() }
+        let (tls, permissions, access_logs) = (ListenerTls::Off, None, Vec::new());
+        Listener {
+            name,
+            direction,
+            address,
+            port,
+            destination,
+            kind,
+            tls,
+            permissions,
+            access_logs,
+        }
     }
 }
 

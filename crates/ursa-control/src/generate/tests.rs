@@ -17,12 +17,11 @@ fn outcome(text: &str) -> String {
     let mut lines = String::new();
     for listener in &config.listeners {
         let (address, port) = (&listener.address, listener.port);
-        let (what, cluster) = match &listener.kind {
-            ListenerKind::Tcp { cluster } => ("tcp".to_owned(), cluster),
-            ListenerKind::Http(http) => {
-                (format!("http, counts as {}", http.stat_prefix), &http.routes.routes[0].cluster)
-            }
+        let what = match &listener.kind {
+            ListenerKind::Tcp(_) => "tcp".to_owned(),
+            ListenerKind::Http(http) => format!("http, counts as {}", http.stat_prefix),
         };
+        let cluster = listener.clusters().join(", ");
         writeln!(lines, "{} on {address}:{port} -> {cluster} ({what})", listener.name).unwrap();
     }
     for cluster in &config.clusters {

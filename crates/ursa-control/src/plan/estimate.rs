@@ -107,7 +107,7 @@ fn http(proxy: Option<&ProxyConfig>) -> impl Iterator<Item = (&Listener, &HttpLi
     let listeners = proxy.into_iter().flat_map(|proxy| &proxy.listeners);
     listeners.filter_map(|listener| match &listener.kind {
         ListenerKind::Http(http) => Some((listener, http)),
-        ListenerKind::Tcp { .. } => None,
+        ListenerKind::Tcp(_) => None,
     })
 }
 

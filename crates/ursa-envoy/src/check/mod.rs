@@ -128,11 +128,13 @@ impl Check<'_> {
             "envoy_grpc" => text("cluster_name"),
             _ => None,
         };
-        if let Some(cluster) = cluster
-            && ![ADS_CLUSTER, OTLP_CLUSTER].contains(&cluster)
-            && !self.has(CDS, cluster)
-        {
-            self.add(kind, name, format!("refers to cluster `{cluster}`, which is not there"));
+        let weighted = (field == "weighted_clusters").then(|| value.get("clusters")).flatten();
+        let weighted = weighted.and_then(Json::as_array).into_iter().flatten();
+        let weighted = weighted.filter_map(|one| one.get("name")?.as_str());
+        for cluster in cluster.into_iter().chain(weighted) {
+            if ![ADS_CLUSTER, OTLP_CLUSTER].contains(&cluster) && !self.has(CDS, cluster) {
+                self.add(kind, name, format!("refers to cluster `{cluster}`, which is not there"));
+            }
         }
         if let Some(routes) = (field == "rds").then(|| text("route_config_name")).flatten()
             && !self.has(RDS, routes)

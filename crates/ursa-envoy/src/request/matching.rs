@@ -3,14 +3,15 @@
 use regex::Regex;
 
 use super::Request;
-use crate::proxy::{HeaderMatch, HeaderValue, PathMatch, RequestMatch};
+use crate::proxy::{HeaderMatch, HeaderValue, PathMatch, QueryMatch, QueryValue, RequestMatch};
 
 /// Whether `request` is meant.
 pub fn matches(wanted: &RequestMatch, request: &Request) -> bool {
-    let RequestMatch { path, method, headers } = wanted;
+    let RequestMatch { path, method, headers, query } = wanted;
     path_matches(path, &request.path)
         && method.as_ref().is_none_or(|method| *method == request.method)
         && headers.iter().all(|header| header_matches(header, request))
+        && query.iter().all(|parameter| parameter_matches(parameter, &request.path))
 }
 
 /// Envoy compares without the query.
@@ -25,6 +26,18 @@ fn path_matches(wanted: &PathMatch, path: &str) -> bool {
         PathMatch::Exact(exact) => path == exact,
         PathMatch::Regex(regex) => whole(regex, path),
     }
+}
+
+/// Of a parameter that stands there several times Envoy looks at the first, and it decodes nothing.
+fn parameter_matches(wanted: &QueryMatch, path: &str) -> bool {
+    let path = path.split('#').next().unwrap_or_default();
+    let query = path.split_once('?').map_or("", |(_, query)| query);
+    let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let value = pairs.find(|(name, _)| *name == wanted.name).map(|(_, value)| value);
+    value.is_some_and(|value| match &wanted.value {
+        QueryValue::Exact(exact) => value == exact,
+        QueryValue::Regex(regex) => whole(regex, value),
+    })
 }
 
 pub(super) fn header_matches(wanted: &HeaderMatch, request: &Request) -> bool {

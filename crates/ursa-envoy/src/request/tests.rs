@@ -1,8 +1,8 @@
 use super::*;
 use crate::module::Propagation;
 use crate::proxy::{
-    AccessLog, HeaderMatch, HeaderValue, HttpListener, LogFilter, LogFormat, LogSink, PathMatch,
-    RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tracer, Tracing,
+    AccessLog, Direction, HeaderMatch, HeaderValue, HttpListener, LogFilter, LogFormat, LogSink,
+    PathMatch, RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tracer, Tracing,
 };
 
 /// The draw of this id is 0x000004d2 = 1234.
@@ -19,18 +19,17 @@ fn listener(overall: &str, client: &str, random: &str) -> HttpListener {
         Sampling { overall: percent(overall), client: percent(client), random: percent(random) };
     let route = |path: PathMatch, sampling| Route {
         requests: RequestMatch { path, ..RequestMatch::default() },
-        cluster: "local:80".to_owned(),
         tracing: RouteTracing { sampling, tags: Vec::new() },
+        ..Route::to("local:80")
     };
     let routes = vec![
         route(PathMatch::Exact("/healthz".to_owned()), Sampling::NONE),
         route(PathMatch::default(), sampling),
     ];
+    let routes = RouteConfig { name: "inbound:80".to_owned(), routes };
     HttpListener {
-        propagation: None,
-        stat_prefix: "inbound:80".to_owned(),
         tracing: Some(Tracing { service_name: "web".to_owned(), tracer: Tracer::default() }),
-        routes: RouteConfig { name: "inbound:80".to_owned(), routes },
+        ..HttpListener::new("inbound:80", Direction::Inbound, routes)
     }
 }
 

@@ -6,9 +6,14 @@ use ursa_envoy::abilities::Abilities;
 use ursa_envoy::baggage;
 use ursa_envoy::module::Propagation;
 use ursa_envoy::proxy::{
-    AccessLog, Cluster, ClusterKind, Direction, Endpoint, HeaderMatch, HeaderValue, HttpListener,
-    Listener, ListenerKind, LogFilter, LogFormat, LogSink, LogValue, PathMatch, ProxyConfig,
-    RequestMatch, Route, RouteConfig, RouteTracing, Sampling, Tag, TagSource, Tracer, Tracing,
+    AccessLog, BackOff, Client, Cluster, ClusterKind, ClusterTimeouts, ConnectionLimits, Direction,
+    Endpoint, FailurePercentage, Forward, HeaderChanges, HeaderMatch, HeaderValue, HealthCheck,
+    HealthChecks, HostRewrite, HttpListener, HttpTimeouts, Listener, ListenerKind, ListenerTls,
+    LogFilter, LogFormat, LogSink, LogValue, MeshTls, Mirror, OutlierDetection, PathMatch,
+    PathRewrite, Permission, Permissions, ProxyConfig, QueryMatch, QueryValue, RateLimitedBackOff,
+    Redirect, RequestMatch, ResetHeader, Retry, Route, RouteAction, RouteConfig, RouteTimeouts,
+    RouteTracing, Sampling, SuccessRate, Tag, TagSource, TcpListener, TextMatch, Tracer, Tracing,
+    UpstreamTls, Verdict, WeightedCluster,
 };
 use ursa_model::key::ProxyId;
 use ursa_model::percent::Percent;
@@ -25,6 +30,9 @@ pub(crate) fn all() -> Vec<(&'static str, ProxyConfig)> {
         ("tcp", tcp()),
         ("gateway", gateway()),
         ("access_logs", access_logs()),
+        ("secured", secured()),
+        ("routed", routed()),
+        ("resilient", resilient()),
         ("propagating", propagating("/run/ursa/libursa-envoy-module.so")),
         ("without_module", without_module(true, true)),
         ("without_module_b3multi", without_module(false, false)),
@@ -79,6 +87,7 @@ fn decided() -> ProxyConfig {
             header("x-prefix", HeaderValue::Prefix("kube-probe/".to_owned())),
             header("traceparent", HeaderValue::Regex(".*-[0-9a-f][13579bdf]".to_owned())),
         ],
+        query: vec![],
     };
     let decisions = [
         everything,
@@ -191,6 +200,242 @@ fn access_logs() -> ProxyConfig {
     proxy
 }
 
+/// Certificates of the mesh, and who may connect; of an HTTP and of a TCP inbound, one of which takes others too.
+fn secured() -> ProxyConfig {
+    let mut proxy = proxy(
+        vec![
+            http(Direction::Inbound, 80, "localhost_8080"),
+            tcp_listener(Direction::Inbound, 5432, "localhost_5432"),
+            http(Direction::Outbound, 10_001, "catalog"),
+        ],
+        vec![local("localhost_8080", 8080), local("localhost_5432", 5432), eds("catalog", &[])],
+    );
+    let spiffe = |name: &str| Client::Spiffe(TextMatch::Exact(format!("spiffe://default/{name}")));
+    let tags = [("team", "core"), ("version", "2")];
+    let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let rule =
+        |name: &str, verdict, clients| Permission { name: name.to_owned(), clients, verdict };
+    let permissions = Permissions {
+        rules: vec![
+            rule("no.debts", Verdict::Deny, vec![spiffe("debts"), Client::Tags(tags)]),
+            rule("try", Verdict::AllowWithShadowDeny, vec![spiffe("old")]),
+            rule(
+                "shop",
+                Verdict::Allow,
+                vec![Client::All(vec![
+                    Client::Spiffe(TextMatch::Prefix("spiffe://default/shop-".to_owned())),
+                    Client::Not(Box::new(spiffe("shop-test"))),
+                ])],
+            ),
+            rule("none", Verdict::Allow, vec![]),
+        ],
+    };
+    proxy.mesh_tls = Some(MeshTls { trust_domain: "default".to_owned() });
+    for (listener, tls) in
+        proxy.listeners.iter_mut().zip([ListenerTls::Permissive, ListenerTls::Strict])
+    {
+        listener.tls = tls;
+        listener.permissions = Some(permissions.clone());
+    }
+    proxy.clusters[2].tls =
+        Some(UpstreamTls { sni: "catalog".to_owned(), services: vec!["catalog".to_owned()] });
+    proxy
+}
+
+/// Every way of a request, and connections by weight.
+fn routed() -> ProxyConfig {
+    let pairs = |pairs: &[(&str, &str)]| {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    };
+    let weighted = |name: &str, weight| WeightedCluster { name: name.to_owned(), weight };
+    let changes = HeaderChanges {
+        set: pairs(&[("x-set", "100 %")]),
+        add: pairs(&[("x-add", "1")]),
+        remove: vec!["x-gone".to_owned()],
+    };
+    let query = |name: &str, value| QueryMatch { name: name.to_owned(), value };
+    let canary = Route {
+        origin: Some("canary".to_owned()),
+        counted_as: "canary.0".to_owned(),
+        requests: RequestMatch {
+            query: vec![
+                query("version", QueryValue::Exact("2".to_owned())),
+                query("user", QueryValue::Regex("[0-9]+".to_owned())),
+            ],
+            ..RequestMatch::default()
+        },
+        action: RouteAction::Forward(Box::new(Forward {
+            clusters: vec![weighted("catalog", 90), weighted("catalog:v2", 10), weighted("old", 0)],
+            mirrors: vec![Mirror { cluster: "old".to_owned(), share: percent(500_000) }],
+            path: None,
+            host: Some(HostRewrite::Literal("catalog.example".to_owned())),
+            request_headers: changes.clone(),
+            response_headers: changes,
+        })),
+        timeouts: RouteTimeouts {
+            request: Some(Duration::from_millis(1500)),
+            stream_idle: Some(Duration::from_secs(30)),
+        },
+        ..Route::to("catalog")
+    };
+    let at = |path, action| Route {
+        requests: RequestMatch { path, ..RequestMatch::default() },
+        action,
+        ..Route::to("catalog")
+    };
+    let rewritten = |path, to| {
+        let host = Some(HostRewrite::Endpoint);
+        let forward = Forward { path: Some(to), host, ..*Forward::to("catalog") };
+        at(path, RouteAction::Forward(Box::new(forward)))
+    };
+    let redirect = |path, status| {
+        RouteAction::Redirect(Redirect {
+            scheme: Some("https".to_owned()),
+            host: Some("shop.example".to_owned()),
+            port: Some(8443),
+            path,
+            status,
+        })
+    };
+    let segments = |path: &str| PathMatch::Segments(path.to_owned());
+    let prefix = |path: &str| PathRewrite::Prefix(path.to_owned());
+    let full = |path: &str| PathRewrite::Full(path.to_owned());
+    let mut proxy = proxy(
+        vec![
+            http(Direction::Outbound, 10_001, "catalog"),
+            tcp_listener(Direction::Outbound, 10_002, "old"),
+        ],
+        vec![eds("catalog", &[]), eds("catalog:v2", &[]), eds("old", &[])],
+    );
+    let last = Route::to("catalog");
+    proxy.http_listeners_mut().for_each(|http| {
+        http.routes.routes = vec![
+            canary.clone(),
+            rewritten(segments("/shop"), prefix("/")),
+            rewritten(segments("/cart/"), prefix("/basket/")),
+            rewritten(PathMatch::Prefix("/api".to_owned()), prefix("/v2")),
+            rewritten(PathMatch::Exact("/a".to_owned()), full(r"/b\1")),
+            at(segments("/old"), redirect(Some(prefix("/new")), 308)),
+            at(segments("/gone"), redirect(Some(full("/")), 303)),
+            at(segments("/none"), RouteAction::Respond { status: 404 }),
+            last.clone(),
+        ];
+    });
+    proxy.listeners[1].kind = ListenerKind::Tcp(TcpListener {
+        clusters: vec![weighted("catalog", 1), weighted("old", 3)],
+        idle_timeout: Some(Duration::from_mins(5)),
+        max_connect_attempts: Some(3),
+    });
+    proxy
+}
+
+/// Retries, limits, checks and outliers, with everything that there is to say.
+fn resilient() -> ProxyConfig {
+    let header = |name: &str| HeaderMatch { name: name.to_owned(), value: HeaderValue::Present };
+    let second = Duration::from_secs(1);
+    let retry = Retry {
+        on: ["5xx", "retriable-status-codes", "retriable-headers"].map(str::to_owned).to_vec(),
+        statuses: vec![409, 425],
+        attempts: 4,
+        per_try_timeout: Some(Duration::from_millis(250)),
+        back_off: Some(BackOff { base: Duration::from_millis(20), max: Some(second) }),
+        rate_limited: Some(RateLimitedBackOff {
+            headers: vec![
+                ResetHeader { name: "retry-after".to_owned(), is_timestamp: false },
+                ResetHeader { name: "x-reset".to_owned(), is_timestamp: true },
+            ],
+            max: Some(Duration::from_mins(1)),
+        }),
+        request_headers: vec![header("x-idempotent")],
+        response_headers: vec![header("x-again")],
+        omit_previous_hosts: true,
+        omit_previous_priorities: Some(2),
+        host_selection_attempts: Some(5),
+    };
+    let outliers = OutlierDetection {
+        interval: Some(second),
+        base_ejection_time: Some(second),
+        max_ejection_percent: Some(50),
+        split_external_and_local_errors: true,
+        total_failures: Some(5),
+        gateway_failures: Some(4),
+        local_origin_failures: Some(3),
+        success_rate: Some(SuccessRate {
+            minimum_hosts: Some(2),
+            request_volume: Some(10),
+            standard_deviation_thousandths: Some(1900),
+        }),
+        failure_percentage: Some(FailurePercentage {
+            minimum_hosts: Some(2),
+            request_volume: Some(10),
+            threshold: Some(80),
+        }),
+    };
+    let checks = |check| HealthChecks {
+        interval: second,
+        timeout: second,
+        unhealthy_threshold: 3,
+        healthy_threshold: 1,
+        initial_jitter: Some(second),
+        interval_jitter: Some(second),
+        interval_jitter_percent: Some(10),
+        no_traffic_interval: Some(second),
+        event_log_path: Some("/dev/null".to_owned()),
+        always_log_failures: true,
+        reuse_connection: Some(false),
+        check,
+    };
+    let all = [
+        HealthCheck::Tcp { send: Some(b"ping".to_vec()), receive: vec![b"pong".to_vec()] },
+        HealthCheck::Http {
+            path: "/health".to_owned(),
+            headers: HeaderChanges {
+                add: vec![("x-check".to_owned(), "1".to_owned())],
+                ..HeaderChanges::NONE
+            },
+            expected_statuses: vec![200, 204],
+        },
+        HealthCheck::Grpc {
+            service_name: "shop".to_owned(),
+            authority: Some("catalog".to_owned()),
+        },
+    ];
+    let clusters = all.into_iter().zip(["tcp", "http", "grpc"]).map(|(check, name)| Cluster {
+        http2: name == "grpc",
+        timeouts: ClusterTimeouts {
+            connect: Duration::from_millis(1500),
+            idle: Some(Duration::from_mins(30)),
+            max_connection_duration: Some(Duration::from_hours(1)),
+            max_stream_duration: Some(second),
+        },
+        limits: ConnectionLimits {
+            connections: Some(2),
+            connection_pools: Some(3),
+            pending_requests: Some(4),
+            requests: Some(5),
+            retries: Some(6),
+        },
+        outliers: Some(outliers.clone()),
+        health: Some(checks(check)),
+        healthy_panic_threshold: Some(percent(612_500)),
+        fail_traffic_on_panic: true,
+        ..eds(name, &[(None, "10.0.0.7", 80)])
+    });
+    let mut proxy = proxy(vec![http(Direction::Outbound, 10_001, "http")], clusters.collect());
+    for http in proxy.http_listeners_mut() {
+        http.timeouts = HttpTimeouts {
+            stream_idle: Duration::ZERO,
+            connection_idle: second,
+            max_connection_duration: Some(Duration::from_mins(2)),
+            max_stream_duration: Some(second),
+            request_headers: Some(second),
+        };
+        http.routes.routes[0].retry = Some(retry.clone());
+    }
+    proxy
+}
+
 /// Traced, with the module's hooks around the tracer.
 pub(crate) fn propagating(module: &str) -> ProxyConfig {
     let mut proxy = with_tracing(plain(), &RouteTracing::off());
@@ -229,6 +474,7 @@ pub(crate) fn proxy(listeners: Vec<Listener>, clusters: Vec<Cluster>) -> ProxyCo
         id: ProxyId::new("default", "frontend-1"),
         service: "frontend".to_owned(),
         address: "127.0.0.1".to_owned(),
+        mesh_tls: None,
         abilities: Abilities::default(),
         listeners,
         clusters,
@@ -238,19 +484,8 @@ pub(crate) fn proxy(listeners: Vec<Listener>, clusters: Vec<Cluster>) -> ProxyCo
 
 pub(crate) fn http(direction: Direction, port: u16, cluster: &str) -> Listener {
     let mut listener = tcp_listener(direction, port, cluster);
-    listener.kind = ListenerKind::Http(HttpListener {
-        stat_prefix: cluster.to_owned(),
-        tracing: None,
-        propagation: None,
-        routes: RouteConfig {
-            name: listener.name.clone(),
-            routes: vec![Route {
-                requests: RequestMatch::default(),
-                cluster: cluster.to_owned(),
-                tracing: RouteTracing::off(),
-            }],
-        },
-    });
+    let routes = RouteConfig { name: listener.name.clone(), routes: vec![Route::to(cluster)] };
+    listener.kind = ListenerKind::Http(HttpListener::new(cluster, direction, routes));
     listener
 }
 
@@ -262,14 +497,15 @@ fn tcp_listener(direction: Direction, port: u16, cluster: &str) -> Listener {
         address: "127.0.0.1".to_owned(),
         port,
         destination: cluster.to_owned(),
-        kind: ListenerKind::Tcp { cluster: cluster.to_owned() },
+        kind: ListenerKind::Tcp(TcpListener::to(cluster)),
+        tls: ListenerTls::Off,
+        permissions: None,
         access_logs: Vec::new(),
     }
 }
 
 pub(crate) fn local(name: &str, port: u16) -> Cluster {
-    let kind = ClusterKind::Local { address: "127.0.0.1".to_owned(), port };
-    Cluster { name: name.to_owned(), kind, http2: false }
+    Cluster::new(name, ClusterKind::Local { address: "127.0.0.1".to_owned(), port }, false)
 }
 
 fn eds(name: &str, endpoints: &[(Option<&str>, &str, u16)]) -> Cluster {
@@ -279,7 +515,7 @@ fn eds(name: &str, endpoints: &[(Option<&str>, &str, u16)]) -> Cluster {
         port: *port,
     };
     let endpoints = endpoints.iter().map(endpoint).collect();
-    Cluster { name: name.to_owned(), kind: ClusterKind::Eds { endpoints }, http2: false }
+    Cluster::new(name, ClusterKind::Eds { endpoints }, false)
 }
 
 pub(crate) fn tag(name: &str, source: TagSource) -> Tag {

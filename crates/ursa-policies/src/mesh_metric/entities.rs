@@ -15,7 +15,7 @@ pub(super) fn listeners(proxy: &ProxyConfig) -> BTreeMap<String, Entity> {
     let of = |listener: &Listener| {
         let manager = match &listener.kind {
             ListenerKind::Http(http) => Some(stat_name(&http.stat_prefix)),
-            ListenerKind::Tcp { .. } => None,
+            ListenerKind::Tcp(_) => None,
         };
         let names = [Some(stat_name(&listener.name)), manager];
         names.into_iter().flatten().map(|name| (name, entity(listener))).collect::<Vec<_>>()
@@ -27,13 +27,8 @@ pub(super) fn listeners(proxy: &ProxyConfig) -> BTreeMap<String, Entity> {
 pub(super) fn clusters(proxy: &ProxyConfig) -> BTreeMap<String, Entity> {
     let own = [ADS_CLUSTER, OTLP_CLUSTER].map(|name| (name.to_owned(), system()));
     let of = |listener: &Listener| {
-        let clusters: Vec<&str> = match &listener.kind {
-            ListenerKind::Http(http) => {
-                http.routes.routes.iter().map(|route| route.cluster.as_str()).collect()
-            }
-            ListenerKind::Tcp { cluster } => vec![cluster],
-        };
-        let named = clusters.into_iter().map(|cluster| (stat_name(cluster), entity(listener)));
+        let named =
+            listener.clusters().into_iter().map(|cluster| (stat_name(cluster), entity(listener)));
         named.collect::<Vec<_>>()
     };
     own.into_iter().chain(proxy.listeners.iter().flat_map(of)).collect()

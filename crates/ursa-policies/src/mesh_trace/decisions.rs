@@ -155,5 +155,6 @@ fn requests(requests: &schema::RequestMatch) -> RequestMatch {
         path: path.unwrap_or_default(),
         method: requests.method.clone(),
         headers: requests.headers.iter().flatten().map(HeaderMatch::of_proxy).collect(),
+        query: Vec::new(),
     }
 }

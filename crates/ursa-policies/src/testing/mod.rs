@@ -14,8 +14,9 @@ use serde::de::DeserializeOwned;
 use ursa_envoy::abilities::{Abilities, Module};
 use ursa_envoy::proxy::{
     AccessLog, Cluster, ClusterKind, Direction, HeaderMatch, HeaderValue, HttpListener, Listener,
-    ListenerKind, LogFilter, LogFormat, LogSink, LogValue, PathMatch, ProxyConfig, RequestMatch,
-    Route, RouteConfig, RouteTracing, Sampling, TagSource, Tracer, Tracing,
+    ListenerKind, ListenerTls, LogFilter, LogFormat, LogSink, LogValue, PathMatch, ProxyConfig,
+    QueryMatch, QueryValue, RequestMatch, Route, RouteConfig, RouteTracing, Sampling, TagSource,
+    TcpListener, Tracer, Tracing,
 };
 use ursa_model::backend::{BackendRef, OpenTelemetryBackend};
 use ursa_model::dataplane::Dataplane;
@@ -267,7 +268,7 @@ fn value(of: &LogValue) -> String {
     }
 }
 
-fn requests(RequestMatch { path, method, headers }: &RequestMatch) -> String {
+fn requests(RequestMatch { path, method, headers, query }: &RequestMatch) -> String {
     let mut text = match path {
         PathMatch::Prefix(path) => path.clone(),
         PathMatch::Segments(path) => format!("{path}[/…]"),
@@ -286,6 +287,13 @@ fn requests(RequestMatch { path, method, headers }: &RequestMatch) -> String {
             HeaderValue::Regex(value) => format!("~{value}"),
         };
         write!(text, ", {name} {value}").expect("writing to a string");
+    }
+    for QueryMatch { name, value } in query {
+        let value = match value {
+            QueryValue::Exact(value) => format!("={value}"),
+            QueryValue::Regex(value) => format!("~{value}"),
+        };
+        write!(text, ", ?{name} {value}").expect("writing to a string");
     }
     text
 }
@@ -343,14 +351,15 @@ impl TestProxy {
         let cluster = |listener: &Listener| {
             let kind =
                 ClusterKind::Local { address: "127.0.0.1".to_owned(), port: listener.port + 1 };
-            Cluster { name: listener.name.clone(), kind, http2: false }
+            Cluster::new(&listener.name, kind, false)
         };
         let clusters = listeners.iter().map(cluster).collect();
         let pipeline = PipelineConfig { facts, ..PipelineConfig::default() };
         let address = networking.address.clone();
         let abilities = self.abilities.clone();
         let id = self.id.clone();
-        ProxyConfig { id, service, address, abilities, listeners, clusters, pipeline }
+        let mesh_tls = None;
+        ProxyConfig { id, service, address, mesh_tls, abilities, listeners, clusters, pipeline }
     }
 }
 
@@ -362,21 +371,11 @@ fn listener_of(
     http: bool,
 ) -> Listener {
     let name = format!("{direction:?} {address}:{port}").to_lowercase();
-    let route = Route {
-        requests: RequestMatch::default(),
-        cluster: name.clone(),
-        tracing: RouteTracing::off(),
-    };
-    let routes = RouteConfig { name: name.clone(), routes: vec![route] };
     let kind = if http {
-        ListenerKind::Http(HttpListener {
-            stat_prefix: name.clone(),
-            tracing: None,
-            propagation: None,
-            routes,
-        })
+        let routes = RouteConfig { name: name.clone(), routes: vec![Route::to(&name)] };
+        ListenerKind::Http(HttpListener::new(&name, direction, routes))
     } else {
-        ListenerKind::Tcp { cluster: name.clone() }
+        ListenerKind::Tcp(TcpListener::to(&name))
     };
     Listener {
         name,
@@ -385,6 +384,8 @@ fn listener_of(
         port,
         destination: service.to_owned(),
         kind,
+        tls: ListenerTls::Off,
+        permissions: None,
         access_logs: Vec::new(),
     }
 }
