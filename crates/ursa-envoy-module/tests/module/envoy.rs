@@ -254,7 +254,7 @@ pub(crate) fn ask(socket: &Path, path: &str, headers: &List) -> String {
 
 /// One case, tried twice; what is wrong.
 fn run(case: &Case, folder: &Path, number: usize, spawn: bool, heard: &Heard) -> Vec<String> {
-    let mut ids = Ids { attempt: 0, new: (0, 0), span: 0 };
+    let mut ids = Ids { attempt: 0, new: (0, 0), invented: (0, 0), span: 0 };
     let request = ids.headers(&case.incoming);
     let answer = ask(&folder.join(socket(number, spawn)), "/twice", &request);
     let mut wrong = Vec::new();
@@ -268,6 +268,7 @@ fn run(case: &Case, folder: &Path, number: usize, spawn: bool, heard: &Heard) ->
         if let Some(context) = context {
             ids.attempt = context.span.value();
             ids.new = (context.trace.high(), context.trace.low());
+            ids.invented = ids.new;
             attempts.push(context);
         }
         let expected = shown(&ids.headers(&case.receives));

@@ -31,7 +31,7 @@ pub(crate) fn trace(request: &mut List, context: &Context, state: &[u8]) {
 
 fn run(case: &Case, loaded: Loaded, others: usize) {
     let [extract, inject] = hooks(loaded, &case.list);
-    let mut ids = Ids { attempt: 0, new: NEW, span: 0 };
+    let mut ids = Ids { attempt: 0, new: NEW, invented: NEW, span: 0 };
     let mut request = ids.headers(&case.incoming);
     request.extend((0..others).map(|number| (format!("x-{number}"), b"other".to_vec())));
     let mut request = extract.extract(request);
@@ -41,6 +41,7 @@ fn run(case: &Case, loaded: Loaded, others: usize) {
         ids.span = parent.span.value();
         if case.sees.starts_with("{I}") {
             ids.new = (parent.trace.high(), parent.trace.low());
+            ids.invented = ids.new;
         }
     }
     let seen = parent.map_or_else(
@@ -99,7 +100,7 @@ fn every_case_under_every_list() {
     let loaded = Loaded::new();
     let mut compared = 0;
     for case in cases().iter().filter(|case| !case.sees.contains("{i}")) {
-        let request = Ids { attempt: 0, new: NEW, span: 0 }.headers(&case.incoming);
+        let request = Ids { attempt: 0, new: NEW, invented: NEW, span: 0 }.headers(&case.incoming);
         for first in Format::ALL {
             for second in Format::ALL {
                 let list = if first == second {

@@ -8,5 +8,6 @@ mod conformance;
 mod limits;
 mod properties;
 mod request;
+mod table;
 mod under_rules;
 mod vectors;

@@ -12,7 +12,7 @@ const OF_ENVOY: &str = "w3c_tracecontext";
 
 /// What is wrong with a case.
 async fn run(case: &Case, port: u16) -> Option<String> {
-    let mut ids = Ids { attempt: 0, new: (0, 0), span: 0 };
+    let mut ids = Ids { attempt: 0, new: (0, 0), invented: (0, 0), span: 0 };
     let received = match ask(port, &ids.headers(&case.incoming)).await {
         Ok(received) => received,
         Err(error) => return Some(error.to_string()),
@@ -20,6 +20,7 @@ async fn run(case: &Case, port: u16) -> Option<String> {
     if let Some(context) = context(case.formats(), &received) {
         ids.attempt = context.span.value();
         ids.new = (context.trace.high(), context.trace.low());
+        ids.invented = ids.new;
     }
     let expected = shown(&ids.headers(&case.receives));
     let old = ["{T}", "{U}"].map(|id| ids.fill(id));
