@@ -55,11 +55,11 @@ impl<'s> Checker<'s> {
         let alternatives =
             schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Json::as_array);
         if let Some(alternatives) = alternatives {
-            return self.alternatives(node, alternatives, cursor);
+            return self.alternatives(node, alternatives, schema, cursor);
         }
         let names = names(schema);
         if !names.is_empty() {
-            return one_of(node, &names, cursor);
+            return one_of(node, &names, schema, cursor);
         }
         if let Some(reads) = schema.get("format").and_then(Json::as_str).and_then(format) {
             if let Err(message) = reads(node) {
@@ -155,7 +155,14 @@ impl<'s> Checker<'s> {
         }
     }
 
-    fn alternatives(&self, node: &Node, alternatives: &'s [Json], cursor: &Cursor<'_>) {
+    /// The alternatives are those of `schema`.
+    fn alternatives(
+        &self,
+        node: &Node,
+        alternatives: &'s [Json],
+        schema: &'s Json,
+        cursor: &Cursor<'_>,
+    ) {
         let alternatives: Vec<_> = alternatives
             .iter()
             .map(|schema| self.resolve(schema))
@@ -166,7 +173,7 @@ impl<'s> Checker<'s> {
         }
         let all_names: Vec<_> = alternatives.iter().map(|schema| names(schema)).collect();
         if all_names.iter().all(|names| !names.is_empty()) && !all_names.is_empty() {
-            return one_of(node, &all_names.concat(), cursor);
+            return one_of(node, &all_names.concat(), schema, cursor);
         }
         if let Some(kinds) = tagged::kinds(&alternatives) {
             return self.one_kind(node, &kinds, cursor);
@@ -205,13 +212,26 @@ fn names(schema: &Json) -> Vec<&str> {
     listed.chain(schema.get("const")).filter_map(Json::as_str).collect()
 }
 
-fn one_of(node: &Node, names: &[&str], cursor: &Cursor<'_>) {
+/// What people write in place of the names that an enumeration allows, and which of them they mean.
+fn meant(schema: &Json) -> impl Iterator<Item = (&str, &str)> {
+    let by_name = schema.get("x-meant").and_then(Json::as_object).into_iter().flatten();
+    by_name.flat_map(|(name, others)| {
+        let others = others.as_array().into_iter().flatten().filter_map(Json::as_str);
+        others.map(move |other| (other, name.as_str()))
+    })
+}
+
+/// Reports a text that is none of the names, which `schema` allows, and the one that is probably meant.
+fn one_of(node: &Node, names: &[&str], schema: &Json, cursor: &Cursor<'_>) {
     let Some(text) = node.as_str() else { return wrong_type(node, &["string"], cursor) };
     if names.contains(&text) {
         return;
     }
     let message = format!("`{text}` is not one of {}", names.join(", "));
-    match suggest::nearest(text, names.iter().copied()) {
+    let known: Vec<_> = names.iter().map(|name| (*name, *name)).chain(meant(schema)).collect();
+    let nearest = suggest::nearest(text, known.iter().map(|(written, _)| *written));
+    let meant = known.iter().find(|(written, _)| Some(*written) == nearest);
+    match meant.map(|(_, name)| name) {
         Some(nearest) => cursor.refuse_with_hint(message, format!("did you mean `{nearest}`?")),
         None => cursor.refuse(message),
     }

@@ -12,6 +12,7 @@
 //! | `x-together` | fields of which all are set or none | `anyOf` |
 //! | `x-also` | further schemas that hold | `allOf` |
 //! | `x-published` | the schema in place of this one | itself |
+//! | `x-meant` | by a name that an enumeration allows, what people write in its place, for "did you mean" | nothing |
 //!
 //! Objects are closed unless they say otherwise, and a field that may be left out may also be `null`, as where documents are read.
 
@@ -228,7 +229,7 @@ impl Publisher<'_> {
                 "format" if value == "uint32" => {
                     schema.entry("maximum").or_insert_with(|| json!(u32::MAX));
                 }
-                "$schema" | "title" | "format" | "x-accepts" | "x-accepts-fields" => {}
+                "$schema" | "title" | "format" | "x-accepts" | "x-accepts-fields" | "x-meant" => {}
                 "default" if is_nothing(value) => {}
                 _ => drop(schema.insert(keyword.clone(), value.clone())),
             }

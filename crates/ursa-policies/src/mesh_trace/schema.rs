@@ -155,7 +155,15 @@ pub enum PathMatchType {
 /// A format in which trace context travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[schemars(extend("x-accepts" = [{"enum": ["tracecontext", "baggage"]}]))]
+#[schemars(extend("x-accepts" = [{"enum": ["tracecontext", "baggage"]}], "x-meant" = {
+    "w3c_tracecontext": ["w3c", "tracecontext", "traceparent", "tracestate", "otel", "opentelemetry"],
+    "w3c_baggage": ["baggage"],
+    "b3": ["b3single", "b3_single_header"],
+    "b3multi": ["zipkin", "istio", "b3_multi_header", "x-b3-traceid"],
+    "datadog": ["dd", "x-datadog-trace-id"],
+    "xray": ["aws", "awsxray", "amazon", "amzn", "x-amzn-trace-id"],
+    "jaeger": ["uber", "uber-trace-id"],
+}))]
 pub enum Propagator {
     /// W3C Trace Context: `traceparent`, `tracestate`. Also written `tracecontext`.
     W3cTracecontext,

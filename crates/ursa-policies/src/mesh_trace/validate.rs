@@ -9,6 +9,7 @@ use ursa_model::pipeline::processor;
 use ursa_model::report::Cursor;
 use ursa_model::target_ref::TargetRef;
 use ursa_model::tree::Node;
+use ursa_propagation::Format;
 
 use super::schema::{Backend, BaggageRules, Conf, Propagator, Rule, Sampling, Tag};
 use super::{baggage, in_metrics};
@@ -181,8 +182,8 @@ fn validate_rule(rule: &Rule, cursor: &Cursor<'_>) {
 fn propagators(propagators: Option<&[Propagator]>, cursor: &Cursor<'_>) {
     let Some(propagators) = propagators else { return };
     let mut seen = BTreeSet::new();
-    for (index, propagator) in propagators.iter().enumerate() {
-        if !seen.insert(propagator) {
+    for (index, name) in written(cursor).enumerate() {
+        if !seen.insert(name) {
             cursor.index(index).refuse("is listed twice");
         }
     }
@@ -191,8 +192,18 @@ fn propagators(propagators: Option<&[Propagator]>, cursor: &Cursor<'_>) {
     }
 }
 
+/// The names in a list as they are written: for one that is unknown another stands in the settings.
+fn written<'r>(list: &Cursor<'r>) -> impl Iterator<Item = Option<&'r str>> + use<'r> {
+    list.node().and_then(Node::as_list).into_iter().flatten().map(Node::as_str)
+}
+
 /// `stripUnlisted` takes off baggage that is not listed, which nothing then can set or read.
 fn stripped_baggage(conf: &Conf, report: &Cursor<'_>) {
+    let is_known =
+        |name: Option<&str>| name.is_some_and(|it| Format::from_name(it.as_bytes()).is_some());
+    if !written(&report.at("propagators")).all(is_known) {
+        return; // who knows what is meant
+    }
     let is_listed = |list: &Vec<Propagator>| list.contains(&Propagator::W3cBaggage);
     let is_stripped =
         conf.strip_unlisted == Some(true) && !conf.propagators.as_ref().is_none_or(is_listed);
