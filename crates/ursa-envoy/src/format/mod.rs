@@ -45,13 +45,8 @@ pub enum FormatError {
     #[error("`{0}` is no command operator; a percent sign is written `%%`")]
     Malformed(String),
     /// No Envoy knows it.
-    #[error("`%{name}%` is not known{}", suggestion(*nearest))]
-    Unknown {
-        /// Its name.
-        name: String,
-        /// The known one that is most like it.
-        nearest: Option<&'static str>,
-    },
+    #[error("`%{0}%` is not known")]
+    Unknown(String),
     /// What it is about is missing.
     #[error("`%{0}%` needs to be told what, in parentheses")]
     NeedsArgument(String),
@@ -71,10 +66,6 @@ pub enum FormatError {
         /// What is wrong.
         reason: &'static str,
     },
-}
-
-fn suggestion(nearest: Option<&'static str>) -> String {
-    nearest.map_or_else(String::new, |name| format!("; did you mean `%{name}%`?"))
 }
 
 impl Format {
@@ -202,10 +193,8 @@ impl Command {
     /// # Errors
     /// What Envoy would refuse.
     pub fn check(&self) -> Result<Operator, FormatError> {
-        let operator = operators::by_name(&self.name).ok_or_else(|| FormatError::Unknown {
-            name: self.name.clone(),
-            nearest: operators::nearest(&self.name),
-        })?;
+        let operator = operators::by_name(&self.name)
+            .ok_or_else(|| FormatError::Unknown(self.name.clone()))?;
         operator.check(self)?;
         Ok(operator)
     }

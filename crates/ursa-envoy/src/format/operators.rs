@@ -2,8 +2,6 @@
 //!
 //! The rows were tried one by one on the oldest and the newest Envoy that are supported; a test does so again.
 
-use ursa_model::suggest;
-
 use super::{Command, FormatError};
 use crate::cel;
 
@@ -149,11 +147,6 @@ fn names_headers(argument: &str) -> bool {
 pub fn by_name(name: &str) -> Option<Operator> {
     let at = TABLE.binary_search_by(|operator| operator.name.cmp(name)).ok()?;
     TABLE.get(at).copied()
-}
-
-/// The known name that is most like `name`, if any is.
-pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    suggest::nearest(name, TABLE.iter().map(|operator| operator.name))
 }
 
 /// Every operator, by name.

@@ -1,11 +1,13 @@
 //! What is written of a request: lines, attributes, and the placeholders in them.
 
 use ursa_envoy::baggage;
+use ursa_envoy::format::operators::TABLE;
 use ursa_envoy::format::{Command, Format, FormatError};
 use ursa_envoy::proxy::{Direction, Listener, ProxyConfig};
 use ursa_model::Authority;
 use ursa_model::dataplane::WORKLOAD_LABEL;
 use ursa_model::report::Cursor;
+use ursa_model::suggest;
 
 use crate::header::is_token;
 
@@ -139,7 +141,7 @@ impl Placeholders {
 pub(super) fn check(text: &str, report: &Cursor<'_>) {
     let format = match Format::parse(text) {
         Ok(format) => format,
-        Err(error) => return report.refuse(error.to_string()),
+        Err(error) => return refuse_malformed(&error, report),
     };
     for command in format.commands() {
         if command.name == BAGGAGE {
@@ -166,16 +168,47 @@ pub(super) fn check(text: &str, report: &Cursor<'_>) {
                 command.name
             )),
             Ok(_) => {}
-            Err(FormatError::Unknown { name, .. }) if name.starts_with("KUMA_") => {
-                let known: Vec<_> = NAMES.iter().map(|name| format!("`%{name}%`")).collect();
-                report.refuse_with_hint(
-                    format!("`%{name}%` is not known"),
-                    format!("there are {}", known.join(", ")),
-                );
-            }
+            Err(error @ FormatError::Unknown(_)) => refuse_unknown(command, &error, report),
             Err(error) => report.refuse(error.to_string()),
         }
     }
+}
+
+/// Reports an operator that nobody knows, and the one that is most like it.
+fn refuse_unknown(command: &Command, error: &FormatError, report: &Cursor<'_>) {
+    let hint = if let Some(nearest) = nearest(&command.name) {
+        format!("did you mean `{}`?", Command { name: nearest.to_owned(), ..command.clone() })
+    } else if command.name.starts_with("KUMA_") {
+        let known: Vec<_> = NAMES.iter().map(|name| format!("`%{name}%`")).collect();
+        format!("there are {}", known.join(", "))
+    } else {
+        return report.refuse(error.to_string());
+    };
+    report.refuse_with_hint(error.to_string(), hint);
+}
+
+/// Reports what is no operator; if it begins like one in small letters, of which.
+fn refuse_malformed(error: &FormatError, report: &Cursor<'_>) {
+    let message = error.to_string();
+    let FormatError::Malformed(text) = error else { return report.refuse(message) };
+    let text = text.trim_start_matches('%');
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let name = text.split(|c| !is_name(c)).next().unwrap_or_default();
+    match nearest(name).filter(|_| name.contains(|c: char| c.is_ascii_lowercase())) {
+        Some(nearest) => {
+            report.refuse_with_hint(
+                message,
+                format!("operators have capital letters; did you mean `{nearest}`?"),
+            );
+        }
+        None => report.refuse(message),
+    }
+}
+
+/// The operator that is most like `name`, of Envoy's and ours.
+fn nearest(name: &str) -> Option<&'static str> {
+    let known = TABLE.iter().map(|operator| operator.name).chain(NAMES).chain([BAGGAGE]);
+    suggest::nearest(name, known)
 }
 
 /// Whether `text` is one operator that says a whole number.
