@@ -17,6 +17,8 @@ use envoy_types::pb::google::protobuf::{Any, StringValue};
 use prost::DecodeError;
 use ursa_model::key::ProxyId;
 use ursa_model::pipeline::PipelineConfig;
+pub use ursa_propagation::Formats;
+use ursa_propagation::{Format, Writer};
 
 use crate::offline::offline;
 use crate::parts;
@@ -33,15 +35,38 @@ pub(crate) const INJECT: &str = "inject";
 
 /// What its counters begin with.
 const METRICS: &str = "ursa";
+/// Room for a list with all that can be in it.
+const FORMATS_MAX: usize = 128;
 
 /// Trace context by the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Propagation {
     /// Where the library lies, an absolute path.
     pub module: String,
-    /// What both hooks are told: the formats in their order, as `w3c_tracecontext,b3;ratio=10000;strip`; rules for baggage in
-    /// lines after that.
-    pub formats: String,
+    /// The formats in their order.
+    pub formats: Formats,
+    /// Rules for baggage, a line each ([`ursa_propagation::baggage::Rules`]); `None` if there are none.
+    pub rules: Option<String>,
+}
+
+impl Propagation {
+    /// Without rules.
+    pub fn new(module: impl Into<String>, formats: Formats) -> Self {
+        Self { module: module.into(), formats, rules: None }
+    }
+
+    /// What both hooks are told: the formats, as `w3c_tracecontext,b3;ratio=10000;strip`, and the rules in lines after that.
+    pub fn told(&self) -> String {
+        let mut bytes = [0; FORMATS_MAX];
+        let mut out = Writer::new(&mut bytes);
+        self.formats.write(&mut out);
+        let mut told = String::from_utf8_lossy(out.text().unwrap_or_default()).into_owned();
+        if let Some(rules) = &self.rules {
+            told.push('\n');
+            told.push_str(rules);
+        }
+        told
+    }
 }
 
 /// The hook before everything else that looks at a request. Envoy: `early_header_mutation_extensions`.
@@ -97,7 +122,7 @@ fn module(propagation: &Propagation) -> DynamicModuleConfig {
 }
 
 fn told(propagation: &Propagation) -> Any {
-    parts::any(&StringValue { value: propagation.formats.clone() })
+    parts::any(&StringValue { value: propagation.told() })
 }
 
 /// The least that has both hooks of the library at `module`, for `envoy --mode validate`, which loads it.
@@ -105,7 +130,8 @@ fn told(propagation: &Propagation) -> Any {
 /// # Errors
 /// None that is known: it decodes what it encoded.
 pub fn trial(module: &str) -> Result<Bootstrap, DecodeError> {
-    let propagation = Propagation { module: module.to_owned(), formats: "b3".to_owned() };
+    let formats = Formats::none();
+    let propagation = Propagation::new(module, formats.with(Format::B3).unwrap_or(formats));
     let name = "trial".to_owned();
     let routes = RouteConfig { name: name.clone(), routes: vec![Route::to(&name)] };
     let http = HttpListener {
@@ -134,4 +160,17 @@ pub fn trial(module: &str) -> Result<Bootstrap, DecodeError> {
         pipeline: PipelineConfig::default(),
     };
     offline(Bootstrap::default(), &resources(&proxy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_all_that_can_be_told() {
+        let all = Format::ALL.into_iter().fold(Formats::none(), |all, it| all.with(it).unwrap());
+        let all = all.with_ratio(123_456).unwrap().stripping(true);
+        let told = Propagation::new("/m.so", all).told();
+        assert_eq!(Formats::parse(told.as_bytes()), Some(all));
+    }
 }

@@ -1,11 +1,12 @@
 //! What policies ask for while they are applied, and what they leave behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ursa_model::backend::{BackendKind, BackendRef, OpenTelemetryBackend};
 use ursa_model::key::ResourceKey;
 use ursa_model::mesh_trace_backend::{InlineOpenTelemetry, MeshTraceBackend};
+use ursa_model::path::Path;
 use ursa_model::pipeline::{Backend, PipelineConfig};
 use ursa_model::template;
 
@@ -29,6 +30,8 @@ pub trait Backends: fmt::Debug {
 pub struct Applied {
     /// What does not work as written, for the policy's status and `inspect`.
     pub warnings: Vec<String>,
+    /// Settings of MeshTrace that do nothing for this proxy, each with all that is in it, and why.
+    pub without_effect: BTreeMap<Path, String>,
     /// Backend resources looked up by name, also those that are missing.
     pub uses: BTreeSet<ResourceKey>,
     /// Kinds of backend resources looked up by labels: any resource of these kinds may come to be meant.

@@ -12,6 +12,7 @@ use crate::backends::{Applied, Backends};
 use crate::explain::{self, Explained};
 use crate::kind::PolicyKind;
 use crate::merge::Tree;
+use crate::mesh_trace;
 use crate::part::{self, Part, Scope, Section};
 use crate::policy::PolicyResource;
 use crate::select::{select, select_with_shadows};
@@ -178,5 +179,6 @@ pub fn apply(effective: &[Effective], backends: &dyn Backends, proxy: &mut Proxy
     for effective in effective {
         effective.kind.apply(effective, backends, proxy, &mut applied);
     }
+    mesh_trace::warn_of_unexported_labels(&proxy.pipeline, &mut applied);
     applied
 }

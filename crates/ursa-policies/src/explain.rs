@@ -29,14 +29,19 @@ pub struct Explained {
 }
 
 impl Explained {
-    /// With what applying the policies found: how trace context travels, and the list of formats that comes with the
-    /// backends where nobody wrote one.
+    /// With what applying the policies found: what does nothing, how trace context travels, and the list of formats that
+    /// comes with the backends where nobody wrote one.
     #[must_use]
     pub fn with(mut self, applied: &Applied) -> Self {
-        let Some(context) = applied.context.as_ref().filter(|_| self.kind == MeshTrace::NAMES.name)
-        else {
+        if self.kind != MeshTrace::NAMES.name {
             return self;
-        };
+        }
+        for value in &mut self.values {
+            let mut lacking = applied.without_effect.iter();
+            let why = lacking.find(|(path, _)| path.contains(&value.path)).map(|(_, why)| why);
+            value.without_effect = why.cloned();
+        }
+        let Some(context) = &applied.context else { return self };
         let unset = |value: &&mut ExplainedValue| {
             value.origin.is_none() && value.path == Path::root().key("propagators")
         };
@@ -60,6 +65,9 @@ pub struct ExplainedValue {
     pub origin: Option<Origin>,
     /// What weaker policies say about the same field, and which, weakest first.
     pub overridden: Vec<(Origin, Json)>,
+    /// Why it does nothing for this proxy; none if it holds.
+    #[serde(rename = "withoutEffect", skip_serializing_if = "Option::is_none")]
+    pub without_effect: Option<String>,
 }
 
 /// Explains `effective`, whose kind has these `defaults`.
@@ -90,6 +98,7 @@ fn of_tree(tree: &Tree, layers: &[Vec<(Path, &Leaf)>], defaults: &Json) -> Vec<E
             value: leaf.value.clone(),
             origin: Some(leaf.origin.clone()),
             overridden: overridden(layers, leaf),
+            without_effect: None,
         })
         .collect();
     for (path, value) in default_leaves(defaults) {
@@ -99,6 +108,7 @@ fn of_tree(tree: &Tree, layers: &[Vec<(Path, &Leaf)>], defaults: &Json) -> Vec<E
                 value: value.clone(),
                 origin: None,
                 overridden: Vec::new(),
+                without_effect: None,
             });
         }
     }

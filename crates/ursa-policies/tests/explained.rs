@@ -303,7 +303,7 @@ proptest! {
             for effective in effective(&policies(&documents), subject) {
                 let explained = effective.explain();
                 let strength = |origin: &Origin| explained.policies.iter().position(|key| *key == origin.policy);
-                for ExplainedValue { path, value, origin, overridden } in &explained.values {
+                for ExplainedValue { path, value, origin, overridden, .. } in &explained.values {
                     let Some(origin) = origin else { continue };
                     prop_assert_eq!(written(&documents, origin), Some(value.clone()), "{}", path);
                     for (weaker, lost) in overridden {

@@ -1,6 +1,6 @@
 //! The library beside Envoy: Envoy 1.40 takes hooks of it, an older one is not asked to.
 
-use ursa_envoy::module::Propagation;
+use ursa_envoy::module::{Formats, Propagation};
 use ursa_envoy::resources::LDS;
 
 use crate::world::{World, resources};
@@ -18,8 +18,8 @@ async fn envoy_takes_hooks_of_the_library_that_the_agent_names() {
     world.control_plane.take_log();
     world.control_plane.set(resources(&world.proxy(|proxy| {
         for http in proxy.http_listeners_mut() {
-            let formats = "w3c_tracecontext,b3".to_owned();
-            http.propagation = Some(Propagation { module: module.clone(), formats });
+            let formats = Formats::parse(b"w3c_tracecontext,b3").unwrap();
+            http.propagation = Some(Propagation::new(&module, formats));
         }
     })));
     world.control_plane.logged(&format!("ack {}", LDS.rsplit('.').next().unwrap())).await;

@@ -8,6 +8,7 @@ use crate::agent::Agent;
 use crate::shop::{apply, get, id, open, request};
 
 const POLICY: &str = "type: MeshTrace\nmesh: default\nname: all\nspec:\n  default:\n    backends: [{zipkin: {url: 'http://z:9411/api/v2/spans'}}]\n";
+const RULES: &str = "    baggage: {incoming: {deny: [secret]}}\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hooks_are_for_proxies_whose_envoy_loads_the_module() {
@@ -49,6 +50,14 @@ async fn hooks_are_for_proxies_whose_envoy_loads_the_module() {
     assert_eq!(list["value"], json!(["w3c_tracecontext", "w3c_baggage", "b3multi"]));
     drop(agent);
 
+    let deny = |explained: &serde_json::Value| {
+        let values = explained["values"].as_array().unwrap().iter();
+        values.clone().find(|it| it["path"] == "baggage.incoming.deny").unwrap().clone()
+    };
+    apply(&running, &[POLICY.to_owned() + RULES]).await;
+    assert_eq!(deny(&explained().await)["withoutEffect"], json!(null));
+    apply(&running, &[POLICY.to_owned()]).await;
+
     let why = "the module is for Envoy 1.40, and this is 1.36.4";
     let _agent = Agent::saying(&running, &cart, &[("moduleProblem", why)]).await;
     assert!(!listeners().await.contains("dynamic_module"));
@@ -66,6 +75,9 @@ async fn hooks_are_for_proxies_whose_envoy_loads_the_module() {
     let by = "w3c_tracecontext, w3c_baggage, b3multi by Envoy's Zipkin tracer; B3 is read before";
     assert!(words.starts_with(by), "{words}");
     assert!(listeners().await.contains("envoy.tracers.zipkin"));
+
+    apply(&running, &[POLICY.to_owned() + RULES]).await;
+    assert_eq!(deny(&explained().await)["withoutEffect"], why);
 
     // What another list would do, it does to this proxy's Envoy.
     let text = POLICY.to_owned() + "    propagators: [w3c_tracecontext, datadog]\n";

@@ -29,11 +29,9 @@ pub(super) fn brought(listener: &HttpListener, request: &Request) -> (Brought, R
     if let Some(Tracer::Zipkin { w3c, .. }) = tracer {
         return (of_zipkin(w3c, request), request.clone());
     }
-    let formats =
-        listener.propagation.as_ref().map(|it| it.formats.lines().next().unwrap_or_default());
-    match formats.and_then(|formats| Formats::parse(formats.as_bytes())) {
+    match &listener.propagation {
         None => (of_tracer(request), request.clone()),
-        Some(formats) => of_module(formats, request),
+        Some(hooks) => of_module(hooks.formats, request),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ursa_envoy::abilities::Abilities;
 use ursa_envoy::baggage;
-use ursa_envoy::module::Propagation;
+use ursa_envoy::module::{Formats, Propagation};
 use ursa_envoy::proxy::{
     AccessLog, BackOff, Client, Cluster, ClusterKind, ClusterTimeouts, ConnectionLimits, Direction,
     Endpoint, FailurePercentage, Forward, HeaderChanges, HeaderMatch, HeaderValue, HealthCheck,
@@ -440,10 +440,8 @@ fn resilient() -> ProxyConfig {
 pub(crate) fn propagating(module: &str) -> ProxyConfig {
     let mut proxy = with_tracing(plain(), &RouteTracing::off());
     for http in proxy.http_listeners_mut() {
-        http.propagation = Some(Propagation {
-            module: module.to_owned(),
-            formats: "w3c_tracecontext,b3;ratio=10000".to_owned(),
-        });
+        let formats = Formats::parse(b"w3c_tracecontext,b3;ratio=10000").unwrap();
+        http.propagation = Some(Propagation::new(module, formats));
     }
     proxy
 }

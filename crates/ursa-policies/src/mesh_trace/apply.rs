@@ -40,7 +40,7 @@ pub(super) fn conf(
     let tags = tags::of_envoy(conf);
     trace(proxy, Some(&tracing), &RouteTracing { sampling: decisions::rest(&conf.sampling), tags });
     decide(proxy, &decisions::decisions(&conf.sampling, tracer));
-    // Last: rules go behind the formats, where there are hooks already.
+    // Last: rules go where there are hooks already.
     baggage::apply(&conf.baggage, proxy, applied);
 }
 

@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use ursa_envoy::abilities::Module;
-use ursa_envoy::module::Propagation;
+use ursa_envoy::module::{Formats, Propagation};
 use ursa_envoy::proxy::{Direction, ListenerKind, ProxyConfig};
+use ursa_model::path::Path;
 use ursa_model::report::Cursor;
 use ursa_propagation::baggage::{Filter, SETTINGS_MAX, escape};
 use ursa_propagation::{Format, Writer};
@@ -25,14 +25,16 @@ const VALUE_MAX: usize = 256;
 
 /// Puts the rules into the module on listeners of `proxy`, which comes in if it is not there.
 pub(super) fn apply(rules: &BaggageRules, proxy: &mut ProxyConfig, applied: &mut Applied) {
-    let texts = [Direction::Inbound, Direction::Outbound].map(|direction| text(rules, direction));
+    let texts = texts(rules);
     if texts.iter().all(Option::is_none) {
         return;
     }
     let Some(module) = proxy.abilities.module.path().map(str::to_owned) else {
-        applied.warnings.push(warning(rules, &proxy.abilities.module));
-        return;
+        let why = proxy.abilities.module.problem().unwrap_or("there is no module");
+        return not_held(rules, why, applied);
     };
+    let formats = Formats::none();
+    let formats = formats.with(Format::W3cTracecontext).unwrap_or(formats);
     for listener in &mut proxy.listeners {
         let [inbound, outbound] = &texts;
         let text = match listener.direction {
@@ -40,25 +42,22 @@ pub(super) fn apply(rules: &BaggageRules, proxy: &mut ProxyConfig, applied: &mut
             Direction::Outbound => outbound,
         };
         if let (ListenerKind::Http(http), Some(text)) = (&mut listener.kind, text) {
-            let propagation = http.propagation.get_or_insert_with(|| Propagation {
-                module: module.clone(),
-                formats: Format::W3cTracecontext.name().to_owned(),
-            });
-            propagation.formats.push('\n');
-            propagation.formats.push_str(text);
+            let hooks = || Propagation::new(&module, formats);
+            http.propagation.get_or_insert_with(hooks).rules = Some(text.clone());
         }
     }
 }
 
 /// Says that there are rules which nobody holds, since nothing is traced.
 pub(super) fn warn_of_switched_off(rules: &BaggageRules, applied: &mut Applied) {
-    if rules != &BaggageRules::default() {
-        applied.warnings.push(format!("{}: nothing is traced here", lost(rules)));
+    if texts(rules).iter().any(Option::is_some) {
+        not_held(rules, "nothing is traced here", applied);
     }
 }
 
-fn warning(rules: &BaggageRules, module: &Module) -> String {
-    format!("{}: {}", lost(rules), module.problem().unwrap_or("there is no module"))
+fn not_held(rules: &BaggageRules, why: &str, applied: &mut Applied) {
+    applied.warn(format!("{}: {why}", lost(rules)));
+    applied.without_effect.insert(Path::root().key("baggage"), why.to_owned());
 }
 
 /// What does not happen. Filters first: somebody relies on them.
@@ -81,6 +80,10 @@ fn is_open(filter: Option<&BaggageFilter>) -> bool {
     filter.is_none_or(|filter| {
         filter.allow.is_none() && filter.deny.as_ref().is_none_or(Vec::is_empty)
     })
+}
+
+fn texts(rules: &BaggageRules) -> [Option<String>; 2] {
+    [Direction::Inbound, Direction::Outbound].map(|direction| text(rules, direction))
 }
 
 /// The rules of a direction for the module ([`ursa_propagation::baggage::Rules`]); `None` if there are none.
@@ -246,11 +249,19 @@ mod tests {
 
     #[test]
     fn what_is_lost_is_said() {
-        let why = Module::Missing("this Envoy is too old".to_owned());
+        let mut applied = Applied::default();
+        not_held(&rules(), "this Envoy is too old", &mut applied);
         assert_eq!(
-            warning(&rules(), &why),
-            "callers' baggage IS NOT FILTERED, what they forge is believed; baggage IS NOT FILTERED when it leaves, \
+            applied.warnings,
+            [
+                "callers' baggage IS NOT FILTERED, what they forge is believed; baggage IS NOT FILTERED when it leaves, \
              what is private goes out; `tenant.id`, `team`, `host` not set in baggage: this Envoy is too old"
+            ]
         );
+        let mut applied = Applied::default();
+        let empty =
+            BaggageRules { incoming: Some(BaggageFilter::default()), ..BaggageRules::default() };
+        warn_of_switched_off(&empty, &mut applied);
+        assert_eq!(applied, Applied::default());
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use ursa_model::pipeline::PipelineConfig;
 use ursa_model::pipeline::metrics::{SpanLabel, SpanLabelSource};
 use ursa_model::report::Cursor;
 use ursa_model::target_ref::TargetRef;
 
 use super::schema::{Conf, Tag};
 use super::tags::{BAGGAGE, default, unique};
+use crate::backends::Applied;
 
 /// Tags of a proxy. Their values multiply.
 const TAGS_MAX: usize = 4;
@@ -49,6 +51,18 @@ pub(super) fn labels(conf: &Conf) -> Vec<SpanLabel> {
         Some(SpanLabel { name: name(&tag.name), limit, from })
     };
     unique(conf).into_iter().filter_map(label).collect()
+}
+
+/// Says that there are labels of a metric that goes nowhere. It is for when all kinds are applied, MeshMetric too.
+pub(crate) fn warn_of_unexported_labels(pipeline: &PipelineConfig, applied: &mut Applied) {
+    let labels: Vec<_> =
+        pipeline.span_labels.iter().map(|label| format!("`{}`", label.name)).collect();
+    if !labels.is_empty() && pipeline.collection.is_none() {
+        applied.warn(format!(
+            "`inMetrics` of tags does nothing, {} not exported: no MeshMetric gives this proxy a backend",
+            labels.join(", ")
+        ));
+    }
 }
 
 /// The cursor is that of the tags.

@@ -28,6 +28,7 @@ use ursa_model::target_ref::TargetRef;
 use ursa_model::tree::Node;
 
 pub use self::decisions::Decider;
+pub(crate) use self::in_metrics::warn_of_unexported_labels;
 pub use self::propagation::{By, TraceContext};
 use crate::backends::{Applied, Backends};
 use crate::kind::{Merged, Names, Policy};

@@ -12,7 +12,7 @@ use ursa_envoy::abilities::Module;
 use ursa_envoy::module::Propagation;
 use ursa_envoy::proxy::{ProxyConfig, Tracer};
 use ursa_model::pipeline::{Backend, ExporterSpec};
-use ursa_propagation::{Format, Formats, Writer};
+use ursa_propagation::{Format, Formats};
 
 use super::schema::{Conf, Propagator};
 use super::{decisions, fallback};
@@ -20,8 +20,6 @@ use crate::backends::Applied;
 
 /// What an Envoy reads and writes by itself, or passes on.
 const OF_ENVOY: [Format; 2] = [Format::W3cTracecontext, Format::W3cBaggage];
-/// Room for a list with all that can be in it.
-const TEXT_MAX: usize = 128;
 
 /// How trace context travels through a proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -108,7 +106,7 @@ pub(super) fn apply(formats: Formats, proxy: &mut ProxyConfig, applied: &mut App
     };
     if needs_module(formats) {
         if let Some(module) = proxy.abilities.module.path() {
-            let propagation = Propagation { module: module.to_owned(), formats: told(formats) };
+            let propagation = Propagation::new(module, formats);
             for listener in proxy.http_listeners_mut() {
                 listener.propagation = Some(propagation.clone());
             }
@@ -191,24 +189,4 @@ fn undecided(conf: &Conf) -> u64 {
         ursa_model::percent::Percent::HUNDRED
     };
     share.millionths().into()
-}
-
-/// What both hooks are told.
-fn told(formats: Formats) -> String {
-    let mut bytes = [0; TEXT_MAX];
-    let mut out = Writer::new(&mut bytes);
-    formats.write(&mut out);
-    String::from_utf8_lossy(out.text().unwrap_or_default()).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn there_is_room_for_all_that_can_be_told() {
-        let all = Format::ALL.into_iter().fold(Formats::none(), |all, it| all.with(it).unwrap());
-        let all = all.with_ratio(123_456).unwrap().stripping(true);
-        assert_eq!(Formats::parse(told(all).as_bytes()), Some(all));
-    }
 }

@@ -167,13 +167,17 @@ fn origin(Origin { policy, place, path, .. }: &Origin) -> String {
     format!("{policy} {place} {path}")
 }
 
-fn explained(ExplainedValue { path, value, origin: own, overridden }: &ExplainedValue) -> String {
+fn explained(explained: &ExplainedValue) -> String {
+    let ExplainedValue { path, value, origin: own, overridden, without_effect } = explained;
     let mut text = format!(
         "{path} = {value}  [{}]",
         own.as_ref().map_or_else(|| "default".to_owned(), origin)
     );
     for (weaker, value) in overridden {
         write!(text, "\nnot {value}  [{}]", origin(weaker)).expect("writing to a string");
+    }
+    if let Some(why) = without_effect {
+        write!(text, "\nnot in effect: {why}").expect("writing to a string");
     }
     text
 }
@@ -186,7 +190,7 @@ fn listener(listener: &Listener) -> String {
         write!(text, " by {tracer:?}").expect("writing to a string");
     }
     if let Some(propagation) = &http.propagation {
-        write!(text, ", hooks {}", propagation.formats).expect("writing to a string");
+        write!(text, ", hooks {}", propagation.told()).expect("writing to a string");
     }
     let mut before: &[_] = &[];
     let is_off = |route: &&Route| route.tracing.sampling == Sampling::NONE;

@@ -120,6 +120,10 @@ fn explained_text(explained: &Value) -> String {
                 origin(&value["origin"], shadows)
             )
             .expect("writing to a string does not fail");
+            if let Some(why) = value["withoutEffect"].as_str() {
+                writeln!(text, "      NOT IN EFFECT: {why}")
+                    .expect("writing to a string does not fail");
+            }
             for entry in value["overridden"].as_array().into_iter().flatten() {
                 let origin = origin(&entry[0], shadows);
                 writeln!(text, "      instead of {}, {origin}", plain(&entry[1]))
@@ -168,15 +172,20 @@ mod tests {
         };
         let explained = json!([{"kind": "MeshTrace", "values": [
             {"path": "sampling.overall", "value": 10, "origin": by("one", 7), "overridden": [[by("all", 3), 50]]},
-            {"path": "sampling.client", "value": 100, "origin": null, "overridden": []}]}]);
-        insta::assert_snapshot!(explained_text(&explained), @r"
+            {"path": "sampling.client", "value": 100, "origin": null, "overridden": []},
+            {"path": "baggage.incoming.deny", "value": ["secret"], "origin": by("all", 5), "overridden": [],
+             "withoutEffect": "this Envoy is too old"}]}]);
+        insta::assert_snapshot!(explained_text(&explained), @r#"
         MeshTrace
           sampling.overall = 10
               set by MeshTrace default/one (p.yaml:7)
               instead of 50, set by MeshTrace default/all (p.yaml:3)
           sampling.client = 100
               the default
-        ");
+          baggage.incoming.deny = ["secret"]
+              set by MeshTrace default/all (p.yaml:5)
+              NOT IN EFFECT: this Envoy is too old
+        "#);
     }
 
     #[test]
