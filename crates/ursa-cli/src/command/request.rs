@@ -184,6 +184,13 @@ fn of_listener(listener: &Value, text: &mut String) {
     let (method, host, path) =
         (string(&request["method"]), string(&request["host"]), string(&request["path"]));
     line(text, 0, &format!("{method} {host}{path} at {}", string(&listener["listener"])));
+    let context = listener["context"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !context.is_empty() {
+        line(text, 2, "trace context:");
+    }
+    for carried in context {
+        line(text, 4, string(&carried["words"]));
+    }
     let traced = &listener["traced"];
     line(text, 2, &format!("traced: {}", verdict(&traced["verdict"])));
     if traced["decider"].is_object() {
@@ -250,6 +257,7 @@ mod tests {
         let by = json!({"policy": {"kind": "MeshTrace", "mesh": "default", "name": "all"}, "file": "p.yaml", "place": {"line": 9}});
         let answer = json!({"proxy": {"mesh": "default", "name": "web"}, "listeners": [{
             "listener": "inbound:80", "request": {"method": "GET", "host": "shop", "path": "/items"},
+            "context": [{"format": "b3", "words": "`b3` is there, but not in the list: it passes as it is"}],
             "traced": {"verdict": {"is": "no"}, "decider": null, "steps": [
                 {"by": "random", "field": "sampling.random", "origin": by,
                  "words": "random is 10 %: the request id draws 1234 of 10000, which is not below 1000"}]},
@@ -259,6 +267,8 @@ mod tests {
         }]});
         insta::assert_snapshot!(text(&answer), @r"
         GET shop/items at inbound:80
+          trace context:
+            `b3` is there, but not in the list: it passes as it is
           traced: no
             random is 10 %: the request id draws 1234 of 10000, which is not below 1000
               sampling.random: set by MeshTrace default/all (p.yaml:9)

@@ -12,10 +12,10 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use ursa_envoy::proxy::{
-    Direction, HttpListener, Listener, ListenerKind, ProxyConfig, Route, stat_name,
+    Direction, HttpListener, Listener, ListenerKind, ProxyConfig, Route, Sampling, stat_name,
 };
 use ursa_envoy::questions::About;
-use ursa_envoy::request::{Answer, By, Request, Step, logged, traced};
+use ursa_envoy::request::{Answer, By, Carried, Fate, Request, Step, Traced, logged, traced};
 use ursa_model::ProxyId;
 use ursa_policies::explain::Explained;
 use ursa_policies::mesh_trace::{self, Decider};
@@ -210,6 +210,8 @@ struct Proxy {
     config: ProxyConfig,
     explained: Vec<Explained>,
     deciders: Vec<Decider>,
+    /// Formats of trace context that are listed, and not read without the module.
+    lost: Vec<&'static str>,
 }
 
 impl Proxy {
@@ -217,7 +219,7 @@ impl Proxy {
         let proxy = mesh.proxy(&id.name)?;
         let (abilities, site) = (api.planner.proxies.abilities(id), api.planner.site());
         let effective = generate::policies(mesh, proxy, site, Consider::Applied);
-        let (config, _) = generate::compose(&effective, mesh, proxy, &abilities, site);
+        let (config, generated) = generate::compose(&effective, mesh, proxy, &abilities, site);
         let tracing = effective.iter().find(|effective| effective.kind() == "MeshTrace");
         let deciders =
             tracing.map(|it| mesh_trace::deciders(&it.merged().to_json(), config.tracer()));
@@ -225,6 +227,7 @@ impl Proxy {
             config,
             explained: effective.iter().map(ursa_policies::effective::Effective::explain).collect(),
             deciders: deciders.unwrap_or_default(),
+            lost: generated.applied.context.map(|context| context.lost).unwrap_or_default(),
         })
     }
 
@@ -263,10 +266,14 @@ impl Proxy {
         let Case { request, answer, .. } = case;
         let plain = HttpListener { propagation: None, ..http.clone() };
         let traced = traced(if case.was_seen { &plain } else { http }, request);
-        let decider = traced.route.and_then(|route| self.deciders.get(route));
-        let steps: Vec<_> = traced.steps.iter().map(|step| self.step(step, decider)).collect();
-        let logs = listener.access_logs.iter().map(|log| json!(logged(log, request, answer)));
         let route = traced.route.and_then(|route| http.routes.routes.get(route));
+        let decider = self.decided_by(&traced, route);
+        let told = traced.steps.iter().filter(|step| tells(step, decider));
+        let steps: Vec<_> = told.map(|step| self.step(step, decider)).collect();
+        // What the spans of the past say of the caller says nothing of how it was written.
+        let context = traced.context.iter().filter(|_| !case.was_seen);
+        let context: Vec<_> = context.map(|carried| self.carried(carried)).collect();
+        let logs = listener.access_logs.iter().map(|log| json!(logged(log, request, answer)));
         let prefix = stat_name(&http.stat_prefix);
         let counted = std::iter::once(format!("http.{prefix}.downstream_rq_total"));
         let clusters = route.into_iter().flat_map(Route::clusters);
@@ -279,9 +286,10 @@ impl Proxy {
                 "method": request.method, "host": request.authority, "path": request.path,
                 "requestId": request.header("x-request-id"),
             },
+            "context": context,
             "traced": {
                 "verdict": traced.verdict,
-                "decider": decider.map(|decider| self.decider(*decider)),
+                "decider": decider.map(|decider| self.decider(decider)),
                 "steps": steps,
             },
             "logged": logs.collect::<Vec<_>>(),
@@ -293,8 +301,33 @@ impl Proxy {
         })
     }
 
+    /// What a request carries, with words.
+    fn carried(&self, carried: &Carried) -> Value {
+        let mut shown = json!(carried);
+        shown["words"] = carried.words(self.lost.contains(&carried.format)).into();
+        shown
+    }
+
+    /// What decides before the shares: the route, and `sampling.parent` where the caller is kept to and no route needs to say so.
+    fn decided_by(&self, traced: &Traced, route: Option<&Route>) -> Option<Decider> {
+        let by_route = traced.route.and_then(|route| self.deciders.get(route)).copied();
+        let sampling = route.map(|route| route.tracing.sampling)?;
+        if sampling == Sampling::NONE || !self.is_parent_based() {
+            return by_route;
+        }
+        let has_caller = traced.context.iter().any(|carried| carried.fate == Fate::Counts);
+        let is_denied = traced.steps.iter().all(|step| step.by == By::Parent);
+        let is_kept_to = is_denied || (by_route.is_none() && sampling == Sampling::ALL);
+        if has_caller && is_kept_to { Some(Decider::Parent) } else { by_route }
+    }
+
+    fn is_parent_based(&self) -> bool {
+        let path = "sampling.parent.enabled";
+        self.values("MeshTrace").any(|it| it.path.to_string() == path && it.value == true)
+    }
+
     /// A step, with the setting that it compares with.
-    fn step(&self, step: &Step, decider: Option<&Decider>) -> Value {
+    fn step(&self, step: &Step, decider: Option<Decider>) -> Value {
         let field = match (step.by, decider) {
             (By::NoTracer, _) => "backends",
             (By::Client | By::Random | By::Overall, Some(Decider::Rule(_))) => "sampling.rules",
@@ -351,4 +384,9 @@ impl Proxy {
         });
         meant.filter_map(|value| value.origin.as_ref()).map(|origin| json!(origin)).collect()
     }
+}
+
+/// Whether a step tells why. Where the caller is kept to the shares are all of it, and only what prevents a span does.
+fn tells(step: &Step, decider: Option<Decider>) -> bool {
+    !matches!(decider, Some(Decider::Parent)) || step.by == By::Parent || step.passes == Some(false)
 }

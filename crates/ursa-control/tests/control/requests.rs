@@ -3,7 +3,8 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::shop::{apply, open, request};
+use crate::agent::Agent;
+use crate::shop::{apply, id, open, request};
 
 const POLICIES: &str = "type: MeshTrace
 mesh: default
@@ -64,5 +65,58 @@ async fn what_decides_about_a_request_is_named() {
     for wrong in [json!({"outbound": "nobody"}), json!({"trace": "xyz"}), json!({"pth": "/"})] {
         assert_eq!(ask(wrong).await.status, StatusCode::BAD_REQUEST);
     }
+    running.shutdown().await;
+}
+
+const PARENTS: &str = "type: MeshTrace
+mesh: default
+name: all
+spec:
+  default:
+    backends: [{openTelemetry: {backendRef: {kind: MeshOpenTelemetryBackend, name: ursa}}}]
+    propagators: [w3c_tracecontext, datadog]
+    sampling:
+      random: 10
+      parent: {enabled: true}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_caller_says_is_named_by_its_format() {
+    let running = open().await;
+    apply(&running, &[PARENTS.to_owned()]).await;
+    let ask = async |priority: &str| {
+        let headers = json!({
+            "x-datadog-trace-id": "7", "x-datadog-parent-id": "8",
+            "x-datadog-sampling-priority": priority, "b3": "0",
+        });
+        let path = "/meshes/default/dataplanes/cart/_request";
+        let body = json!({"path": "/items", "headers": headers}).to_string();
+        let reply =
+            request(&running, Method::POST, path, &["content-type: application/json"], body);
+        reply.await.json()["listeners"][0].clone()
+    };
+    let words = |of: &Value| -> Vec<String> {
+        let list = of.as_array().expect("a list").iter();
+        list.map(|it| it["words"].as_str().expect("words").to_owned()).collect()
+    };
+    let kept =
+        [("1", "recorded, and so has this proxy"), ("-1", "not recorded, and neither is this one")];
+    for (priority, end) in kept {
+        let shown = ask(priority).await;
+        let context = words(&shown["context"]);
+        assert!(context[0].ends_with(", x-datadog-sampling-priority) counts"), "{context:?}");
+        assert_eq!(context[1], "`b3` is there, but not in the list: it passes as it is");
+        assert_eq!(shown["traced"]["decider"]["field"], "sampling.parent.enabled", "{shown:#}");
+        assert_eq!(shown["traced"]["decider"]["origin"]["place"]["line"], 10);
+        let steps = words(&shown["traced"]["steps"]);
+        assert_eq!(steps, [format!("the caller, by `datadog`, has a span that is {end}")]);
+    }
+
+    let _agent = Agent::saying(&running, &id("cart"), &[("moduleProblem", "too old")]).await;
+    let shown = ask("1").await;
+    let context = words(&shown["context"]);
+    let lost = "is there and in the list, but not read without the module: it passes as it is";
+    assert!(context[0].starts_with("`b3`") && context[1].ends_with(lost), "{context:?}");
+    assert_eq!(shown["traced"]["steps"][0]["field"], "sampling.random", "{shown:#}");
     running.shutdown().await;
 }

@@ -175,6 +175,86 @@ fn context_is_read_as_the_zipkin_tracer_would() {
     }
 }
 
+/// What reads, the headers that come, and what becomes of each format in the order in which it is looked at.
+type Fates<'a> = (Reads<'a>, Vec<(&'a str, &'a str)>, &'a [(&'a str, Fate)]);
+
+enum Reads<'a> {
+    Envoy,
+    Zipkin { w3c: bool },
+    Module(&'a str),
+}
+
+#[test]
+fn each_format_that_comes_is_named_with_what_becomes_of_it() {
+    use Fate::{Counts, NotLookedAt, Passes, Removed, Stripped, Unreadable};
+    use Reads::{Envoy, Module, Zipkin};
+    const B3: (&str, &str) = ("B3", "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1");
+    const W3C: (&str, &str) = ("traceparent", PARENT);
+    const JAEGER: (&str, &str) = ("uber-trace-id", "4bf92f3577b34da6:00f067aa0ba902b7:0:1");
+    const BAGGAGE: (&str, &str) = ("baggage", "a=b");
+    let cases: Vec<Fates<'_>> = vec![
+        (Envoy, vec![BAGGAGE], &[]),
+        (Envoy, vec![B3, W3C], &[("w3c_tracecontext", Counts), ("b3", Passes)]),
+        (Envoy, vec![("traceparent", "?")], &[("w3c_tracecontext", Unreadable)]),
+        (
+            Zipkin { w3c: true },
+            vec![B3, W3C, JAEGER],
+            &[("b3", Counts), ("w3c_tracecontext", NotLookedAt), ("jaeger", Passes)],
+        ),
+        (
+            Zipkin { w3c: true },
+            vec![("b3", "?"), W3C],
+            &[("b3", Unreadable), ("w3c_tracecontext", NotLookedAt)],
+        ),
+        (Zipkin { w3c: false }, vec![W3C], &[("w3c_tracecontext", Passes)]),
+        (
+            Module("w3c_tracecontext,b3"),
+            vec![B3, W3C, JAEGER, BAGGAGE],
+            &[("w3c_tracecontext", Counts), ("b3", NotLookedAt), ("jaeger", Passes)],
+        ),
+        (
+            Module("datadog,b3,jaeger"),
+            vec![("x-datadog-origin", "rum"), B3, JAEGER, W3C],
+            &[
+                ("datadog", Unreadable),
+                ("b3", Counts),
+                ("jaeger", NotLookedAt),
+                ("w3c_tracecontext", Removed),
+            ],
+        ),
+        (
+            Module("b3;strip"),
+            vec![W3C, JAEGER, BAGGAGE],
+            &[("w3c_tracecontext", Stripped), ("w3c_baggage", Stripped), ("jaeger", Stripped)],
+        ),
+        (Module("w3c_baggage,b3;strip"), vec![B3, BAGGAGE], &[("b3", Counts)]),
+    ];
+    for (reads, headers, expected) in cases {
+        let mut listener = listener("100", "100", "100");
+        match reads {
+            Envoy => {}
+            Zipkin { w3c } => {
+                let tracer = Tracer::Zipkin { w3c, single: true };
+                listener.tracing = Some(Tracing { service_name: "web".to_owned(), tracer });
+            }
+            Module(list) => {
+                let formats = Formats::parse(list.as_bytes()).unwrap();
+                listener.propagation = Some(Propagation::new("/m.so", formats));
+            }
+        }
+        let traced = traced(&listener, &request(&headers));
+        let found: Vec<_> = traced.context.iter().map(|it| (it.format, it.fate)).collect();
+        assert_eq!(found, expected, "{headers:?}");
+    }
+}
+
+#[test]
+fn a_caller_that_is_not_traced_decides_alone() {
+    let traced = traced(&listener("100", "100", "10"), &request(&[("traceparent", UNSAMPLED)]));
+    let words: Vec<_> = traced.steps.iter().map(|step| step.words.as_str()).collect();
+    assert_eq!(words, ["the caller has a span that is not recorded, and neither is this one"]);
+}
+
 #[test]
 fn the_draw_is_said() {
     let traced = traced(&listener("100", "100", "10"), &request(&[("x-request-id", ID)]));

@@ -4,6 +4,7 @@ use serde::Serialize;
 use ursa_model::percent::Percent;
 use ursa_propagation::Format;
 
+use super::carried::{Carried, carried};
 use super::context::{Brought, brought};
 use super::{Request, Verdict, matches};
 use crate::proxy::{HttpListener, Sampling};
@@ -23,6 +24,8 @@ pub struct Traced {
     pub verdict: Verdict,
     /// The route that takes it, from 0; `None` where none does.
     pub route: Option<usize>,
+    /// What the request says of its caller's trace: which format counts, and which do not. Empty where nothing is traced.
+    pub context: Vec<Carried>,
     /// What decided, in order.
     pub steps: Vec<Step>,
 }
@@ -108,20 +111,29 @@ fn fraction(share: Percent) -> f64 {
 pub fn traced(listener: &HttpListener, request: &Request) -> Traced {
     if listener.tracing.is_none() {
         let step = Step::fixed(By::NoTracer, false, "the listener has no tracer");
-        return Traced { verdict: Verdict::No, route: None, steps: vec![step] };
+        return Traced {
+            verdict: Verdict::No,
+            route: None,
+            context: Vec::new(),
+            steps: vec![step],
+        };
     }
     let (brought, seen) = brought(listener, request);
+    let context = carried(listener, request, &brought);
     let request = &seen;
     let mut routes = listener.routes.routes.iter();
     let Some(at) = routes.position(|route| matches(&route.requests, request)) else {
         let step = Step::fixed(By::NoRoute, false, "no route takes it");
-        return Traced { verdict: Verdict::No, route: None, steps: vec![step] };
+        return Traced { verdict: Verdict::No, route: None, context, steps: vec![step] };
     };
     let shares = listener.routes.routes.get(at).map(|route| route.tracing.sampling);
     let mut steps = Vec::new();
     let share = decided(shares.unwrap_or_default(), request, &mut steps);
+    if let Brought::Parent { sampled: false, .. } = brought {
+        steps.clear(); // whatever the shares say
+    }
     let share = followed(brought, share, &mut steps);
-    Traced { verdict: Verdict::of(share), route: Some(at), steps }
+    Traced { verdict: Verdict::of(share), route: Some(at), context, steps }
 }
 
 /// The chance that Envoy itself decides to trace.
@@ -204,8 +216,14 @@ fn followed(brought: Brought, share: f64, steps: &mut Vec<Step>) -> f64 {
         format => format!("the caller, by `{}`,", format.name()),
     };
     let words = match (was_open, sampled) {
+        (false, true) if share >= 1.0 => {
+            format!("{caller} has a span that is recorded, and so has this proxy")
+        }
         (false, true) => {
             format!("{caller} has a span that is recorded; this one is if the above says so too")
+        }
+        (true, true) if share >= 1.0 => {
+            format!("{caller} left the decision open: this span is recorded")
         }
         (false, false) => {
             format!("{caller} has a span that is not recorded, and neither is this one")
