@@ -56,7 +56,7 @@ fn text(answer: &Value, values_only: bool, output: Output) -> String {
         }
     }
     for (body, proxies) in &groups {
-        push(&mut text, &format!("\n{}", heads(proxies)));
+        push(&mut text, &format!("\n{}", some(proxies.iter().map(|proxy| name(proxy)))));
         text.push_str(body);
         for proxy in proxies {
             text.push_str(&of_one(proxy));
@@ -80,9 +80,10 @@ fn name(proxy: &Value) -> String {
     format!("{}/{}", part("mesh"), part("name"))
 }
 
-fn heads(proxies: &[&Value]) -> String {
-    let mut names: Vec<_> = proxies.iter().take(MAX_NAMED).map(|proxy| name(proxy)).collect();
-    let more = proxies.len().saturating_sub(MAX_NAMED);
+/// The first names, and how many more there are.
+fn some(names: impl ExactSizeIterator<Item = impl Into<String>>) -> String {
+    let more = names.len().saturating_sub(MAX_NAMED);
+    let mut names: Vec<String> = names.take(MAX_NAMED).map(Into::into).collect();
     if more > 0 {
         names.push(format!("{more} more"));
     }
@@ -110,6 +111,17 @@ fn body(proxy: &Value, values_only: bool, output: Output) -> String {
     if travels.is_object() {
         let side = |side: &str| travels[side].as_str().unwrap_or("none").to_owned();
         push(&mut text, &format!("  trace context: {} → {}", side("before"), side("after")));
+    }
+    let drains: Vec<_> =
+        proxy["drains"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !drains.is_empty() {
+        let listeners = some(drains.into_iter());
+        push(
+            &mut text,
+            &format!(
+                "  connections of {listeners} would be asked to close, at their next response"
+            ),
+        );
     }
     for warning in proxy["warnings"].as_array().into_iter().flatten() {
         push(&mut text, &format!("  warning: {}", plain(warning)));
@@ -163,8 +175,16 @@ fn of_one(proxy: &Value) -> String {
 }
 
 fn rate(what: &str, step: &Value) -> String {
+    if !moves(step) {
+        return format!("{what} {}/s, no change", number(&step["before"]));
+    }
     let most = if step["atMost"] == true { "at most " } else { "" };
     format!("{what} {}/s → {most}{}/s", number(&step["before"]), number(&step["after"]))
+}
+
+/// Whether the two figures are different ones as they are shown.
+fn moves(step: &Value) -> bool {
+    number(&step["before"]) != number(&step["after"])
 }
 
 fn number(value: &Value) -> String {
@@ -175,10 +195,7 @@ fn number(value: &Value) -> String {
 /// The rates of all proxies together. A proxy follows what its callers decide, so those behind change with them.
 fn sums(proxies: &[Value]) -> String {
     let known: Vec<_> = proxies.iter().filter(|proxy| proxy["estimate"].is_object()).collect();
-    let moves = |proxy: &&Value| {
-        proxy["estimate"]["spans"]["before"] != proxy["estimate"]["spans"]["after"]
-    };
-    let behind = if known.iter().any(moves) {
+    let behind = if known.iter().any(|proxy| moves(&proxy["estimate"]["spans"])) {
         "\nSpans of the proxies behind these change in proportion; they are not counted here.\n"
     } else {
         ""
@@ -227,7 +244,7 @@ mod tests {
                         "file": "p.yaml", "place": {"line": 9, "column": 5}}}}],
                 "resources": [{"type": "x/envoy.config.route.v3.RouteConfiguration", "name": "inbound:80", "action": "changed",
                     "before": {"random": 100}, "after": {"random": 10}}],
-                "warnings": [],
+                "warnings": [], "drains": ["inbound:80"],
                 "estimate": {"requests": 20.0, "spans": {"before": spans, "after": spans / 10.0, "atMost": false},
                     "rulesNotToldApart": name == "front",
                     "logLines": {"before": 0.0, "after": 0.0, "atMost": false}},
@@ -247,15 +264,16 @@ mod tests {
           MeshTrace sampling.random: 100 → 10
               set by MeshTrace default/less (p.yaml:9)
               instead of what is the default
+          connections of inbound:80 would be asked to close, at their next response
           ~ RouteConfiguration inbound:80
             - random: 100
             + random: 10
-          default/cart: 20.0 requests/s; spans 20.0/s → 2.0/s; log lines 0.0/s → 0.0/s; series 120 → 310
+          default/cart: 20.0 requests/s; spans 20.0/s → 2.0/s; log lines 0.0/s, no change; series 120 → 310
           default/cart: Envoy 1.40.0 accepts it
-          default/front: 20.0 requests/s; spans 120/s → 12.0/s (rules are not told apart); log lines 0.0/s → 0.0/s; series 120 → 310
+          default/front: 20.0 requests/s; spans 120/s → 12.0/s (rules are not told apart); log lines 0.0/s, no change; series 120 → 310
           default/front: Envoy 1.40.0 accepts it
 
-        In all: spans 140/s → 14.0/s; log lines 0.0/s → 0.0/s; series 240 → 620
+        In all: spans 140/s → 14.0/s; log lines 0.0/s, no change; series 240 → 620
 
         Spans of the proxies behind these change in proportion; they are not counted here.
         "#);

@@ -2,7 +2,8 @@
 //!
 //! From the requests that its Envoy counts, listener by listener, over the last seconds, and from what the configuration says of them. Spans: the
 //! share of requests that no rule is about, of which Envoy traces `random`, bounded by `overall`. Where spans come already, what comes is taken
-//! as it is and changes as the share does, so that callers' decisions, which a proxy follows, count as they do now. Log lines: each request, by
+//! as it is and changes as the share does, so that callers' decisions, which a proxy follows, count as they do now; while the share stays, or no
+//! request comes, it stays as it is. Log lines: each request, by
 //! `sample`; where a filter decides, that is the most there can be.
 
 use std::collections::BTreeMap;
@@ -89,8 +90,13 @@ impl Estimate {
         rules_not_told_apart: bool,
     ) -> Self {
         let (expected, planned) = (spans(before, rates), spans(after, rates));
-        let requests = rates.requests.values().sum();
-        let then = if expected > 0.0 && rates.spans > 0.0 {
+        let requests: f64 = rates.requests.values().sum();
+        let as_before = shares(before) == shares(after);
+        // Without a request nothing says how many there would be; the spans are of those before.
+        let idle = requests <= 0.0 && shares(after).values().any(Option::is_some);
+        let then = if as_before || idle {
+            rates.spans
+        } else if expected > 0.0 && rates.spans > 0.0 {
             // A request is one span at most; what a few spans of a small share say is rough.
             (rates.spans * planned / expected).min(requests)
         } else {
@@ -113,14 +119,18 @@ fn http(proxy: Option<&ProxyConfig>) -> impl Iterator<Item = (&Listener, &HttpLi
 
 /// Spans of requests that begin a trace.
 fn spans(proxy: Option<&ProxyConfig>, rates: &Rates) -> f64 {
-    http(proxy).map(|(_, listener)| rates.of(listener) * share(listener)).sum()
+    http(proxy).map(|(_, it)| rates.of(it) * share(it).map_or(0.0, fraction)).sum()
 }
 
-/// The share of a listener's requests that is traced, of those that no rule is about.
-fn share(listener: &HttpListener) -> f64 {
+/// The share of a listener's requests that is traced, of those that no rule is about; `None` where nothing is.
+fn share(listener: &HttpListener) -> Option<Percent> {
     let all = listener.routes.routes.last().filter(|_| listener.tracing.is_some());
-    let shares = all.map(|route| route.tracing.sampling);
-    shares.map_or(0.0, |shares| fraction(shares.random.min(shares.overall)))
+    all.map(|route| route.tracing.sampling.random.min(route.tracing.sampling.overall))
+}
+
+/// The share of each listener, by what it counts as.
+fn shares(proxy: Option<&ProxyConfig>) -> BTreeMap<&str, Option<Percent>> {
+    http(proxy).map(|(_, listener)| (listener.stat_prefix.as_str(), share(listener))).collect()
 }
 
 /// Lines, and whether a filter lets through fewer.

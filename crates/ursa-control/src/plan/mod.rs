@@ -78,6 +78,8 @@ pub(crate) struct ProxyPlan {
     values: Vec<ValueChange>,
     /// What it would be told otherwise.
     pub(crate) resources: Vec<ResourceChange>,
+    /// Listeners whose connections would be asked to close.
+    drains: Vec<String>,
     /// How trace context would travel, if otherwise than now.
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_context: Option<Travels>,
@@ -168,6 +170,7 @@ pub(crate) fn of_proxy(
         told_old.as_deref().unwrap_or(&nothing),
         told_new.as_deref().unwrap_or(&nothing),
     );
+    let drains = resources.iter().filter_map(ResourceChange::drained).map(str::to_owned).collect();
     let known = old.as_ref().map_or(&[][..], |old| &old.generated.warnings);
     let warnings = new.iter().flat_map(|new| &new.generated.warnings);
     let warnings: Vec<_> = warnings.filter(|warning| !known.contains(warning)).cloned().collect();
@@ -183,6 +186,7 @@ pub(crate) fn of_proxy(
         service,
         values,
         resources,
+        drains,
         trace_context,
         warnings,
         has_rules,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 use ursa_envoy::json::to_json;
-use ursa_envoy::resources::{Resource, Resources, SECRET};
+use ursa_envoy::resources::{LDS, Resource, Resources, SECRET};
 
 /// A resource that differs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,6 +34,12 @@ enum Action {
 }
 
 impl ResourceChange {
+    /// The listener whose connections are asked to close by this: one that is otherwise, or no more.
+    pub(crate) fn drained(&self) -> Option<&str> {
+        let drains = self.r#type == LDS && self.action != Action::Added;
+        drains.then_some(self.name.as_str())
+    }
+
     /// Without contents.
     pub(crate) fn brief(&mut self) {
         self.before = None;

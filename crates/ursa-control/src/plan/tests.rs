@@ -50,6 +50,7 @@ fn only_what_differs_is_planned_and_says_why() {
     assert_eq!(values[1]["after"]["origin"]["place"]["line"], 1);
     let types: Vec<_> = plan.resources.iter().map(|it| json!(it)["type"].clone()).collect();
     assert_eq!(types.len(), 3, "listener, routes and pipeline: {types:?}");
+    assert_eq!(shown["drains"], json!(["inbound:80"]));
     let bootstrap = plan.bootstrap(&site()).unwrap().to_string();
     assert!(bootstrap.contains("inbound:80"));
 
@@ -80,6 +81,24 @@ fn rates_follow_the_share_and_what_comes_already() {
     assert_eq!(estimate(json!({}), answer(0, 0)), None, "an older agent");
     let most = estimate(answer(0, 0), answer(200, 4000)).unwrap();
     assert_eq!(most["spans"]["after"], most["requests"], "a request is one span");
+
+    let drains: Vec<_> = plans.iter().map(|plan| json!(plan)["drains"].clone()).collect();
+    assert_eq!(drains, [json!([]), json!([])], "shares are on routes");
+    let idle = estimate(answer(100, 10), answer(100, 12)).unwrap();
+    assert_eq!(idle["spans"], json!({"before": 1.0, "after": 1.0, "atMost": false}));
+
+    let formats = planned(
+        "{type: MeshTrace, mesh: default, name: all, spec: {default: {backends: [{zipkin: {url: 'http://z:9411/api/v2/spans'}}], \
+         sampling: {random: 50}, propagators: [b3]}}}",
+    );
+    assert_eq!(json!(formats[0])["drains"], json!(["inbound:80"]));
+    // More spans than requests in these seconds, and spans of requests before them.
+    for (first, second) in [((100, 0), (300, 204)), ((100, 0), (100, 3))] {
+        let (first, second) = (answer(first.0, first.1), answer(second.0, second.1));
+        let rates = Rates::between(&first, &second, 2.0).unwrap();
+        let spans = json!(formats[0].estimate(&rates))["spans"].clone();
+        assert_eq!(spans["before"], spans["after"], "the share stays");
+    }
 
     let logs = planned(
         "{type: MeshAccessLog, mesh: default, name: all, spec: {from: [{targetRef: {kind: Mesh}, default: {backends: [\
