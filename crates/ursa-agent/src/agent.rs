@@ -305,6 +305,12 @@ impl Running {
         }
     }
 
+    /// Waits until the token was refused before there ever was a connection, and returns in which words. The agent goes on
+    /// trying, for a token that is put in the place of the other; whoever thinks that nobody will stops it.
+    pub async fn refused_at_start(&self) -> String {
+        self.status.refused_at_start().await
+    }
+
     /// Passes the signal that asks for log files to be opened anew (SIGUSR1) on to Envoy.
     ///
     /// # Errors

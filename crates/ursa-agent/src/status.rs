@@ -65,6 +65,18 @@ impl Status {
         self.asked.envoy.borrow().clone()
     }
 
+    /// Waits until the control plane, or the token itself, has said that this token will not do, before there ever was a
+    /// connection; what it said. Without that it waits for ever.
+    pub(crate) async fn refused_at_start(&self) -> String {
+        let mut connection = self.asked.connection.clone();
+        let refused = connection.wait_for(|connection| connection.refused_at_start).await;
+        let words = refused.ok().and_then(|refused| refused.error.clone());
+        match words {
+            Some(words) => words,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Whether Envoy is live and has a configuration from the control plane.
     pub(crate) async fn is_ready(&self) -> bool {
         self.not_ready().await.is_none()

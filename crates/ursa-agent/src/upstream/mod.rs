@@ -96,6 +96,14 @@ pub fn pinned_tls(token: &SecretText) -> Result<rustls::ClientConfig, PinError> 
     pin::client(token::authority(token)?).map_err(PinError::Tls)
 }
 
+/// Looks whether `token` can be the one of proxy `id`, as far as that can be known without asking anybody.
+///
+/// # Errors
+/// When it is none, names no certificate authority, or is another's.
+pub fn check_token(token: &SecretText, id: &ProxyId) -> Result<(), TokenError> {
+    Token::parse(token.clone(), id).map(drop)
+}
+
 /// Why there is no stream, or no longer one.
 #[derive(Debug, thiserror::Error)]
 enum StreamError {
@@ -135,6 +143,14 @@ impl StreamError {
             _ => "unavailable",
         }
     }
+
+    /// Whether it was said, by the token itself or by the control plane that it trusts, that this token will not do.
+    fn is_of_token(&self) -> bool {
+        match self {
+            Self::Token(error) => !matches!(error, TokenError::File { .. }),
+            error => matches!(error, Self::Refused { .. }),
+        }
+    }
 }
 
 /// Whether the control plane is there, for people.
@@ -145,6 +161,9 @@ pub struct ConnectionStatus {
     pub connected: bool,
     /// Why not, if not.
     pub error: Option<String>,
+    /// Whether that is a refusal of this proxy's token, and there has never been a connection.
+    #[serde(skip)]
+    pub refused_at_start: bool,
 }
 
 /// The task that keeps the stream.
@@ -170,13 +189,18 @@ impl Upstream {
         let connected = self.registry.gauge(&agent::CONTROL_PLANE_CONNECTED).with(&[]);
         let connects = self.registry.counter(&agent::CONTROL_PLANE_CONNECTS);
         let mut said = None;
+        let mut was_connected = false;
         loop {
             let error = match self.open().await {
                 Ok(Session { responses, token, channel }) => {
                     connects.with(&["connected"]).inc();
                     connected.set(1.0);
                     tracing::info!(control_plane = %self.target.origin, "connected");
-                    self.status.send_replace(ConnectionStatus { connected: true, error: None });
+                    was_connected = true;
+                    self.status.send_replace(ConnectionStatus {
+                        connected: true,
+                        ..ConnectionStatus::default()
+                    });
                     said = None;
                     let opened = Instant::now();
                     let error = self.stay(responses, &token, channel).await;
@@ -197,7 +221,11 @@ impl Upstream {
                 tracing::warn!(control_plane = %self.target.origin, error = words, ?wait, "not connected to a control plane; the proxy goes on with what it was told");
             }
             said = Some(words.clone());
-            self.status.send_replace(ConnectionStatus { connected: false, error: Some(words) });
+            self.status.send_replace(ConnectionStatus {
+                connected: false,
+                error: Some(words),
+                refused_at_start: !was_connected && error.is_of_token(),
+            });
             tokio::time::sleep(wait).await;
         }
     }

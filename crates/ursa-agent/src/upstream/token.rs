@@ -90,7 +90,7 @@ impl TokenSource {
 }
 
 impl Token {
-    fn parse(text: SecretText, id: &ProxyId) -> Result<Self, TokenError> {
+    pub(super) fn parse(text: SecretText, id: &ProxyId) -> Result<Self, TokenError> {
         let claims = Claims::read(&text)?;
         let proxy = || id.clone();
         match (&claims.mesh, &claims.name) {

@@ -227,6 +227,8 @@ async fn refusals_are_explained_and_tried_again() {
     };
     error("the control plane refused the token: the token was not signed by this control plane")
         .await;
+    let words = running.refused_at_start().await;
+    assert!(words.contains("refused the token"), "whoever started it is told: {words}");
     // The token of another control plane.
     let other = control_plane::ControlPlane::start().await;
     std::fs::write(world.token_file(), other.token(&world.id).expose()).unwrap();
@@ -240,6 +242,8 @@ async fn refusals_are_explained_and_tried_again() {
     std::fs::write(world.token_file(), token.expose()).unwrap();
     running.ready().await;
     world.passes().await;
+    let refused = tokio::time::timeout(Duration::ZERO, running.refused_at_start()).await;
+    assert!(refused.is_err(), "there was a connection");
     let metrics = world.metrics(&running).await;
     for line in [
         "ursa_dp_control_plane_connects_total{dataplane=\"web-1\",mesh=\"default\",result=\"refused\",zone=\"\"}",

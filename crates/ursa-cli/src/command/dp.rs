@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
-use ursa_agent::upstream::TokenSource;
+use ursa_agent::upstream::{TokenSource, check_token};
 use ursa_agent::{Agent, Config, StartError};
 use ursa_model::{ProxyId, SecretText};
 
@@ -88,7 +88,9 @@ fn https_address(text: &str) -> Result<Url, String> {
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
     logging::start(&arguments.log_level);
-    check_token(&arguments)?;
+    let id = ProxyId { mesh: arguments.mesh.clone(), name: arguments.name.clone() };
+    let make_token = make_token(&id, &arguments.token_file);
+    check_file(&id, &arguments.token_file).map_err(|failure| failure.help(make_token.clone()))?;
     let envoy = crate::up::envoy::find_or_fetch(arguments.envoy.as_deref(), output).await?;
     let temporary = match &arguments.work_dir {
         Some(_) => None,
@@ -107,7 +109,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
         (None, Some(temporary)) => temporary.path().to_owned(),
         (None, None) => return Err(Failure::new("no folder for sockets")),
     };
-    let own = format!("{}.{}", arguments.mesh, arguments.name);
+    let own = format!("{}.{}", id.mesh, id.name);
     let data_dir = match arguments.data_dir {
         Some(dir) => {
             make_private(&dir).doing(format!("make {}", dir.display()))?;
@@ -117,7 +119,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
     };
     let mut signals = Signals::new()?;
     let running = Agent::start(Config {
-        id: ProxyId { mesh: arguments.mesh, name: arguments.name },
+        id,
         control_plane: arguments.cp,
         zone: Some(arguments.zone),
         token: TokenSource::File(arguments.token_file),
@@ -144,9 +146,10 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
     })?;
     tracing::info!(address = %running.status_address(), "serving /ready, /status and /metrics");
     let mut reopen = signal(SignalKind::user_defined1()).doing("listen for SIGUSR1")?;
-    loop {
+    let refused = loop {
         tokio::select! {
-            () = signals.stop() => break,
+            () = signals.stop() => break None,
+            words = running.refused_at_start() => break Some(words),
             // Log rotation: Envoy opens its files anew.
             _ = reopen.recv() => {
                 if let Err(error) = running.reopen_logs() {
@@ -154,10 +157,13 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
                 }
             }
         }
-    }
+    };
     tracing::info!("draining");
     running.shutdown().await;
-    Ok(ExitCode::SUCCESS)
+    match refused {
+        None => Ok(ExitCode::SUCCESS),
+        Some(words) => Err(Failure::new(words).help(make_token)),
+    }
 }
 
 /// The first place that can be made. Without one, what waits is in memory, which is better than no
@@ -180,18 +186,18 @@ fn make_private(dir: &Path) -> std::io::Result<()> {
 }
 
 /// A token that can never do is told at once, and not over and over in the log.
-fn check_token(arguments: &Arguments) -> Outcome<()> {
-    let path = arguments.token_file.display();
-    let make = format!(
-        "make one with `ursa token dataplane --name {} --mesh {} --out {path}`",
-        arguments.name, arguments.mesh
-    );
-    let read = std::fs::read_to_string(&arguments.token_file);
-    let text = read
-        .doing(format!("read the token file {path}"))
-        .map_err(|failure| failure.help(make.clone()))?;
-    match ursa_agent::upstream::pinned_tls(&SecretText::new(text.trim())) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::because(format!("no token is in {path}"), &error).help(make)),
-    }
+fn check_file(id: &ProxyId, file: &Path) -> Outcome<()> {
+    let path = file.display();
+    let text = std::fs::read_to_string(file).doing(format!("read the token file {path}"))?;
+    check_token(&SecretText::new(text.trim()), id)
+        .map_err(|error| Failure::because(format!("the token in {path} will not do"), &error))
+}
+
+/// How to make the token that is wanted.
+fn make_token(id: &ProxyId, file: &Path) -> String {
+    let ProxyId { mesh, name } = id;
+    format!(
+        "make one with `ursa token dataplane --name {name} --mesh {mesh} --out {}`",
+        file.display()
+    )
 }

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::mesh::Mesh;
+use crate::mesh::{Mesh, eventually};
+use crate::telemetry::Home;
 
 const WEB: &str = "type: Dataplane
 mesh: default
@@ -143,4 +144,23 @@ fn an_unreachable_control_plane_is_said_with_what_to_do() {
         said.contains("no answer from http://127.0.0.1:1/") && said.contains("`ursa up`"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn an_agent_whose_token_will_not_do_says_so_and_ends() {
+    let mesh = Mesh::demo(&["--rps", "0"]);
+    let home = Home::new(&mesh, "cart");
+    let ends = async |words: &str| {
+        let mut agent = home.start("web");
+        let code = eventually("its end", async || agent.ended()).await;
+        let said = home.log();
+        assert_eq!(code, 1, "{said}");
+        let error = said.lines().find(|line| line.starts_with("error: ") && line.contains(words));
+        assert!(error.is_some(), "{words} is not in\n{said}");
+        assert!(said.contains("help: make one with `ursa token dataplane --name web"), "{said}");
+    };
+    ends("the token is for default/cart, and this proxy is default/web").await;
+    // What only the control plane can say.
+    home.expire(&mesh, "web").await;
+    ends("the control plane refused the token: the token expired at ").await;
 }

@@ -112,6 +112,18 @@ pub(crate) struct Home {
 }
 
 impl Home {
+    /// All that its agents have said.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Takes a token for a proxy, good for a second, in the place of the other, and waits until it is so no more.
+    pub(crate) async fn expire(&self, mesh: &Mesh, name: &str) {
+        let out = self.token.to_str().unwrap();
+        mesh.ok(&["token", "dataplane", "--name", name, "--valid-for", "1s", "--out", out]);
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    }
+
     pub(crate) fn new(mesh: &Mesh, name: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("ursa-").tempdir().unwrap();
         let token = folder.path().join("token");
@@ -142,6 +154,11 @@ impl Home {
 }
 
 impl Agent {
+    /// Its exit code, once it has ended.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap()?.code()
+    }
+
     /// The account of its spans; null while it says nothing.
     fn ledger(&self) -> Value {
         let from = format!("http://{}", self.status);
