@@ -24,6 +24,7 @@ mod files;
 mod generate;
 pub mod gui;
 mod insight;
+mod lacks;
 mod measured;
 mod metrics;
 mod monitoring;

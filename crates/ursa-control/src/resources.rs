@@ -19,6 +19,7 @@ use ursa_store::{
 };
 
 use crate::backends::BUILT_IN;
+use crate::lacks::Lacks;
 use crate::planner::Planner;
 use crate::references;
 
@@ -160,6 +161,7 @@ impl Resources {
         let documents = self.accepted(read).await?;
         let mut applied = Vec::new();
         let mut changes = Vec::new();
+        let of_source: Vec<_> = documents.iter().map(|document| document.source).collect();
         for ReadDocument { document, origin, warnings, .. } in documents {
             let before = self.get(&document.key).await?;
             let action = Action::of(before.as_ref(), &document.text);
@@ -169,6 +171,11 @@ impl Resources {
         }
         if !dry_run {
             self.write(gate, changes).await?;
+            let lacks = Lacks::of(&self.planner);
+            for (applied, document) in applied.iter_mut().zip(of_source) {
+                let lacking = lacks.warnings(&applied.key).into_iter();
+                applied.warnings.extend(lacking.map(|it| Violation { document, ..it }));
+            }
         }
         Ok(applied)
     }
@@ -184,7 +191,8 @@ impl Resources {
         let gate = self.gate.lock().await;
         let documents = self.accepted(read).await?;
         let count = documents.len();
-        let Ok([ReadDocument { document, warnings, .. }]) = <[_; 1]>::try_from(documents) else {
+        let Ok([ReadDocument { document, mut warnings, .. }]) = <[_; 1]>::try_from(documents)
+        else {
             return Err(ChangeError::NotOne(count));
         };
         if document.key != *key {
@@ -201,6 +209,7 @@ impl Resources {
             Some(before) if before.version == record.version => Action::Unchanged,
             Some(_) => Action::Updated,
         };
+        warnings.extend(Lacks::of(&self.planner).warnings(key));
         Ok((Applied { key: key.clone(), action, warnings }, record))
     }
 

@@ -10,6 +10,8 @@ use ursa_model::path::Path;
 use ursa_model::pipeline::{Backend, PipelineConfig};
 use ursa_model::template;
 
+use crate::kind::Merged;
+use crate::merge::{Leaf, Tree};
 use crate::mesh_trace::TraceContext;
 
 /// The backend resources of a mesh, as policies refer to them.
@@ -38,6 +40,36 @@ pub struct Applied {
     pub uses_by_labels: BTreeSet<BackendKind>,
     /// How trace context travels; unset where nothing is traced.
     pub context: Option<TraceContext>,
+    /// What is asked for and cannot be done at this proxy. A warning says each at length.
+    pub lacks: Vec<Lack>,
+}
+
+/// Something that policies ask for and that a proxy cannot do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// The policies that ask for it, each with the path of a value by which it does.
+    pub asked: BTreeMap<ResourceKey, Path>,
+    /// What is done instead or not done, in a clause: `` `datadog` neither read nor written``.
+    pub words: String,
+    /// Why, in a clause: `the module is for Envoy 1.40, and this is 1.36.4`.
+    pub why: String,
+}
+
+impl Lack {
+    /// Of what `fields` of the settings ask for together.
+    pub(crate) fn new<C>(
+        merged: &Merged<'_, C>,
+        fields: &[&str],
+        words: String,
+        why: &str,
+    ) -> Self {
+        let mut asked = BTreeMap::new();
+        let written = fields.iter().filter_map(|field| merged.tree.at(&[field]));
+        for (_, Leaf { origin, .. }) in written.flat_map(Tree::leaves) {
+            asked.entry(origin.policy.clone()).or_insert_with(|| origin.path.clone());
+        }
+        Self { asked, words, why: why.to_owned() }
+    }
 }
 
 impl Applied {

@@ -109,7 +109,7 @@ async fn insights(arguments: &Arguments, client: &Client, output: Output) -> Out
 }
 
 /// Follows the pages of a list.
-async fn all(client: &Client, path: &str) -> Outcome<Vec<Value>> {
+pub(super) async fn all(client: &Client, path: &str) -> Outcome<Vec<Value>> {
     const PAGE: usize = 500;
     let mut items = Vec::new();
     loop {

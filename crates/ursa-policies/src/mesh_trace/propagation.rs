@@ -16,7 +16,8 @@ use ursa_propagation::{Format, Formats};
 
 use super::schema::{Conf, Propagator};
 use super::{decisions, fallback};
-use crate::backends::Applied;
+use crate::backends::{Applied, Lack};
+use crate::kind::Merged;
 
 /// What an Envoy reads and writes by itself, or passes on.
 const OF_ENVOY: [Format; 2] = [Format::W3cTracecontext, Format::W3cBaggage];
@@ -92,7 +93,12 @@ impl From<Propagator> for Format {
 
 /// Chooses what reads and writes the formats, and gives the tracer for it: around it the module is put if it takes that, and
 /// the proxy has it.
-pub(super) fn apply(formats: Formats, proxy: &mut ProxyConfig, applied: &mut Applied) -> Tracer {
+pub(super) fn apply(
+    formats: Formats,
+    merged: &Merged<'_, Conf>,
+    proxy: &mut ProxyConfig,
+    applied: &mut Applied,
+) -> Tracer {
     let names = |is_meant: &dyn Fn(Format) -> bool| {
         formats.iter().filter(|format| is_meant(*format)).map(Format::name).collect::<Vec<_>>()
     };
@@ -126,6 +132,12 @@ pub(super) fn apply(formats: Formats, proxy: &mut ProxyConfig, applied: &mut App
             context.otherwise = fallback::otherwise(formats, tracer, envoy);
             let why = proxy.abilities.module.problem().unwrap_or_default();
             applied.warn(warning(&context, formats.strips(), why));
+            let listed = merged.conf.propagators.is_some();
+            let asking: &[_] =
+                if listed { &["propagators"] } else { &["backends", "additionalBackends"] };
+            let strips: &[_] = if formats.strips() { &["stripUnlisted"] } else { &[] };
+            let words = in_short(formats, &context);
+            applied.lacks.push(Lack::new(merged, &[asking, strips].concat(), words, why));
         }
     }
     applied.context = Some(context);
@@ -144,6 +156,28 @@ fn warning(context: &TraceContext, strips: bool, why: &str) -> String {
     let words = format!("trace context is read and written as {kept}{lost}{strips}");
     let clauses = [&[words.as_str()], context.otherwise.as_slice()].concat();
     format!("{}: {why}", clauses.join("; "))
+}
+
+/// What is otherwise without the module than a policy asks, at a glance.
+fn in_short(formats: Formats, context: &TraceContext) -> String {
+    let quoted = |names: &[&str]| {
+        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    let mut clauses = Vec::new();
+    if context.by == By::Zipkin {
+        let b3 = |name: &&&str| [Format::B3.name(), Format::B3multi.name()].contains(*name);
+        let b3: Vec<_> = context.formats.iter().filter(b3).copied().collect();
+        clauses.push(format!("{} by Envoy's Zipkin tracer", quoted(&b3)));
+    } else if !formats.contains(Format::W3cTracecontext) {
+        clauses.push("`w3c_tracecontext` instead".to_owned());
+    }
+    if !context.lost.is_empty() {
+        clauses.push(format!("{} neither read nor written", quoted(&context.lost)));
+    }
+    if formats.strips() {
+        clauses.push("other formats not removed".to_owned());
+    }
+    clauses.join(", ")
 }
 
 fn needs_module(formats: Formats) -> bool {

@@ -87,8 +87,14 @@ fn outcome_for(proxy: &TestProxy, case: &str) -> String {
         section(&mut text, "explained", values.iter().map(explained));
         section(&mut text, "remarks", remarks);
     }
-    let Applied { warnings, uses, uses_by_labels, .. } = applied;
+    let Applied { warnings, uses, uses_by_labels, lacks, .. } = applied;
     section(&mut text, "warnings", warnings);
+    let lacking = lacks.iter().map(|lack| {
+        let asked: Vec<_> =
+            lack.asked.iter().map(|(policy, path)| format!("{policy} {path}")).collect();
+        format!("{}, asked for by {}", lack.words, asked.join(", "))
+    });
+    section(&mut text, "lacks", lacking);
     let by_labels = uses_by_labels.iter().map(|kind| format!("{} by labels", kind.name()));
     section(&mut text, "uses", uses.iter().map(ToString::to_string).chain(by_labels));
     section(&mut text, "listeners", config.listeners.iter().map(listener));

@@ -38,6 +38,8 @@ const MESH: &[Look] = &[
     ("explain proxy payments", 0, &["MeshTrace", "sampling.overall = ", "the default"]),
     ("explain proxy payments --policy mt --field sampling", 0, &["sampling.overall = "]),
     ("explain proxy payments --field nothing", 1, &["no field in effect begins with `nothing`"]),
+    ("inspect meshtrace payments", 0, &["NAME", "WARNINGS", "payments"]),
+    ("inspect mm nothing", 1, &["there is no policy MeshMetric default/nothing"]),
     ("config proxy payments", 0, &["# Listener ", "# Cluster ", "acknowledged, version"]),
     ("config proxy payments --type lds", 0, &["# Listener "]),
     ("config proxy payments --type cluster -o json", 0, &["envoy.config.cluster.v3.Cluster"]),
@@ -88,6 +90,7 @@ const ALONE: &[Look] = &[
     ("telemetry test -f REFERRING -f BACKEND", 1, &["referred", "away"]),
     ("telemetry test -f NOBACKEND", 2, &["there is no backend in what was read"]),
     ("nothing", 2, &["unrecognized subcommand"]),
+    ("get meshes --help", 0, &["--server-token-file"]),
     ("--version", 0, &["ursa "]),
 ];
 

@@ -1,5 +1,6 @@
-//! `ursa inspect proxy` and `ursa inspect proxies`.
+//! `ursa inspect proxy`, `ursa inspect proxies`, and where `ursa inspect meshtrace` and the like begin.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -7,18 +8,21 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use ursa_model::Authority;
 
+use super::policy::PolicyArgs;
 use super::{ProxyArgs, State, look, state};
 use crate::client::{Client, ServerArgs};
 use crate::command::apply::key_text;
+use crate::command::get::all;
 use crate::failure::Outcome;
 use crate::output::{Form, Output, counted, table};
 
-/// Show a proxy's state and the policies in effect.
+/// Show a proxy's state and the policies in effect, or the proxies of a policy.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   ursa inspect proxy frontend
-  ursa inspect proxies")]
+  ursa inspect proxies
+  ursa inspect meshtrace all          # the proxies that it selects, and what of it they cannot do")]
 pub(crate) struct Inspect {
     #[command(subcommand)]
     what: InspectWhat,
@@ -36,6 +40,15 @@ enum InspectWhat {
         #[arg(short, long, value_enum, default_value_t)]
         output: Form,
     },
+    /// The proxies that a MeshTrace selects, and what of it they cannot do.
+    #[command(aliases = ["meshtraces", "mt"])]
+    Meshtrace(PolicyArgs),
+    /// The proxies that a MeshAccessLog selects.
+    #[command(aliases = ["meshaccesslogs", "mal"])]
+    Meshaccesslog(PolicyArgs),
+    /// The proxies that a MeshMetric selects.
+    #[command(aliases = ["meshmetrics", "mm"])]
+    Meshmetric(PolicyArgs),
 }
 
 pub(in crate::command) async fn inspect(
@@ -59,19 +72,27 @@ pub(in crate::command) async fn inspect(
             }
         }
         InspectWhat::Proxies { output: form } => {
-            let list = client.get("/dataplanes+insights", &[]).await?;
+            let mut list = all(&client, "/dataplanes+insights").await?;
+            let agents = agents_warnings(&client).await?;
+            for overview in &mut list {
+                overview["agentWarnings"] = agents.get(&id(overview)).cloned().unwrap_or(json!([]));
+            }
             if form == Form::Table {
-                let rows: Vec<_> =
-                    list["items"].as_array().into_iter().flatten().map(proxy_row).collect();
+                let rows: Vec<_> = list.iter().map(proxy_row).collect();
                 output.result(&if rows.is_empty() {
                     "no proxies found; each needs a Dataplane, see `ursa apply`".to_owned()
                 } else {
                     table(&["MESH", "NAME", "SERVICE", "CONNECTED", "CONFIG", "ENVOY"], &rows)
                 })?;
             } else {
-                output.structured(form, &list)?;
+                output.structured(form, &json!({"total": list.len(), "items": list}))?;
             }
         }
+        InspectWhat::Meshtrace(policy) => policy.inspect("meshtraces", &client, output).await?,
+        InspectWhat::Meshaccesslog(policy) => {
+            policy.inspect("meshaccesslogs", &client, output).await?;
+        }
+        InspectWhat::Meshmetric(policy) => policy.inspect("meshmetrics", &client, output).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -86,6 +107,23 @@ async fn agent_status(client: &Client, proxy: &ProxyArgs, overview: &Value) -> O
     Ok(asked[0]["status"].clone())
 }
 
+/// What agents say of their pipelines, by `MESH/NAME`; those that do not answer are left out.
+async fn agents_warnings(client: &Client) -> Outcome<BTreeMap<String, Value>> {
+    let asked = client.get("/telemetry/pipelines", &[]).await?;
+    let answers = asked.as_array().into_iter().flatten();
+    let of_one = |answer: &Value| {
+        let warnings = answer["status"]["warnings"].clone();
+        Some((answer["proxy"].as_str()?.to_owned(), warnings)).filter(|(_, it)| it.is_array())
+    };
+    Ok(answers.filter_map(of_one).collect())
+}
+
+/// `MESH/NAME`.
+fn id(overview: &Value) -> String {
+    let part = |field: &str| overview["proxy"][field].as_str().unwrap_or_default();
+    format!("{}/{}", part("mesh"), part("name"))
+}
+
 fn proxy_row(overview: &Value) -> [String; 6] {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let config = match state(overview) {
@@ -94,7 +132,9 @@ fn proxy_row(overview: &Value) -> [String; 6] {
         State::Acknowledged => "acknowledged",
         State::Nothing => "-",
     };
-    let config = match overview["warnings"].as_array().map_or(0, Vec::len) {
+    let warnings = ["warnings", "agentWarnings"].into_iter();
+    let warnings = warnings.filter_map(|whose| Some(overview[whose].as_array()?.len()));
+    let config = match warnings.sum::<usize>() {
         0 => config.to_owned(),
         count => format!("{config}, {}", counted(count as u64, "warning")),
     };
@@ -236,6 +276,20 @@ fn metrics(way: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn warnings_are_counted_whoever_they_are_of() {
+        let row = |warnings: usize, of_agent: usize| {
+            let list = |count: usize| vec!["w"; count];
+            let proxy = json!({"mesh": "default", "name": "cart"});
+            proxy_row(
+                &json!({"proxy": proxy, "warnings": list(warnings), "agentWarnings": list(of_agent)}),
+            )
+        };
+        let shown =
+            [(0, 0), (0, 1), (2, 1)].map(|(warnings, of_agent)| row(warnings, of_agent)[4].clone());
+        assert_eq!(shown, ["-", "-, 1 warning", "-, 3 warnings"]);
+    }
 
     #[test]
     fn each_way_on_which_metrics_leave_is_a_line() {

@@ -3,6 +3,7 @@
 mod config;
 mod explain;
 mod inspect;
+mod policy;
 mod state;
 
 use clap::Args;

@@ -72,6 +72,20 @@ async fn an_old_envoy_gets_no_hooks_goes_on_with_w3c_and_says_so() {
         shown.iter().all(ready).then_some(())
     })
     .await;
+    // Whoever applies it is told at once, whoever looks at the policy sees at which proxies, and a list counts.
+    let file = world.mesh.data.path().join("applied.yaml");
+    let applied = world.mesh.run(&["apply", "-f", &file.to_string_lossy()]);
+    let (lost, why) =
+        ("`datadog` neither read nor written", "the module is for Envoy 1.40, and this is 1.36.4");
+    let told = format!(
+        "2 of 2 connected proxies cannot do all of it (back, front: {why}): {lost} (`ursa inspect meshtrace all` shows them)"
+    );
+    let said = String::from_utf8_lossy(&applied.stderr);
+    assert!(said.contains(&told), "{said}");
+    let shown = world.mesh.ok(&["inspect", "meshtrace", "all"]);
+    assert_eq!(shown.matches(&format!("{lost}: {why}")).count(), 2, "{shown}");
+    let shown = world.mesh.ok(&["inspect", "proxies"]);
+    assert_eq!(shown.matches("acknowledged, 1 warning").count(), 2, "{shown}");
     let shown = world.mesh.ok(&["inspect", "proxy", "front"]);
     let words = "trace context is read and written as `w3c_tracecontext`, not as `datadog`: \
                  the module is for Envoy 1.40, and this is 1.36.4";
