@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Arg, Args, Command};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
@@ -33,6 +33,35 @@ pub(crate) struct ServerArgs {
     /// The CA of the API's certificate, PEM. Without it, the token says which CA to trust.
     #[arg(long, global = true, env = "URSA_CA_FILE", value_name = "FILE")]
     server_ca_file: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    #[cfg(test)]
+    pub(crate) fn url(&self) -> &Url {
+        &self.server
+    }
+
+    /// Takes the arguments at any place of the command line, and shows them in the help of the commands at `paths` alone:
+    /// those that ask a control plane.
+    pub(crate) fn shown_at(command: Command, paths: &[&[&str]]) -> Command {
+        let own = Self::augment_args(Command::new("own"));
+        let own: Vec<_> = own.get_arguments().cloned().collect();
+        let hidden = |argument: Arg| {
+            let hide = own.iter().any(|it| it.get_id() == argument.get_id());
+            if hide { argument.hide(true) } else { argument }
+        };
+        // What a command has of its own is not inherited from those above.
+        let command = command.mut_args(hidden);
+        paths.iter().fold(command, |command, path| with(command, path, &own))
+    }
+}
+
+/// Adds arguments to the command at a path below `command`.
+fn with(command: Command, path: &[&str], arguments: &[Arg]) -> Command {
+    match path {
+        [] => command.args(arguments),
+        [name, rest @ ..] => command.mut_subcommand(name, |command| with(command, rest, arguments)),
+    }
 }
 
 /// `http://…` or `https://…`.

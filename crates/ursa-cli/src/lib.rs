@@ -23,14 +23,10 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::command::Cli;
-
 /// Does as the process's arguments say. What is wrong is on standard error, with an exit code that tells
 /// it apart.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match command::read() {
         Ok(cli) => cli,
         Err(error) => return command::misunderstood(&error),
     };

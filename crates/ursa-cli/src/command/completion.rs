@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::Cli;
 use crate::failure::Outcome;
 use crate::output::Output;
 
@@ -23,7 +22,7 @@ pub(crate) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, output: Output) -> Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "ursa", &mut script);
+    clap_complete::generate(arguments.shell, &mut super::whole(), "ursa", &mut script);
     output.result(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -19,7 +19,7 @@ mod validate;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::client::ServerArgs;
 use crate::failure::{Doing, Outcome};
@@ -87,6 +87,34 @@ enum Command {
     DemoService(demo::Arguments),
     #[command(hide = true)]
     ExecTied(ExecTied),
+}
+
+/// The commands that ask a control plane.
+const ASKING: [&[&str]; 12] = [
+    &["apply"],
+    &["plan"],
+    &["get"],
+    &["delete"],
+    &["inspect"],
+    &["explain"],
+    &["config"],
+    &["traces"],
+    &["trace"],
+    &["telemetry", "status"],
+    &["telemetry", "audit"],
+    &["token"],
+];
+
+/// The whole command line.
+fn whole() -> clap::Command {
+    ServerArgs::shown_at(Cli::command(), &ASKING)
+}
+
+/// Reads the process's arguments.
+pub(crate) fn read() -> Result<Cli, clap::Error> {
+    let mut command = whole();
+    let read = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches(&read).map_err(|error| error.format(&mut command))
 }
 
 /// Runs a program that ends when its parent does.
@@ -177,6 +205,59 @@ impl Command {
             }
             Self::Gateway(arguments) => arguments.workers(),
             _ => 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_control_plane_is_is_asked_by_those_who_ask_it() {
+        let mut whole = whole();
+        whole.build();
+        let help = |path: &[&str]| {
+            let mut command = whole.clone();
+            for name in path {
+                command = command.find_subcommand(name).unwrap().clone();
+            }
+            command.render_long_help().to_string()
+        };
+        for path in
+            [&["get"][..], &["inspect", "proxies"], &["telemetry", "audit"], &["token", "admin"]]
+        {
+            assert!(help(path).contains("--server-token-file"), "{path:?}");
+        }
+        for path in
+            [&[][..], &["up"], &["schema"], &["dp"], &["completion"], &["telemetry", "test"]]
+        {
+            assert!(!help(path).contains("--server"), "{path:?}");
+        }
+        assert!(help(&["inspect"]).starts_with("Show a proxy's state"));
+        let server = |arguments: &[&str]| {
+            let read = self::whole().try_get_matches_from(arguments).unwrap();
+            Cli::from_arg_matches(&read).unwrap().global.server.url().to_string()
+        };
+        let (anywhere, first) = (
+            ["ursa", "get", "meshes", "--server", "http://a"],
+            ["ursa", "--server", "http://a", "get", "meshes"],
+        );
+        assert_eq!([server(&anywhere), server(&first)], ["http://a/", "http://a/"]);
+        let deep = ["ursa", "token", "admin", "--server", "http://a"];
+        assert_eq!(server(&deep), "http://a/");
+    }
+
+    #[test]
+    fn every_kind_of_policy_can_be_inspected_by_all_its_names() {
+        let whole = whole();
+        let inspect = whole.find_subcommand("inspect").unwrap();
+        for kind in ursa_policies::kinds().iter().filter(|kind| kind.policy) {
+            let own = kind.name.to_lowercase();
+            for name in [own.as_str(), kind.plural].iter().chain(kind.short) {
+                let found = inspect.find_subcommand(name).map(clap::Command::get_name);
+                assert_eq!(found, Some(own.as_str()), "{name}");
+            }
         }
     }
 }
