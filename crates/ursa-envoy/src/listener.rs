@@ -16,8 +16,7 @@ use envoy_types::pb::google::protobuf::{Any, BoolValue};
 
 use crate::bootstrap::OTLP_CLUSTER;
 use crate::proxy::{
-    Direction, HttpListener, Listener, ListenerKind, MeshTls, TcpListener, Tracer, Tracing,
-    stat_name,
+    Direction, HttpListener, Listener, ListenerKind, MeshTls, TcpRoute, Tracer, Tracing, stat_name,
 };
 use crate::{access_log, b3, baggage, module, parts, permission, tls};
 
@@ -65,7 +64,7 @@ fn network_filter(name: &str, config: Any) -> Filter {
     Filter { name: name.to_owned(), config_type: Some(filter::ConfigType::TypedConfig(config)) }
 }
 
-fn tcp_proxy(tcp: &TcpListener, stat_prefix: &str) -> TcpProxy {
+fn tcp_proxy(tcp: &TcpRoute, stat_prefix: &str) -> TcpProxy {
     let specifier = match tcp.clusters.as_slice() {
         [only] => ClusterSpecifier::Cluster(only.name.clone()),
         several => ClusterSpecifier::WeightedClusters(WeightedCluster {

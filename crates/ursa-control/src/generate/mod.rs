@@ -20,7 +20,7 @@ use ursa_envoy::abilities::Abilities;
 use ursa_envoy::check::check;
 use ursa_envoy::proxy::{
     Cluster, ClusterKind, Direction, Endpoint, HttpListener, Listener, ListenerKind, ListenerTls,
-    ProxyConfig, Route, RouteConfig, TcpListener,
+    ProxyConfig, Route, RouteConfig, TcpRoute,
 };
 use ursa_envoy::resources::{Resources, SECRET, resources};
 use ursa_model::backend::OpenTelemetryBackend;
@@ -304,7 +304,7 @@ impl Way<'_> {
             let routes = RouteConfig { name: name.clone(), routes: vec![Route::to(cluster)] };
             ListenerKind::Http(HttpListener::new(counted_as, direction, routes))
         } else {
-            ListenerKind::Tcp(TcpListener::to(cluster))
+            ListenerKind::Tcp(TcpRoute::to(cluster))
         };
         let (address, destination) = (address.to_owned(), destination.to_owned());
         let (tls, permissions, access_logs) = (ListenerTls::Off, None, Vec::new());

@@ -146,12 +146,12 @@ pub enum ListenerKind {
     /// HTTP/1.1 and HTTP/2, told apart by what the client sends.
     Http(HttpListener),
     /// Bytes, passed on as they are.
-    Tcp(TcpListener),
+    Tcp(TcpRoute),
 }
 
-/// The TCP side of a listener.
+/// Where the connections of a listener go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TcpListener {
+pub struct TcpRoute {
     /// Where connections go: one of these by weight; one at least.
     pub clusters: Vec<WeightedCluster>,
     /// How long a connection may be silent. Unset: Envoy's hour.
@@ -160,7 +160,7 @@ pub struct TcpListener {
     pub max_connect_attempts: Option<u32>,
 }
 
-impl TcpListener {
+impl TcpRoute {
     /// To one cluster.
     pub fn to(cluster: impl Into<String>) -> Self {
         let clusters = vec![WeightedCluster { name: cluster.into(), weight: 1 }];

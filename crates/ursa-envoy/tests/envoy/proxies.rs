@@ -12,7 +12,7 @@ use ursa_envoy::proxy::{
     LogFilter, LogFormat, LogSink, LogValue, MeshTls, Mirror, OutlierDetection, PathMatch,
     PathRewrite, Permission, Permissions, ProxyConfig, QueryMatch, QueryValue, RateLimitedBackOff,
     Redirect, RequestMatch, ResetHeader, Retry, Route, RouteAction, RouteConfig, RouteTimeouts,
-    RouteTracing, Sampling, SuccessRate, Tag, TagSource, TcpListener, TextMatch, Tracer, Tracing,
+    RouteTracing, Sampling, SuccessRate, Tag, TagSource, TcpRoute, TextMatch, Tracer, Tracing,
     UpstreamTls, Verdict, WeightedCluster,
 };
 use ursa_model::key::ProxyId;
@@ -322,7 +322,7 @@ fn routed() -> ProxyConfig {
             last.clone(),
         ];
     });
-    proxy.listeners[1].kind = ListenerKind::Tcp(TcpListener {
+    proxy.listeners[1].kind = ListenerKind::Tcp(TcpRoute {
         clusters: vec![weighted("catalog", 1), weighted("old", 3)],
         idle_timeout: Some(Duration::from_mins(5)),
         max_connect_attempts: Some(3),
@@ -495,7 +495,7 @@ fn tcp_listener(direction: Direction, port: u16, cluster: &str) -> Listener {
         address: "127.0.0.1".to_owned(),
         port,
         destination: cluster.to_owned(),
-        kind: ListenerKind::Tcp(TcpListener::to(cluster)),
+        kind: ListenerKind::Tcp(TcpRoute::to(cluster)),
         tls: ListenerTls::Off,
         permissions: None,
         access_logs: Vec::new(),

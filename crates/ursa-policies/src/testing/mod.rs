@@ -16,7 +16,7 @@ use ursa_envoy::proxy::{
     AccessLog, Cluster, ClusterKind, Direction, HeaderMatch, HeaderValue, HttpListener, Listener,
     ListenerKind, ListenerTls, LogFilter, LogFormat, LogSink, LogValue, PathMatch, ProxyConfig,
     QueryMatch, QueryValue, RequestMatch, Route, RouteConfig, RouteTracing, Sampling, TagSource,
-    TcpListener, Tracer, Tracing,
+    TcpRoute, Tracer, Tracing,
 };
 use ursa_model::backend::{BackendRef, OpenTelemetryBackend};
 use ursa_model::dataplane::Dataplane;
@@ -385,7 +385,7 @@ fn listener_of(
         let routes = RouteConfig { name: name.clone(), routes: vec![Route::to(&name)] };
         ListenerKind::Http(HttpListener::new(&name, direction, routes))
     } else {
-        ListenerKind::Tcp(TcpListener::to(&name))
+        ListenerKind::Tcp(TcpRoute::to(&name))
     };
     Listener {
         name,
