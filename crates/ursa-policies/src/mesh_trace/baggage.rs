@@ -268,5 +268,8 @@ mod tests {
              what is private goes out; `tenant.id`, `team`, `host` not set in baggage"
         );
         assert_eq!(in_short(&rules()), "baggage NOT FILTERED, members of baggage not set");
+        let empty =
+            BaggageRules { incoming: Some(BaggageFilter::default()), ..BaggageRules::default() };
+        assert_eq!(texts(&empty), [None, None], "nothing is lost of nothing");
     }
 }
