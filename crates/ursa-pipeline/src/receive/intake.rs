@@ -92,7 +92,7 @@ impl Intake {
         self.take_of(None, signal, message, held).await
     }
 
-    /// The same of a sender who called by that name.
+    /// The same of a sender who called by that name. The sink sees nothing of a message that is refused item by item.
     pub(super) async fn take_of(
         &self,
         channel: Option<&str>,
@@ -104,6 +104,9 @@ impl Intake {
         let (message, found, rejected) =
             checked.map_err(|error| Problem::Malformed(format!("read the request: {error}")))?;
         self.0.counters(signal).refused.inc_by(rejected as u64);
+        if found.items == 0 && rejected > 0 {
+            return Ok(Taken { rejected });
+        }
         let received = Received::otlp(signal, message, found.items, &self.0.source);
         let channel = channel.map(Into::into);
         self.give(Received { found, channel, ..received }, held).await?;
