@@ -25,7 +25,7 @@ const INCLUDES: [&str; 7] = [
 
 /// The messages that the control plane makes, and the file of each. What they refer to comes along;
 /// what is only ever inside an `Any` has to be listed.
-const MESSAGES: [(&str, &str); 32] = [
+const MESSAGES: [(&str, &str); 33] = [
     ("envoy/config/bootstrap/v3/bootstrap.proto", "envoy.config.bootstrap.v3.Bootstrap"),
     ("envoy/config/cluster/v3/cluster.proto", "envoy.config.cluster.v3.Cluster"),
     ("envoy/config/endpoint/v3/endpoint.proto", "envoy.config.endpoint.v3.ClusterLoadAssignment"),
@@ -116,6 +116,10 @@ const MESSAGES: [(&str, &str); 32] = [
     (
         "envoy/extensions/filters/network/rbac/v3/rbac.proto",
         "envoy.extensions.filters.network.rbac.v3.RBAC",
+    ),
+    (
+        "envoy/extensions/retry/host/omit_host_metadata/v3/omit_host_metadata_config.proto",
+        "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig",
     ),
     (
         "envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.proto",

@@ -14,7 +14,7 @@ use envoy_types::pb::google::protobuf::Any;
 use crate::proxy::{
     Cluster, ClusterKind, ClusterTimeouts, ConnectionLimits, Endpoint, MeshTls, stat_name,
 };
-use crate::{health, parts, tls};
+use crate::{health, parts, tags, tls};
 
 /// A cluster as Envoy reads it.
 pub(crate) fn cluster(cluster: &Cluster, mesh: Option<&MeshTls>) -> envoy::Cluster {
@@ -43,7 +43,7 @@ pub(crate) fn cluster(cluster: &Cluster, mesh: Option<&MeshTls>) -> envoy::Clust
         typed_extension_protocol_options: http_options(cluster).into_iter().collect(),
         circuit_breakers: Some(circuit_breakers(cluster.limits)),
         outlier_detection: cluster.outliers.as_ref().map(health::outlier_detection),
-        health_checks: cluster.health.iter().map(health::health_check).collect(),
+        health_checks: health::health_checks(cluster),
         common_lb_config: health::when_few_are_well(cluster),
         transport_socket: cluster
             .tls
@@ -69,7 +69,8 @@ fn http_options(cluster: &Cluster) -> Option<(String, Any)> {
         ..HttpProtocolOptions::default()
     };
     let common = (common != HttpProtocolOptions::default()).then_some(common);
-    (cluster.http2 || common.is_some()).then(|| parts::http_options(cluster.http2, common))
+    let http2 = cluster.is_http2();
+    (http2 || common.is_some()).then(|| parts::http_options(http2, common))
 }
 
 /// The gauges of what remains exist only if asked for.
@@ -92,7 +93,7 @@ fn circuit_breakers(limits: ConnectionLimits) -> CircuitBreakers {
 
 /// The endpoints of an EDS cluster, grouped by zone and sorted, so that the order in which the
 /// control plane learned of them does not show.
-pub(crate) fn load_assignment(cluster: &str, endpoints: &[Endpoint]) -> ClusterLoadAssignment {
+pub(crate) fn load_assignment(cluster: &Cluster, endpoints: &[Endpoint]) -> ClusterLoadAssignment {
     let mut zones: BTreeMap<Option<&str>, BTreeSet<&Endpoint>> = BTreeMap::new();
     for endpoint in endpoints {
         zones.entry(endpoint.zone.as_deref()).or_default().insert(endpoint);
@@ -104,14 +105,25 @@ pub(crate) fn load_assignment(cluster: &str, endpoints: &[Endpoint]) -> ClusterL
         }),
         lb_endpoints: endpoints
             .into_iter()
-            .map(|e| parts::lb_endpoint(parts::socket_address(&e.address, e.port)))
+            .map(|endpoint| lb_endpoint(endpoint, &cluster.tag_sets))
             .collect(),
         ..LocalityLbEndpoints::default()
     };
     ClusterLoadAssignment {
-        cluster_name: cluster.to_owned(),
+        cluster_name: cluster.name.clone(),
         endpoints: zones.into_iter().map(locality).collect(),
         ..ClusterLoadAssignment::default()
+    }
+}
+
+fn lb_endpoint(endpoint: &Endpoint, tag_sets: &BTreeSet<BTreeMap<String, String>>) -> LbEndpoint {
+    let has = |tags: &&BTreeMap<String, String>| {
+        tags.iter().all(|(key, value)| endpoint.tags.get(key) == Some(value))
+    };
+    let own: Vec<_> = tag_sets.iter().filter(has).map(tags::text).collect();
+    LbEndpoint {
+        metadata: (!own.is_empty()).then(|| tags::metadata(own)),
+        ..parts::lb_endpoint(parts::socket_address(&endpoint.address, endpoint.port))
     }
 }
 

@@ -16,7 +16,7 @@ use envoy_types::pb::envoy::config::core::v3::{
     },
 };
 use envoy_types::pb::envoy::extensions::health_check::event_sinks::file::v3::HealthCheckEventFileSink;
-use envoy_types::pb::envoy::r#type::v3::{Int64Range, Percent};
+use envoy_types::pb::envoy::r#type::v3::{CodecClientType, Int64Range, Percent};
 use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
 
 use crate::parts;
@@ -26,10 +26,16 @@ use crate::route::headers_to_add;
 /// How surely an endpoint that is found to fail is left out, in percent.
 const ALWAYS: u32 = 100;
 
-/// How endpoints are asked.
-pub(crate) fn health_check(checks: &HealthChecks) -> EnvoyHealthCheck {
+/// How endpoints of a cluster are asked.
+pub(crate) fn health_checks(cluster: &Cluster) -> Vec<EnvoyHealthCheck> {
+    let checks = cluster.health.iter();
+    checks.map(|checks| health_check(checks, cluster.is_http2())).collect()
+}
+
+fn health_check(checks: &HealthChecks, http2: bool) -> EnvoyHealthCheck {
     EnvoyHealthCheck {
         interval: Some(parts::duration(checks.interval)),
+        unhealthy_interval: checks.unhealthy_interval.map(parts::duration),
         timeout: Some(parts::duration(checks.timeout)),
         unhealthy_threshold: Some(parts::uint32(checks.unhealthy_threshold)),
         healthy_threshold: Some(parts::uint32(checks.healthy_threshold)),
@@ -40,7 +46,7 @@ pub(crate) fn health_check(checks: &HealthChecks) -> EnvoyHealthCheck {
         event_logger: checks.event_log_path.iter().map(|path| events(path)).collect(),
         always_log_health_check_failures: checks.always_log_failures,
         reuse_connection: checks.reuse_connection.map(|value| BoolValue { value }),
-        health_checker: Some(checker(&checks.check)),
+        health_checker: Some(checker(&checks.check, http2)),
         ..EnvoyHealthCheck::default()
     }
 }
@@ -53,7 +59,7 @@ fn events(path: &str) -> TypedExtensionConfig {
     }
 }
 
-fn checker(check: &HealthCheck) -> HealthChecker {
+fn checker(check: &HealthCheck, http2: bool) -> HealthChecker {
     match check {
         HealthCheck::Tcp { send, receive } => HealthChecker::TcpHealthCheck(TcpHealthCheck {
             send: send.as_deref().map(payload),
@@ -70,6 +76,11 @@ fn checker(check: &HealthCheck) -> HealthChecker {
                 request_headers_to_add: headers_to_add(headers),
                 request_headers_to_remove: headers.remove.clone(),
                 expected_statuses: expected_statuses.iter().map(status).collect(),
+                codec_client_type: if http2 {
+                    CodecClientType::Http2
+                } else {
+                    CodecClientType::Http1
+                } as i32,
                 ..HttpHealthCheck::default()
             })
         }

@@ -41,4 +41,5 @@ mod parts;
 mod permission;
 mod retry;
 mod route;
+mod tags;
 mod tls;

@@ -15,6 +15,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::extensions::http::early_header_mutation::dynamic_modules::v3::DynamicModuleEarlyHeaderMutation;
 use envoy_types::pb::google::protobuf::{Any, StringValue};
 use prost::DecodeError;
+use ursa_model::dataplane::Protocol;
 use ursa_model::key::ProxyId;
 use ursa_model::pipeline::PipelineConfig;
 pub use ursa_propagation::Formats;
@@ -156,7 +157,12 @@ pub fn trial(module: &str) -> Result<Bootstrap, DecodeError> {
             permissions: None,
             access_logs: Vec::new(),
         }],
-        clusters: vec![Cluster::new(name, ClusterKind::Local { address, port: 1 }, false)],
+        clusters: vec![Cluster::new(
+            &name,
+            &name,
+            ClusterKind::Local { address, port: 1 },
+            Protocol::Http,
+        )],
         pipeline: PipelineConfig::default(),
     };
     offline(Bootstrap::default(), &resources(&proxy))

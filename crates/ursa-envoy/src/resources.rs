@@ -59,7 +59,7 @@ pub fn resources(proxy: &ProxyConfig) -> Resources {
     for cluster in &proxy.clusters {
         add(CDS, &cluster.name, parts::any(&cluster::cluster(cluster, proxy.mesh_tls.as_ref())));
         if let ClusterKind::Eds { endpoints } = &cluster.kind {
-            let assignment = cluster::load_assignment(&cluster.name, endpoints);
+            let assignment = cluster::load_assignment(cluster, endpoints);
             add(EDS, &cluster.name, parts::any(&assignment));
         }
     }

@@ -1,5 +1,7 @@
 //! When a request is tried again.
 
+use std::collections::BTreeMap;
+
 use envoy_types::pb::envoy::config::route::v3::{
     RetryPolicy,
     retry_policy::{
@@ -7,12 +9,13 @@ use envoy_types::pb::envoy::config::route::v3::{
         RetryPriority, retry_host_predicate, retry_priority,
     },
 };
+use envoy_types::pb::envoy::extensions::retry::host::omit_host_metadata::v3::OmitHostMetadataConfig;
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
 use envoy_types::pb::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
 
-use crate::parts;
 use crate::proxy::Retry;
 use crate::route::header;
+use crate::{parts, tags};
 
 /// A retry policy as Envoy reads it.
 pub(crate) fn retry_policy(retry: &Retry) -> RetryPolicy {
@@ -41,7 +44,12 @@ pub(crate) fn retry_policy(retry: &Retry) -> RetryPolicy {
         retriable_status_codes: retry.statuses.iter().map(|status| u32::from(*status)).collect(),
         retriable_request_headers: retry.request_headers.iter().map(header).collect(),
         retriable_headers: retry.response_headers.iter().map(header).collect(),
-        retry_host_predicate: retry.omit_previous_hosts.then(previous_hosts).into_iter().collect(),
+        retry_host_predicate: retry
+            .omit_previous_hosts
+            .then(previous_hosts)
+            .into_iter()
+            .chain(retry.omit_tags.iter().map(tagged_hosts))
+            .collect(),
         retry_priority: retry.omit_previous_priorities.map(previous_priorities),
         host_selection_retry_max_attempts: retry.host_selection_attempts.unwrap_or_default(),
         ..RetryPolicy::default()
@@ -52,6 +60,15 @@ fn previous_hosts() -> RetryHostPredicate {
     let config = parts::any(&PreviousHostsPredicate {});
     RetryHostPredicate {
         name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+        config_type: Some(retry_host_predicate::ConfigType::TypedConfig(config)),
+    }
+}
+
+fn tagged_hosts(set: &BTreeMap<String, String>) -> RetryHostPredicate {
+    let metadata_match = Some(tags::matching(set));
+    let config = parts::any(&OmitHostMetadataConfig { metadata_match });
+    RetryHostPredicate {
+        name: "envoy.retry_host_predicates.omit_host_metadata".to_owned(),
         config_type: Some(retry_host_predicate::ConfigType::TypedConfig(config)),
     }
 }

@@ -198,7 +198,7 @@ impl World {
             mesh_tls: None,
             abilities: Abilities::default(),
             listeners: vec![listener],
-            clusters: vec![Cluster::new("app", app, false)],
+            clusters: vec![Cluster::new("app", "app", app, ursa_model::dataplane::Protocol::Http)],
             pipeline: serde_json::from_value(pipeline).unwrap(),
         };
         change(&mut proxy);

@@ -234,7 +234,8 @@ fn inbounds(proxy: &Proxy, config: &mut ProxyConfig) {
         let (name, cluster) = (format!("inbound:{place}"), format!("local:{place}"));
         let (address, port_of_service) = (inbound.service_address(), inbound.service_port());
         let kind = ClusterKind::Local { address: address.to_owned(), port: port_of_service };
-        config.clusters.push(Cluster::new(&cluster, kind, is_http2(inbound.protocol())));
+        let service = inbound.service().unwrap_or(&config.service);
+        config.clusters.push(Cluster::new(&cluster, service, kind, inbound.protocol()));
         let way = Way {
             counted_as: name.clone(),
             name,
@@ -260,9 +261,10 @@ fn outbound(outbound: &Outbound, mesh: &MeshSnapshot, site: &Site, config: &mut 
             zone: Some(site.zone.clone()),
             address: instance.address.clone(),
             port: instance.port,
+            tags: instance.tags.clone(),
         });
         let kind = ClusterKind::Eds { endpoints: endpoints.collect() };
-        config.clusters.push(Cluster::new(&cluster, kind, is_http2(protocol)));
+        config.clusters.push(Cluster::new(&cluster, service, kind, protocol));
     }
     let port = outbound.port;
     let name = match &outbound.address {
@@ -356,10 +358,6 @@ fn common_protocol(instances: &[&Instance]) -> Protocol {
         (Protocol::Tcp, _) | (_, Protocol::Tcp) => Protocol::Tcp,
         _ => Protocol::Http,
     })
-}
-
-fn is_http2(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::Http2 | Protocol::Grpc)
 }
 
 /// Two listeners on one address would make Envoy refuse the second again and again; it is left

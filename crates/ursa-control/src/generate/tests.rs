@@ -6,6 +6,8 @@ use ursa_envoy::abilities::Abilities;
 use ursa_envoy::proxy::{ClusterKind, ListenerKind};
 use ursa_envoy::resources::{EDS, PIPELINE};
 
+use ursa_model::dataplane::Protocol;
+
 use super::{Picture, generate, picture};
 use crate::testing::{site, snapshots};
 
@@ -32,7 +34,11 @@ fn outcome(text: &str) -> String {
                 format!("[{}]", places.collect::<Vec<_>>().join(", "))
             }
         };
-        let protocol = if cluster.http2 { " (HTTP/2)" } else { "" };
+        let protocol = if matches!(cluster.protocol, Protocol::Http2 | Protocol::Grpc) {
+            " (HTTP/2)"
+        } else {
+            ""
+        };
         writeln!(lines, "{} = {places}{protocol}", cluster.name).unwrap();
     }
     for warning in &warnings {

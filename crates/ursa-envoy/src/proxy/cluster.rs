@@ -1,7 +1,9 @@
 //! Where a proxy sends to: endpoints, and how it treats them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ursa_model::dataplane::Protocol;
 use ursa_model::percent::Percent;
 
 /// How long a connection may take to open where nobody says otherwise.
@@ -12,10 +14,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Cluster {
     /// Unique within the proxy.
     pub name: String,
+    /// The service that its endpoints serve (`kuma.io/service`). Policies choose by it; it reaches nobody.
+    pub destination: String,
     /// How its endpoints are known.
     pub kind: ClusterKind,
-    /// Whether endpoints speak HTTP/2 (also gRPC) rather than HTTP/1.1. No effect on TCP.
-    pub http2: bool,
+    /// What its endpoints speak.
+    pub protocol: Protocol,
+    /// Sets of tags: Envoy gets to know which endpoints have all of one. Told by EDS, so that a change drains nothing.
+    pub tag_sets: BTreeSet<BTreeMap<String, String>>,
     /// TLS to its endpoints. Unset: none.
     pub tls: Option<UpstreamTls>,
     /// How long its connections may take.
@@ -34,11 +40,18 @@ pub struct Cluster {
 
 impl Cluster {
     /// A cluster without TLS, limits other than Envoy's own, and checks.
-    pub fn new(name: impl Into<String>, kind: ClusterKind, http2: bool) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        destination: impl Into<String>,
+        kind: ClusterKind,
+        protocol: Protocol,
+    ) -> Self {
         Self {
             name: name.into(),
+            destination: destination.into(),
             kind,
-            http2,
+            protocol,
+            tag_sets: BTreeSet::new(),
             tls: None,
             timeouts: ClusterTimeouts::default(),
             limits: ConnectionLimits::default(),
@@ -47,6 +60,11 @@ impl Cluster {
             healthy_panic_threshold: None,
             fail_traffic_on_panic: false,
         }
+    }
+
+    /// Whether its endpoints speak HTTP/2, as they do for gRPC, rather than HTTP/1.1.
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self.protocol, Protocol::Http2 | Protocol::Grpc)
     }
 }
 
@@ -77,6 +95,8 @@ pub struct Endpoint {
     pub address: String,
     /// Port.
     pub port: u16,
+    /// Its tags; see [`Cluster::tag_sets`].
+    pub tags: BTreeMap<String, String>,
 }
 
 /// TLS to endpoints, with the proxy's own certificate.
@@ -178,6 +198,8 @@ pub struct FailurePercentage {
 pub struct HealthChecks {
     /// How often.
     pub interval: Duration,
+    /// How often one that is unwell. Unset: the same.
+    pub unhealthy_interval: Option<Duration>,
     /// How long an answer may take.
     pub timeout: Duration,
     /// How many failures in a row make it unwell.

@@ -1,5 +1,6 @@
 //! When a request is tried again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::route::HeaderMatch;
@@ -25,6 +26,8 @@ pub struct Retry {
     pub response_headers: Vec<HeaderMatch>,
     /// Whether another endpoint is looked for than was tried.
     pub omit_previous_hosts: bool,
+    /// Endpoints with all tags of any of these sets are passed over; the clusters must have them among their [`super::Cluster::tag_sets`].
+    pub omit_tags: Vec<BTreeMap<String, String>>,
     /// Whether endpoints of another priority are looked for, and after how many tries anew.
     pub omit_previous_priorities: Option<u32>,
     /// How often another endpoint is looked for. Unset: once.

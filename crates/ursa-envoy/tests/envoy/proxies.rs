@@ -15,6 +15,7 @@ use ursa_envoy::proxy::{
     RouteTracing, Sampling, SuccessRate, Tag, TagSource, TcpRoute, TextMatch, Tracer, Tracing,
     UpstreamTls, Verdict, WeightedCluster,
 };
+use ursa_model::dataplane::Protocol;
 use ursa_model::key::ProxyId;
 use ursa_model::percent::Percent;
 use ursa_model::pipeline::PipelineConfig;
@@ -107,7 +108,7 @@ fn decided() -> ProxyConfig {
 
 fn grpc() -> ProxyConfig {
     let mut proxy = traced();
-    proxy.clusters.iter_mut().for_each(|cluster| cluster.http2 = true);
+    proxy.clusters.iter_mut().for_each(|cluster| cluster.protocol = Protocol::Grpc);
     proxy
 }
 
@@ -350,6 +351,7 @@ fn resilient() -> ProxyConfig {
         request_headers: vec![header("x-idempotent")],
         response_headers: vec![header("x-again")],
         omit_previous_hosts: true,
+        omit_tags: vec![[("version".to_owned(), "v1".to_owned())].into()],
         omit_previous_priorities: Some(2),
         host_selection_attempts: Some(5),
     };
@@ -380,6 +382,7 @@ fn resilient() -> ProxyConfig {
         initial_jitter: Some(second),
         interval_jitter: Some(second),
         interval_jitter_percent: Some(10),
+        unhealthy_interval: Some(second),
         no_traffic_interval: Some(second),
         event_log_path: Some("/dev/null".to_owned()),
         always_log_failures: true,
@@ -402,7 +405,8 @@ fn resilient() -> ProxyConfig {
         },
     ];
     let clusters = all.into_iter().zip(["tcp", "http", "grpc"]).map(|(check, name)| Cluster {
-        http2: name == "grpc",
+        protocol: Protocol::named(name).unwrap(),
+        tag_sets: [[("version".to_owned(), "v1".to_owned())].into()].into(),
         timeouts: ClusterTimeouts {
             connect: Duration::from_millis(1500),
             idle: Some(Duration::from_mins(30)),
@@ -503,7 +507,8 @@ fn tcp_listener(direction: Direction, port: u16, cluster: &str) -> Listener {
 }
 
 pub(crate) fn local(name: &str, port: u16) -> Cluster {
-    Cluster::new(name, ClusterKind::Local { address: "127.0.0.1".to_owned(), port }, false)
+    let kind = ClusterKind::Local { address: "127.0.0.1".to_owned(), port };
+    Cluster::new(name, name, kind, Protocol::Http)
 }
 
 fn eds(name: &str, endpoints: &[(Option<&str>, &str, u16)]) -> Cluster {
@@ -511,9 +516,10 @@ fn eds(name: &str, endpoints: &[(Option<&str>, &str, u16)]) -> Cluster {
         zone: zone.map(str::to_owned),
         address: (*address).to_owned(),
         port: *port,
+        tags: [("version".to_owned(), "v1".to_owned())].into(),
     };
     let endpoints = endpoints.iter().map(endpoint).collect();
-    Cluster::new(name, ClusterKind::Eds { endpoints }, false)
+    Cluster::new(name, name, ClusterKind::Eds { endpoints }, Protocol::Http)
 }
 
 pub(crate) fn tag(name: &str, source: TagSource) -> Tag {

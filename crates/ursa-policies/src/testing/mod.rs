@@ -5,6 +5,7 @@
 
 mod corpus;
 mod endpoints;
+mod envoy;
 mod examples;
 
 use std::fmt::Write as _;
@@ -13,13 +14,13 @@ use std::sync::{Arc, LazyLock};
 use serde::de::DeserializeOwned;
 use ursa_envoy::abilities::{Abilities, Module};
 use ursa_envoy::proxy::{
-    AccessLog, Cluster, ClusterKind, Direction, HeaderMatch, HeaderValue, HttpListener, Listener,
-    ListenerKind, ListenerTls, LogFilter, LogFormat, LogSink, LogValue, PathMatch, ProxyConfig,
-    QueryMatch, QueryValue, RequestMatch, Route, RouteConfig, RouteTracing, Sampling, TagSource,
-    TcpRoute, Tracer, Tracing,
+    AccessLog, Cluster, ClusterKind, Direction, Endpoint, HeaderMatch, HeaderValue, HttpListener,
+    Listener, ListenerKind, ListenerTls, LogFilter, LogFormat, LogSink, LogValue, PathMatch,
+    ProxyConfig, QueryMatch, QueryValue, RequestMatch, Route, RouteConfig, RouteTracing, Sampling,
+    TagSource, TcpRoute, Tracer, Tracing,
 };
 use ursa_model::backend::{BackendRef, OpenTelemetryBackend};
-use ursa_model::dataplane::Dataplane;
+use ursa_model::dataplane::{Dataplane, Protocol};
 use ursa_model::document::{self, Document};
 use ursa_model::key::{ProxyId, ResourceKey};
 use ursa_model::kind::Kinds;
@@ -38,6 +39,9 @@ use crate::subject::Subject;
 static KINDS: LazyLock<Kinds> = LazyLock::new(crate::kinds);
 
 const ZONE: &str = "east";
+/// Kinds of which it is shown what they change in what Envoy is told.
+const SHOWN_IN_ENVOY: [&str; 4] =
+    ["MeshCircuitBreaker", "MeshHealthCheck", "MeshRetry", "MeshTimeout"];
 
 /// All that comes of `case`.
 pub(crate) fn outcome(case: &str) -> String {
@@ -97,6 +101,10 @@ fn outcome_for(proxy: &TestProxy, case: &str) -> String {
     section(&mut text, "lacks", lacking);
     let by_labels = uses_by_labels.iter().map(|kind| format!("{} by labels", kind.name()));
     section(&mut text, "uses", uses.iter().map(ToString::to_string).chain(by_labels));
+    let in_envoy = |effective: &&effective::Effective| SHOWN_IN_ENVOY.contains(&effective.kind());
+    if effective.iter().filter(in_envoy).any(|effective| !effective.policies().is_empty()) {
+        section(&mut text, "Envoy", envoy::changes(&proxy.config(), &config));
+    }
     section(&mut text, "listeners", config.listeners.iter().map(listener));
     let logs = config.listeners.iter().filter(|listener| !listener.access_logs.is_empty());
     section(&mut text, "access logs", logs.map(access_logs));
@@ -350,20 +358,35 @@ impl TestProxy {
         let inbound = networking.inbound.iter().map(|inbound| {
             let address = self.dataplane.inbound_address(inbound);
             let service = inbound.service().unwrap_or(&service);
-            let http = inbound.protocol().is_http();
-            listener_of(Direction::Inbound, address, inbound.port, service, http)
+            let listener =
+                listener_of(Direction::Inbound, address, inbound.port, service, inbound.protocol());
+            (listener, inbound.protocol())
         });
         let outbound = networking.outbound.iter().map(|outbound| {
             let service = outbound.service().unwrap_or_default();
-            listener_of(Direction::Outbound, outbound.address(), outbound.port, service, true)
+            let named = outbound.tags.get("kuma.io/protocol");
+            let protocol = named.map_or(Some(Protocol::Http), |name| Protocol::named(name));
+            let protocol = protocol.expect("a protocol");
+            let address = outbound.address();
+            (listener_of(Direction::Outbound, address, outbound.port, service, protocol), protocol)
         });
         let listeners: Vec<_> = inbound.chain(outbound).collect();
-        let cluster = |listener: &Listener| {
-            let kind =
-                ClusterKind::Local { address: "127.0.0.1".to_owned(), port: listener.port + 1 };
-            Cluster::new(&listener.name, kind, false)
+        let cluster = |(listener, protocol): &(Listener, Protocol)| {
+            let kind = match listener.direction {
+                Direction::Inbound => {
+                    ClusterKind::Local { address: "127.0.0.1".to_owned(), port: listener.port + 1 }
+                }
+                Direction::Outbound => {
+                    let tags = [("version".to_owned(), "v1".to_owned())].into();
+                    let address = "10.0.0.1".to_owned();
+                    let endpoint = Endpoint { zone: None, address, port: 80, tags };
+                    ClusterKind::Eds { endpoints: vec![endpoint] }
+                }
+            };
+            Cluster::new(&listener.name, &listener.destination, kind, *protocol)
         };
         let clusters = listeners.iter().map(cluster).collect();
+        let listeners = listeners.into_iter().map(|(listener, _)| listener).collect();
         let pipeline = PipelineConfig { facts, ..PipelineConfig::default() };
         let address = networking.address.clone();
         let abilities = self.abilities.clone();
@@ -378,10 +401,10 @@ fn listener_of(
     address: &str,
     port: u16,
     service: &str,
-    http: bool,
+    protocol: Protocol,
 ) -> Listener {
     let name = format!("{direction:?} {address}:{port}").to_lowercase();
-    let kind = if http {
+    let kind = if protocol.is_http() {
         let routes = RouteConfig { name: name.clone(), routes: vec![Route::to(&name)] };
         ListenerKind::Http(HttpListener::new(&name, direction, routes))
     } else {
