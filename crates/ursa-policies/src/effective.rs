@@ -92,6 +92,18 @@ impl Effective {
             sections.filter(move |section| wanted(&section.scope)).map(|part| &part.settings)
         };
         let mut parts = Vec::new();
+        if self.kind.rules_merge() {
+            let layers: Vec<_> = of(is_inbound).collect();
+            let part = if of(|scope| matches!(scope, Scope::Rule(_))).next().is_some() {
+                Part::Rules
+            } else {
+                Part::From
+            };
+            if !layers.is_empty() {
+                parts.push(Holding { at: Path::root().key(part.field()), layers });
+            }
+            return parts;
+        }
         let layers: Vec<_> = of(|scope| *scope == Scope::Inbound).collect();
         if !layers.is_empty() {
             parts.push(Holding { at: Path::root().key("from"), layers });
@@ -135,6 +147,10 @@ impl Effective {
     pub fn explain(&self) -> Explained {
         explain::explain(self, &self.kind.defaults())
     }
+}
+
+fn is_inbound(scope: &Scope) -> bool {
+    matches!(scope, Scope::Inbound | Scope::Rule(_))
 }
 
 /// Settings that hold for a part of a proxy's traffic, or for the proxy as a whole.

@@ -30,6 +30,8 @@ pub trait Policy: 'static {
     const NAMES: Names;
     /// Which parts of the spec hold settings.
     const PARTS: &'static [Part] = &[Part::Default];
+    /// Whether `rules` merge with each other and with `from`, so that one thing holds for what comes in. Else each holds beside the others.
+    const RULES_MERGE: bool = false;
     /// The settings (`default` of each part). What is unset says nothing, so that policies merge field by field.
     type Conf: Default + DeserializeOwned + JsonSchema;
 
@@ -95,7 +97,12 @@ impl<C> Merged<'_, C> {
 }
 
 impl<C: Default + DeserializeOwned> Merged<'_, C> {
-    /// What holds for what comes in on that port: all of these, each beside the others.
+    /// Whether any policy says something.
+    pub(crate) fn is_said(&self) -> bool {
+        !self.effective.policies().is_empty()
+    }
+
+    /// What holds for what comes in on that port: all of these, each beside the others; one at most where [`Policy::RULES_MERGE`].
     pub fn inbound(&self, port: u16, applied: &mut Applied) -> Vec<Settings<C>> {
         let trees = self.effective.inbound(port).into_iter();
         trees.map(|tree| self.settings(tree, applied)).collect()
@@ -116,6 +123,7 @@ pub struct PolicyKind {
     /// What it has in common with kinds that are not policies.
     pub kind: Kind,
     parts: &'static [Part],
+    rules_merge: bool,
     defaults: fn() -> Json,
     apply: fn(&Effective, &dyn Backends, &mut ProxyConfig, &mut Applied),
 }
@@ -142,6 +150,7 @@ impl PolicyKind {
                 validate: validate::<P>,
             },
             parts: P::PARTS,
+            rules_merge: P::RULES_MERGE,
             defaults: P::defaults,
             apply: apply::<P>,
         }
@@ -155,6 +164,11 @@ impl PolicyKind {
     /// Which parts of its spec hold settings.
     pub fn parts(&self) -> &'static [Part] {
         self.parts
+    }
+
+    /// Whether what its `rules` say of one thing that comes in merges.
+    pub(crate) fn rules_merge(&self) -> bool {
+        self.rules_merge
     }
 
     /// What holds where no policy says anything.
@@ -183,7 +197,7 @@ struct Spec<C> {
     target_ref: Option<TargetRef>,
     /// The settings.
     default: Option<C>,
-    /// Settings for what comes in; each holds beside the others. Excludes `from` and `to`.
+    /// Settings for what comes in. Excludes `from` and `to`.
     rules: Option<Vec<Rule<C>>>,
     /// Settings for what comes in.
     from: Option<Vec<From<C>>>,

@@ -14,9 +14,14 @@ pub mod effective;
 pub mod explain;
 pub mod header;
 pub mod kind;
+mod limits;
 pub mod merge;
 pub mod mesh_access_log;
+pub mod mesh_circuit_breaker;
+pub mod mesh_health_check;
 pub mod mesh_metric;
+pub mod mesh_retry;
+pub mod mesh_timeout;
 pub mod mesh_trace;
 pub mod order;
 pub mod part;
@@ -26,12 +31,17 @@ mod spelling;
 pub mod subject;
 #[cfg(test)]
 mod testing;
+mod traffic;
 
 use kind::PolicyKind;
 use ursa_model::kind::Kinds;
 
 /// Every kind of policy, in the order in which they are applied.
-pub static KINDS: [PolicyKind; 3] = [
+pub static KINDS: [PolicyKind; 7] = [
+    PolicyKind::of::<mesh_timeout::MeshTimeout>(),
+    PolicyKind::of::<mesh_retry::MeshRetry>(),
+    PolicyKind::of::<mesh_health_check::MeshHealthCheck>(),
+    PolicyKind::of::<mesh_circuit_breaker::MeshCircuitBreaker>(),
     PolicyKind::of::<mesh_trace::MeshTrace>(),
     PolicyKind::of::<mesh_access_log::MeshAccessLog>(),
     PolicyKind::of::<mesh_metric::MeshMetric>(),

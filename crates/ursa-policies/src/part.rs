@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 use ursa_model::document::Document;
 use ursa_model::names;
 use ursa_model::path::Path;
@@ -37,6 +38,15 @@ impl Part {
             Self::From => "from",
             Self::To => "to",
         }
+    }
+
+    /// What the schema for editors says of a spec that needs one of `parts` at least: one is there, and has an item.
+    pub(crate) fn one_of(parts: &[Self]) -> Json {
+        let given = parts.iter().map(|part| {
+            let field = part.field();
+            json!({"required": [field], "properties": {field: {"type": "array", "minItems": 1}}})
+        });
+        json!({ "anyOf": given.collect::<Vec<_>>() })
     }
 
     /// Where settings of this part stand in a spec: the node that holds `default`, and its path below the spec.

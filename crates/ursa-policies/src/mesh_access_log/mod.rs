@@ -35,11 +35,7 @@ impl Policy for MeshAccessLog {
     type Conf = schema::Conf;
 
     fn schema_of_whole() -> Json {
-        let parts = Self::PARTS.iter().map(|part| part.field());
-        let given = parts.map(|part| {
-            json!({"required": [part], "properties": {part: {"type": "array", "minItems": 1}}})
-        });
-        json!({ "anyOf": given.collect::<Vec<_>>() })
+        Part::one_of(Self::PARTS)
     }
 
     fn rewrite(settings: &mut Node, _report: &Cursor<'_>) {

@@ -10,7 +10,7 @@ use ursa_model::schema::published;
 use crate::corpus;
 
 /// What only the control plane sees: what several values mean together, by the end of a path and of what is done there.
-const MEANINGS: [&str; 13] = [
+const MEANINGS: [&str; 14] = [
     // Two would listen in the same place.
     "Dataplane.networking.inbound[].servicePort null",
     "Dataplane.networking.inbound[].servicePort without",
@@ -25,6 +25,7 @@ const MEANINGS: [&str; 13] = [
     // A label without a value is none, and there is no other.
     "backendRef.labels.env null",
     "backendRef.labels.tier null",
+    "hostSelection[].tags.version null",
     // A share that is nothing is none.
     "sampling.rules[].overall.value null",
     // Another spelling of Kuma's, which has to say something.

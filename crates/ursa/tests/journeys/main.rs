@@ -42,6 +42,8 @@ mod reference;
 #[cfg(test)]
 mod request;
 #[cfg(test)]
+mod resilience;
+#[cfg(test)]
 mod rotel;
 #[cfg(test)]
 mod sampling;
