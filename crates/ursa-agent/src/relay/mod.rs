@@ -11,6 +11,8 @@
 //! - A refused resource stays what it was before, also for an Envoy that starts later.
 //! - Envoy gets changes in the order in which the control plane sent them, over all types, so
 //!   that what is referred to is there first.
+//! - Endpoints of a cluster that has changed are sent again. Envoy makes a new cluster of it, which
+//!   waits for them, and does not ask, since it is subscribed already.
 //! - The agent's own types (pipeline, secrets) never go to Envoy. Secret discovery is never relayed:
 //!   keys that Envoy asks for are made beside it, by the agent, which holds none so far and says so.
 //!
@@ -217,7 +219,11 @@ impl Relay {
             }
             let backlogs: Vec<Option<u64>> =
                 envoy.iter().zip(&*shelves).map(|(wants, shelf)| wants.backlog(shelf)).collect();
+            let mut changed_clusters: Vec<String> = Vec::new();
             for (at, (wants, shelf)) in envoy.iter_mut().zip(&*shelves).enumerate() {
+                if RELAYED.get(at).is_some_and(|(type_url, _)| *type_url == EDS) {
+                    changed_clusters.iter().for_each(|name| wants.renew(name));
+                }
                 let others = backlogs.iter().enumerate().filter(|(other, _)| *other != at);
                 let barrier = others.filter_map(|(_, backlog)| *backlog).min();
                 let next = wants.next(shelf, barrier, || {
@@ -227,6 +233,10 @@ impl Relay {
                 if let Some((nonce, changes)) = next {
                     let type_url = RELAYED.get(at).map_or("", |(type_url, _)| type_url);
                     actions.push(Action::Respond(response(type_url, nonce, changes)));
+                    if type_url == CDS {
+                        changed_clusters =
+                            changes.iter().map(|change| change.name.clone()).collect();
+                    }
                 }
             }
         }

@@ -108,6 +108,17 @@ impl Subscription {
         }
     }
 
+    /// Envoy waits for a name that it has asked for before, while it still uses what it has of it.
+    pub(crate) fn renew(&mut self, name: &str) {
+        if self.names.contains(name) {
+            if let Some(held) = self.held.get_mut(name) {
+                held.unsure = true;
+            }
+            self.forget(name);
+            self.dirty.insert(name.to_owned());
+        }
+    }
+
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(name)
     }

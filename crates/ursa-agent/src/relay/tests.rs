@@ -186,6 +186,34 @@ fn what_envoy_does_not_want_is_acknowledged_once_it_cannot_be_meant() {
 }
 
 #[test]
+fn endpoints_of_a_cluster_that_has_changed_are_sent_again() {
+    let mut relay = Relay::default();
+    relay.upstream_opened();
+    relay.envoy_opened();
+    relay.request(subscribe(CDS, &["*"]));
+    relay.update(update(CDS, "1", &[("a", "1"), ("b", "1")], &[]));
+    relay.update(update(EDS, "1", &[("a", "1"), ("b", "1")], &[]));
+    let (_, clusters) = said(&mut relay);
+    relay.request(subscribe(EDS, &["a", "b"]));
+    relay.request(answer(&clusters[0], None));
+    let (_, endpoints) = said(&mut relay);
+
+    // Also while what was sent before is on its way.
+    relay.update(update(CDS, "2", &[("a", "2")], &[]));
+    let (words, clusters) = said(&mut relay);
+    assert_eq!(words, ["> cds a=2"]);
+    relay.request(answer(&clusters[0], None));
+    relay.request(answer(&endpoints[0], None));
+    let (_, endpoints) = said(&mut relay);
+    assert_eq!(endpoints[0].resources[0].name, "a");
+    relay.request(answer(&endpoints[0], None));
+    said(&mut relay);
+
+    relay.update(update(CDS, "3", &[("b", "2")], &[]));
+    assert_eq!(said(&mut relay).0, ["> cds b=2", "> eds b=1"]);
+}
+
+#[test]
 fn envoy_sees_changes_in_the_order_of_the_control_plane() {
     let mut relay = Relay::default();
     relay.upstream_opened();

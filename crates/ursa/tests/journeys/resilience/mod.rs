@@ -63,7 +63,7 @@ impl World {
         let (_, protocol) = SERVICES.iter().find(|(name, _)| *name == service).unwrap();
         let tags = json!({"kuma.io/service": service, "kuma.io/protocol": protocol});
         for port in ports {
-            let inbound = [json!({"port": port, "tags": tags})];
+            let inbound = [json!({"port": port, "servicePort": free(), "tags": tags})];
             let networking = json!({"address": "127.0.0.1", "inbound": inbound});
             let instance = json!({"type": "Dataplane", "mesh": "default", "name": format!("{service}-{port}"), "networking": networking});
             self.mesh.apply(&instance.to_string());
