@@ -25,7 +25,7 @@ const INCLUDES: [&str; 7] = [
 
 /// The messages that the control plane makes, and the file of each. What they refer to comes along;
 /// what is only ever inside an `Any` has to be listed.
-const MESSAGES: [(&str, &str); 33] = [
+static MESSAGES: &[(&str, &str)] = &[
     ("envoy/config/bootstrap/v3/bootstrap.proto", "envoy.config.bootstrap.v3.Bootstrap"),
     ("envoy/config/cluster/v3/cluster.proto", "envoy.config.cluster.v3.Cluster"),
     ("envoy/config/endpoint/v3/endpoint.proto", "envoy.config.endpoint.v3.ClusterLoadAssignment"),
@@ -122,6 +122,19 @@ const MESSAGES: [(&str, &str); 33] = [
         "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig",
     ),
     (
+        "envoy/extensions/filters/http/rbac/v3/rbac.proto",
+        "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
+    ),
+    ("envoy/config/rbac/v3/rbac.proto", "envoy.config.rbac.v3.Action"),
+    (
+        "envoy/extensions/matching/common_inputs/ssl/v3/ssl_inputs.proto",
+        "envoy.extensions.matching.common_inputs.ssl.v3.UriSanInput",
+    ),
+    (
+        "envoy/extensions/matching/common_inputs/network/v3/network_inputs.proto",
+        "envoy.extensions.matching.common_inputs.network.v3.ServerNameInput",
+    ),
+    (
         "envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.proto",
         "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
     ),
@@ -177,7 +190,7 @@ fn proto_folder(metadata: &serde_json::Value) -> anyhow::Result<PathBuf> {
 fn descriptors(protos: &Path) -> anyhow::Result<Vec<u8>> {
     let compiled = protox::Compiler::new(INCLUDES.map(|folder| protos.join(folder)))?
         .include_imports(true)
-        .open_files(MESSAGES.map(|(file, _)| file))?
+        .open_files(MESSAGES.iter().map(|(file, _)| file))?
         .file_descriptor_set();
     Ok(prune(&compiled)?.encode_to_vec())
 }

@@ -18,7 +18,8 @@ use crate::bootstrap::OTLP_CLUSTER;
 use crate::proxy::{
     Direction, HttpListener, Listener, ListenerKind, MeshTls, TcpRoute, Tracer, Tracing, stat_name,
 };
-use crate::{access_log, b3, baggage, module, parts, permission, tls};
+use crate::tls::{self, Clients};
+use crate::{access_log, b3, baggage, module, parts, permission};
 
 /// How many spans one worker keeps while the agent does not take them; what comes then is dropped.
 /// Well over [`crate::bootstrap::MIN_FLUSH_SPANS`], so that a flush is never what fills it.
@@ -27,37 +28,42 @@ const MAX_WAITING_SPANS: u32 = 8_192;
 
 /// A listener as Envoy reads it.
 pub(crate) fn listener(listener: &Listener, mesh: Option<&MeshTls>) -> envoy::Listener {
-    let stat_prefix = stat_name(&listener.name);
-    let mut filters = Vec::new();
-    let access_logs = listener.access_logs.iter().map(access_log::access_log).collect();
-    match &listener.kind {
-        ListenerKind::Http(http) => filters.push(network_filter(
-            "envoy.filters.network.http_connection_manager",
-            parts::any(&HttpConnectionManager {
-                access_log: access_logs,
-                ..connection_manager(http, listener)
-            }),
-        )),
-        ListenerKind::Tcp(tcp) => {
-            let permissions = listener.permissions.iter();
-            filters.extend(permissions.map(|it| permission::network_filter(it, &stat_prefix)));
-            let config = TcpProxy { access_log: access_logs, ..tcp_proxy(tcp, &stat_prefix) };
-            filters.push(network_filter("envoy.filters.network.tcp_proxy", parts::any(&config)));
-        }
-    }
-    let chain = FilterChain { filters, ..FilterChain::default() };
     envoy::Listener {
         name: listener.name.clone(),
         address: Some(parts::socket_address(&listener.address, listener.port)),
-        stat_prefix,
+        stat_prefix: stat_name(&listener.name),
         traffic_direction: match listener.direction {
             Direction::Inbound => TrafficDirection::Inbound as i32,
             Direction::Outbound => TrafficDirection::Outbound as i32,
         },
         listener_filters: tls::inspector(listener.tls).into_iter().collect(),
-        filter_chains: tls::chains(chain, listener.tls, mesh),
+        filter_chains: tls::chains(|clients| chain(listener, clients), listener.tls, mesh),
         ..envoy::Listener::default()
     }
+}
+
+/// What is done with connections of such clients.
+fn chain(listener: &Listener, clients: Clients) -> FilterChain {
+    let permissions = listener.permissions.as_ref().filter(|_| clients != Clients::Unknown);
+    let stat_prefix = stat_name(&listener.name);
+    let access_log = listener.access_logs.iter().map(access_log::access_log).collect();
+    let mut filters = Vec::new();
+    match &listener.kind {
+        ListenerKind::Http(http) => {
+            let config = HttpConnectionManager {
+                access_log,
+                ..connection_manager(http, listener, permissions.is_some())
+            };
+            let name = "envoy.filters.network.http_connection_manager";
+            filters.push(network_filter(name, parts::any(&config)));
+        }
+        ListenerKind::Tcp(tcp) => {
+            filters.extend(permissions.map(|it| permission::network_filter(it, &stat_prefix)));
+            let config = TcpProxy { access_log, ..tcp_proxy(tcp, &stat_prefix) };
+            filters.push(network_filter("envoy.filters.network.tcp_proxy", parts::any(&config)));
+        }
+    }
+    FilterChain { filters, ..FilterChain::default() }
 }
 
 fn network_filter(name: &str, config: Any) -> Filter {
@@ -88,7 +94,11 @@ fn tcp_proxy(tcp: &TcpRoute, stat_prefix: &str) -> TcpProxy {
     }
 }
 
-fn connection_manager(http: &HttpListener, listener: &Listener) -> HttpConnectionManager {
+fn connection_manager(
+    http: &HttpListener,
+    listener: &Listener,
+    asks_permission: bool,
+) -> HttpConnectionManager {
     let timeouts = http.timeouts;
     let router = Router { upstream_http_filters: upstream_filters(http), ..Router::default() };
     let router = HttpFilter {
@@ -113,7 +123,7 @@ fn connection_manager(http: &HttpListener, listener: &Listener) -> HttpConnectio
         })),
         http_filters: baggage::filter(&listener.access_logs)
             .into_iter()
-            .chain(listener.permissions.iter().map(permission::http_filter))
+            .chain(asks_permission.then(permission::http_filter))
             .chain([router])
             .collect(),
         tracing: http.tracing.as_ref().map(tracer),

@@ -152,6 +152,7 @@ pub fn trial(module: &str) -> Result<Bootstrap, DecodeError> {
             address: address.clone(),
             port: 0,
             destination: name.clone(),
+            inbound: None,
             kind: ListenerKind::Http(http),
             tls: ListenerTls::Off,
             permissions: None,

@@ -29,13 +29,6 @@ pub(crate) fn any<M: Message + Name>(message: &M) -> Any {
     Any { type_url: M::type_url(), value: message.encode_to_vec() }
 }
 
-/// A message in pieces, each of which sets a part of it, with its type. A map whose entries come in pieces of their own has the same bytes each
-/// time.
-pub(crate) fn any_of<M: Message + Name>(pieces: &[M]) -> Any {
-    let value = pieces.iter().flat_map(M::encode_to_vec).collect();
-    Any { type_url: M::type_url(), value }
-}
-
 /// Whole seconds.
 pub(crate) fn seconds(seconds: i64) -> Duration {
     Duration { seconds, nanos: 0 }

@@ -1,146 +1,239 @@
 //! Who may connect to a listener, by Envoy's RBAC filters.
-
-use std::collections::BTreeMap;
+//!
+//! Rules are a list of matchers, of which the first that matches decides: Envoy's `rules` are a map without an order, and name only those who allow.
+//! Of connections that speak HTTP the rules are in the routes (RDS), so that a change of them drains nothing, and holds at once for connections that
+//! are there already; without routes the filter denies.
 
 use envoy_types::pb::envoy::config::listener::v3::{Filter, filter};
-use envoy_types::pb::envoy::config::rbac::v3::{
-    Permission as Requests, Policy, Principal, Rbac,
-    permission::Rule,
-    principal::{Authenticated, Identifier, Set},
-    rbac::Action,
-};
-use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac as HttpRbac;
+use envoy_types::pb::envoy::config::rbac::v3::{Action as RbacAction, rbac::Action};
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac as HttpRbac, RbacPerRoute};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpFilter, http_filter,
 };
 use envoy_types::pb::envoy::extensions::filters::network::rbac::v3::Rbac as NetworkRbac;
-use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
+use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::ServerNameInput;
+use envoy_types::pb::envoy::extensions::matching::common_inputs::ssl::v3::UriSanInput;
+use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
+use envoy_types::pb::xds::r#type::matcher::v3::{
+    Matcher, RegexMatcher, StringMatcher,
+    matcher::{
+        MatcherList, MatcherType, OnMatch,
+        matcher_list::{
+            FieldMatcher, Predicate,
+            predicate::{MatchType, PredicateList, SinglePredicate, single_predicate},
+        },
+        on_match,
+    },
+    regex_matcher, string_matcher,
+};
 
 use crate::parts;
-use crate::proxy::{Client, Permission, Permissions, TextMatch, Verdict, stat_name};
+use crate::proxy::{Client, Permission, Permissions, TAG_NAMES, TextMatch, Verdict, stat_name};
+
+/// The HTTP filter's name, under which routes have its rules.
+pub(crate) const HTTP_FILTER: &str = "envoy.filters.http.rbac";
+/// What shadow rules say of what no rule means. Envoy says the same of what it denies for that.
+const NOBODY: &str = "none";
 
 /// Before requests are routed: whoever may not is answered with 403.
-pub(crate) fn http_filter(permissions: &Permissions) -> HttpFilter {
-    let mut pieces = vec![HttpRbac { track_per_rule_stats: true, ..HttpRbac::default() }];
-    pieces.extend(
-        allowed(permissions).map(|rules| HttpRbac { rules: Some(rules), ..HttpRbac::default() }),
-    );
-    pieces.extend(
-        shadow_denied(permissions)
-            .map(|rules| HttpRbac { shadow_rules: Some(rules), ..HttpRbac::default() }),
-    );
+pub(crate) fn http_filter() -> HttpFilter {
+    let denied = HttpRbac { matcher: Some(Matcher::default()), ..HttpRbac::default() };
     HttpFilter {
-        name: "envoy.filters.http.rbac".to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(parts::any_of(&pieces))),
+        name: HTTP_FILTER.to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(parts::any(&denied))),
         ..HttpFilter::default()
     }
 }
 
+/// The rules of [`http_filter`], for routes.
+pub(crate) fn of_routes(permissions: &Permissions) -> Any {
+    let rbac = HttpRbac {
+        matcher: Some(enforced(permissions)),
+        shadow_matcher: shadow(permissions),
+        track_per_rule_stats: true,
+        ..HttpRbac::default()
+    };
+    parts::any(&RbacPerRoute { rbac: Some(rbac) })
+}
+
 /// Before bytes are passed on: connections of whoever may not are closed.
 pub(crate) fn network_filter(permissions: &Permissions, stat_prefix: &str) -> Filter {
-    let stat_prefix = format!("{stat_prefix}.");
-    let mut pieces = vec![NetworkRbac { stat_prefix, ..NetworkRbac::default() }];
-    pieces.extend(
-        allowed(permissions)
-            .map(|rules| NetworkRbac { rules: Some(rules), ..NetworkRbac::default() }),
-    );
-    pieces.extend(
-        shadow_denied(permissions)
-            .map(|rules| NetworkRbac { shadow_rules: Some(rules), ..NetworkRbac::default() }),
-    );
+    let rbac = NetworkRbac {
+        matcher: Some(enforced(permissions)),
+        shadow_matcher: shadow(permissions),
+        stat_prefix: format!("{stat_prefix}."),
+        ..NetworkRbac::default()
+    };
     Filter {
         name: "envoy.filters.network.rbac".to_owned(),
-        config_type: Some(filter::ConfigType::TypedConfig(parts::any_of(&pieces))),
+        config_type: Some(filter::ConfigType::TypedConfig(parts::any(&rbac))),
     }
 }
 
-/// Who may, one policy a piece. None: nobody.
-fn allowed(permissions: &Permissions) -> impl Iterator<Item = Rbac> {
-    let policies = policies(permissions, |verdict| verdict != Verdict::Deny);
-    let nobody = Rbac { action: Action::Allow as i32, ..Rbac::default() };
-    [nobody].into_iter().chain(pieces(Action::Allow, policies))
-}
-
-/// Who may, and is counted as if not.
-fn shadow_denied(permissions: &Permissions) -> impl Iterator<Item = Rbac> {
-    let policies = policies(permissions, |verdict| verdict == Verdict::AllowWithShadowDeny);
-    pieces(Action::Deny, policies)
-}
-
-fn pieces(action: Action, policies: BTreeMap<String, Policy>) -> impl Iterator<Item = Rbac> {
-    policies.into_iter().map(move |policy| Rbac {
-        action: action as i32,
-        policies: [policy].into(),
-        ..Rbac::default()
-    })
-}
-
-/// Those whose verdict is meant, without the clients of stronger ones whose verdict is not: Envoy looks at policies in no order of ours.
-fn policies(
-    permissions: &Permissions,
-    is_meant: impl Fn(Verdict) -> bool,
-) -> BTreeMap<String, Policy> {
-    let mut policies = BTreeMap::new();
-    let mut others: Vec<Principal> = Vec::new();
-    for Permission { name, clients, verdict } in &permissions.rules {
-        let clients = any(clients.iter().map(principal).collect());
-        if !is_meant(*verdict) {
-            others.push(clients);
-            continue;
-        }
-        let principal = match others.as_slice() {
-            [] => clients,
-            others => id(Identifier::AndIds(Set { ids: vec![clients, not(any(others.to_vec()))] })),
-        };
-        let policy = Policy {
-            permissions: vec![Requests { rule: Some(Rule::Any(true)) }],
-            principals: vec![principal],
-            ..Policy::default()
-        };
-        policies.insert(stat_name(name), policy);
-    }
-    policies
-}
-
-fn principal(client: &Client) -> Principal {
-    match client {
-        Client::Any => id(Identifier::Any(true)),
-        Client::Spiffe(text) => authenticated(text),
-        Client::All(all) => {
-            id(Identifier::AndIds(Set { ids: all.iter().map(principal).collect() }))
-        }
-        Client::Not(client) => not(principal(client)),
-        Client::Tags(tags) if tags.is_empty() => id(Identifier::Any(true)),
-        Client::Tags(tags) => {
-            let tag = |(key, value): (&String, &String)| {
-                authenticated(&TextMatch::Exact(format!("kuma://{key}/{value}")))
-            };
-            id(Identifier::AndIds(Set { ids: tags.iter().map(tag).collect() }))
-        }
-    }
-}
-
-fn authenticated(text: &TextMatch) -> Principal {
-    let pattern = match text {
-        TextMatch::Exact(text) => MatchPattern::Exact(text.clone()),
-        TextMatch::Prefix(text) => MatchPattern::Prefix(text.clone()),
+/// What is done. What no rule means is denied.
+fn enforced(permissions: &Permissions) -> Matcher {
+    let action = |verdict| match verdict {
+        Verdict::Allow | Verdict::AllowWithShadowDeny => Action::Allow,
+        Verdict::Deny => Action::Deny,
     };
-    id(Identifier::Authenticated(Authenticated { principal_name: Some(parts::text(pattern)) }))
+    matcher(permissions, action, None)
 }
 
-/// Any of these; of none nobody.
-fn any(mut principals: Vec<Principal>) -> Principal {
-    match principals.len() {
-        0 => not(id(Identifier::Any(true))),
-        1 => principals.remove(0),
-        _ => id(Identifier::OrIds(Set { ids: principals })),
+/// What is counted and logged beside: who may, and shall not any more. What is denied anyway is none of it.
+fn shadow(permissions: &Permissions) -> Option<Matcher> {
+    let is_shadow = |rule: &Permission| rule.verdict == Verdict::AllowWithShadowDeny;
+    let action = |verdict| match verdict {
+        Verdict::Allow | Verdict::Deny => Action::Allow,
+        Verdict::AllowWithShadowDeny => Action::Deny,
+    };
+    let is_there = permissions.rules.iter().any(is_shadow);
+    is_there.then(|| matcher(permissions, action, Some(on_match(NOBODY, Action::Allow))))
+}
+
+fn matcher(
+    permissions: &Permissions,
+    action: impl Fn(Verdict) -> Action,
+    otherwise: Option<OnMatch>,
+) -> Matcher {
+    let mut matchers = Vec::new();
+    let mut otherwise = otherwise;
+    for Permission { name, clients, verdict } in &permissions.rules {
+        let decision = on_match(&stat_name(name), action(*verdict));
+        match any(clients.iter().map(client)) {
+            Means::Nobody => {}
+            Means::Everybody => {
+                otherwise = Some(decision);
+                break;
+            }
+            Means::Those(predicate) => {
+                let (predicate, on_match) = (Some(predicate), Some(decision));
+                matchers.push(FieldMatcher { predicate, on_match });
+            }
+        }
+    }
+    Matcher {
+        matcher_type: (!matchers.is_empty())
+            .then_some(MatcherType::MatcherList(MatcherList { matchers })),
+        on_no_match: otherwise.map(Box::new),
     }
 }
 
-fn not(principal: Principal) -> Principal {
-    id(Identifier::NotId(Box::new(principal)))
+fn on_match(name: &str, action: Action) -> OnMatch {
+    let action = RbacAction { name: name.to_owned(), action: action as i32 };
+    OnMatch {
+        on_match: Some(on_match::OnMatch::Action(extension("envoy.filters.rbac.action", &action))),
+        ..OnMatch::default()
+    }
 }
 
-fn id(identifier: Identifier) -> Principal {
-    Principal { identifier: Some(identifier) }
+/// Whom clients mean. Envoy has no predicate for the first two.
+enum Means {
+    Everybody,
+    Nobody,
+    Those(Predicate),
+}
+
+fn client(client: &Client) -> Means {
+    match client {
+        Client::Any => Means::Everybody,
+        Client::Spiffe(text) => Means::Those(has_name(text)),
+        Client::ServerName(name) => Means::Those(server_name(name)),
+        Client::All(all) => self::all(all.iter().map(self::client)),
+        Client::Not(client) => match self::client(client) {
+            Means::Everybody => Means::Nobody,
+            Means::Nobody => Means::Everybody,
+            Means::Those(predicate) => {
+                Means::Those(predicate_of(MatchType::NotMatcher(Box::new(predicate))))
+            }
+        },
+        Client::Tags(tags) => all(tags.iter().map(|(key, value)| {
+            let name = match value.as_str() {
+                "*" => TextMatch::Prefix(format!("{TAG_NAMES}{key}/")),
+                value => TextMatch::Exact(format!("{TAG_NAMES}{key}/{value}")),
+            };
+            Means::Those(has_name(&name))
+        })),
+    }
+}
+
+fn any(clients: impl Iterator<Item = Means>) -> Means {
+    let mut predicates = Vec::new();
+    for client in clients {
+        match client {
+            Means::Everybody => return Means::Everybody,
+            Means::Nobody => {}
+            Means::Those(predicate) => predicates.push(predicate),
+        }
+    }
+    joined(predicates, MatchType::OrMatcher).map_or(Means::Nobody, Means::Those)
+}
+
+fn all(clients: impl Iterator<Item = Means>) -> Means {
+    let mut predicates = Vec::new();
+    for client in clients {
+        match client {
+            Means::Nobody => return Means::Nobody,
+            Means::Everybody => {}
+            Means::Those(predicate) => predicates.push(predicate),
+        }
+    }
+    joined(predicates, MatchType::AndMatcher).map_or(Means::Everybody, Means::Those)
+}
+
+/// Envoy takes a list of two or more.
+fn joined(
+    mut predicates: Vec<Predicate>,
+    join: fn(PredicateList) -> MatchType,
+) -> Option<Predicate> {
+    if predicates.len() < 2 {
+        return predicates.pop();
+    }
+    Some(predicate_of(join(PredicateList { predicate: predicates })))
+}
+
+/// One of the names (URI SANs) in the client's certificate. Envoy gives them as one text, with commas between them.
+fn has_name(name: &TextMatch) -> Predicate {
+    let regex = match name {
+        TextMatch::Exact(name) => format!("(.*,)?{}(,.*)?", quoted(name)),
+        TextMatch::Prefix(name) => format!("(.*,)?{}.*", quoted(name)),
+    };
+    let regex = string_matcher::MatchPattern::SafeRegex(RegexMatcher {
+        regex,
+        engine_type: Some(regex_matcher::EngineType::GoogleRe2(regex_matcher::GoogleRe2 {})),
+    });
+    text_of(extension("envoy.matching.inputs.uri_san", &UriSanInput {}), regex)
+}
+
+/// A text as a regular expression that means it alone.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for c in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(c) {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted
+}
+
+fn server_name(name: &str) -> Predicate {
+    let input = extension("envoy.matching.inputs.server_name", &ServerNameInput {});
+    text_of(input, string_matcher::MatchPattern::Exact(name.to_owned()))
+}
+
+fn text_of(input: TypedExtensionConfig, pattern: string_matcher::MatchPattern) -> Predicate {
+    let matcher = StringMatcher { match_pattern: Some(pattern), ..StringMatcher::default() };
+    predicate_of(MatchType::SinglePredicate(SinglePredicate {
+        input: Some(input),
+        matcher: Some(single_predicate::Matcher::ValueMatch(matcher)),
+    }))
+}
+
+fn predicate_of(of: MatchType) -> Predicate {
+    Predicate { match_type: Some(of) }
+}
+
+fn extension<M: prost::Message + prost::Name>(name: &str, config: &M) -> TypedExtensionConfig {
+    TypedExtensionConfig { name: name.to_owned(), typed_config: Some(parts::any(config)) }
 }

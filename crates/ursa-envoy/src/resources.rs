@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use envoy_types::pb::google::protobuf::Any;
 
-use crate::proxy::{ClusterKind, ProxyConfig};
+use crate::proxy::{ClusterKind, ListenerKind, ProxyConfig};
 use crate::{cluster, listener, parts, route};
 
 /// Type URL of clusters (CDS).
@@ -70,8 +70,10 @@ pub fn resources(proxy: &ProxyConfig) -> Resources {
             parts::any(&listener::listener(listener, proxy.mesh_tls.as_ref())),
         );
     }
-    for http in proxy.http_listeners() {
-        add(RDS, &http.routes.name, parts::any(&route::route_configuration(http)));
+    for listener in &proxy.listeners {
+        let ListenerKind::Http(http) = &listener.kind else { continue };
+        let routes = route::route_configuration(http, listener.permissions.as_ref());
+        add(RDS, &http.routes.name, parts::any(&routes));
     }
     let pipeline =
         serde_json::to_vec(&proxy.pipeline).expect("strings, numbers, lists and maps are JSON");

@@ -25,14 +25,17 @@ use ursa_model::percent::Percent;
 
 use crate::proxy::{
     self, Forward, HeaderChanges, HeaderMatch, HeaderValue, HostRewrite, HttpListener, Mirror,
-    PathMatch, PathRewrite, QueryMatch, QueryValue, Redirect, RequestMatch, Route, RouteAction,
-    RouteTracing, Tag, TagSource, Tracer, stat_name,
+    PathMatch, PathRewrite, Permissions, QueryMatch, QueryValue, Redirect, RequestMatch, Route,
+    RouteAction, RouteTracing, Tag, TagSource, Tracer, stat_name,
 };
 use crate::retry::retry_policy;
-use crate::{b3, parts};
+use crate::{b3, parts, permission};
 
 /// The routes of one listener as Envoy reads them: one virtual host that takes every host name.
-pub(crate) fn route_configuration(http: &HttpListener) -> RouteConfiguration {
+pub(crate) fn route_configuration(
+    http: &HttpListener,
+    permissions: Option<&Permissions>,
+) -> RouteConfiguration {
     let config = &http.routes;
     let tracer = http.tracing.as_ref().map(|tracing| tracing.tracer);
     let is_zipkin = matches!(tracer, Some(Tracer::Zipkin { .. }));
@@ -45,6 +48,10 @@ pub(crate) fn route_configuration(http: &HttpListener) -> RouteConfiguration {
             routes: config.routes.iter().map(route).collect(),
             ..VirtualHost::default()
         }],
+        typed_per_filter_config: permissions
+            .map(|it| (permission::HTTP_FILTER.to_owned(), permission::of_routes(it)))
+            .into_iter()
+            .collect(),
         ..RouteConfiguration::default()
     }
 }

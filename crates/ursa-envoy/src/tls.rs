@@ -32,16 +32,29 @@ pub(crate) fn inspector(tls: ListenerTls) -> Option<ListenerFilter> {
     })
 }
 
+/// Whose connections a chain takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clients {
+    /// All there are.
+    All,
+    /// Those with a certificate of the mesh.
+    Known,
+    /// Those without, where both are taken. Nobody can ask who they are.
+    Unknown,
+}
+
 /// The chain of a listener, once for each kind of connection that it takes.
 pub(crate) fn chains(
-    chain: FilterChain,
+    chain: impl Fn(Clients) -> FilterChain,
     tls: ListenerTls,
     mesh: Option<&MeshTls>,
 ) -> Vec<FilterChain> {
-    let Some(mesh) = mesh.filter(|_| tls != ListenerTls::Off) else { return vec![chain] };
+    let Some(mesh) = mesh.filter(|_| tls != ListenerTls::Off) else {
+        return vec![chain(Clients::All)];
+    };
     let mut secured = FilterChain {
         transport_socket: Some(socket(parts::any(&downstream(mesh)))),
-        ..chain.clone()
+        ..chain(Clients::Known)
     };
     if tls == ListenerTls::Strict {
         return vec![secured];
@@ -51,7 +64,7 @@ pub(crate) fn chains(
         application_protocols: vec![PROTOCOL.to_owned()],
         ..FilterChainMatch::default()
     });
-    vec![secured, chain]
+    vec![secured, chain(Clients::Unknown)]
 }
 
 /// The side of a cluster.

@@ -177,6 +177,7 @@ impl World {
             address: "127.0.0.1".to_owned(),
             port: self.port,
             destination: "web".to_owned(),
+            inbound: None,
             kind: ListenerKind::Http(http),
             tls: ListenerTls::Off,
             permissions: None,

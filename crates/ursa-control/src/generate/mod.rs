@@ -19,8 +19,8 @@ use std::sync::Arc;
 use ursa_envoy::abilities::Abilities;
 use ursa_envoy::check::check;
 use ursa_envoy::proxy::{
-    Cluster, ClusterKind, Direction, Endpoint, HttpListener, Listener, ListenerKind, ListenerTls,
-    ProxyConfig, Route, RouteConfig, TcpRoute,
+    Cluster, ClusterKind, Direction, Endpoint, HttpListener, Inbound, Listener, ListenerKind,
+    ListenerTls, ProxyConfig, Route, RouteConfig, TcpRoute,
 };
 use ursa_envoy::resources::{Resources, SECRET, resources};
 use ursa_model::backend::OpenTelemetryBackend;
@@ -246,7 +246,8 @@ fn inbounds(proxy: &Proxy, config: &mut ProxyConfig) {
             protocol: inbound.protocol(),
             cluster,
         };
-        config.listeners.push(way.listener());
+        let inbound = Inbound { name: inbound.name.clone(), tags: inbound.tags.clone() };
+        config.listeners.push(Listener { inbound: Some(inbound), ..way.listener() });
     }
 }
 
@@ -316,6 +317,7 @@ impl Way<'_> {
             address,
             port,
             destination,
+            inbound: None,
             kind,
             tls,
             permissions,

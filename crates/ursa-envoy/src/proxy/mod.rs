@@ -13,6 +13,7 @@ mod permission;
 mod retry;
 mod route;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ursa_model::key::ProxyId;
@@ -27,8 +28,8 @@ pub use cluster::{
     HealthCheck, HealthChecks, OutlierDetection, SuccessRate, UpstreamTls,
 };
 pub use permission::{
-    Client, IDENTITY_SECRET, ListenerTls, MeshTls, Permission, Permissions, TRUST_SECRET,
-    TextMatch, Verdict,
+    Client, IDENTITY_SECRET, ListenerTls, MeshTls, Permission, Permissions, TAG_NAMES,
+    TRUST_SECRET, TextMatch, Verdict,
 };
 pub use retry::{BackOff, RateLimitedBackOff, ResetHeader, Retry};
 pub use route::{
@@ -108,15 +109,27 @@ pub struct Listener {
     /// The service that its requests are for: of an inbound the one that the inbound serves, of an
     /// outbound the one that it leads to.
     pub destination: String,
+    /// Of an inbound its name and its tags, by which policies choose. They reach nobody.
+    pub inbound: Option<Inbound>,
     /// What it speaks.
     pub kind: ListenerKind,
     /// Whether connections are by TLS with certificates of the mesh. Of inbounds only. Changing it drains open connections.
     pub tls: ListenerTls,
-    /// Who may connect. Unset: everyone. Changing it drains open connections.
+    /// Who may connect by certificate; of a permissive listener others may as well. Unset: everyone. Changing the rules drains open connections of
+    /// listeners that do not speak HTTP; of those that do, they are in the routes.
     pub permissions: Option<Permissions>,
     /// What is written of each request, or of each connection where it does not speak HTTP.
     /// Changing it drains open connections.
     pub access_logs: Vec<AccessLog>,
+}
+
+/// An inbound as its Dataplane describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inbound {
+    /// The port's name.
+    pub name: Option<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
 }
 
 impl Listener {

@@ -1,6 +1,7 @@
 //! Who may connect to a listener.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Certificates of the mesh. The proxy's own, and the authorities that it trusts, are given to Envoy by the agent beside it, as the secrets
 /// [`IDENTITY_SECRET`] and [`TRUST_SECRET`].
@@ -14,6 +15,9 @@ pub struct MeshTls {
 pub const IDENTITY_SECRET: &str = "identity";
 /// The secret (SDS) that holds the authorities that the proxy trusts.
 pub const TRUST_SECRET: &str = "trust";
+
+/// How tags begin in certificates: `kuma://<key>/<value>`.
+pub const TAG_NAMES: &str = "kuma://";
 
 /// Whether connections to a listener are by TLS with certificates of the mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,7 +41,7 @@ pub struct Permissions {
 /// Whether some clients may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permission {
-    /// Envoy counts under it, made legal by [`super::stat_name`]; unique among the rules.
+    /// Envoy counts under it, made legal by [`super::stat_name`]. Rules of one policy share it.
     pub name: String,
     /// Which clients: any of these. Empty: none.
     pub clients: Vec<Client>,
@@ -52,12 +56,39 @@ pub enum Client {
     Any,
     /// With a SPIFFE id.
     Spiffe(TextMatch),
+    /// That ask for that server (SNI).
+    ServerName(String),
     /// For which all hold.
     All(Vec<Client>),
     /// For which it does not hold.
     Not(Box<Client>),
-    /// With all these tags in its certificate (`kuma://<key>/<value>`).
+    /// With all these tags in its certificate (`kuma://<key>/<value>`); the value `*` is any.
     Tags(BTreeMap<String, String>),
+}
+
+/// In words: `spiffe://default/web`, `spiffe://default/shop-…`, `team=core`.
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("anyone"),
+            Self::Spiffe(TextMatch::Exact(id)) => f.write_str(id),
+            Self::Spiffe(TextMatch::Prefix(id)) => write!(f, "{id}…"),
+            Self::ServerName(name) => write!(f, "asking for {name}"),
+            Self::Not(client) => write!(f, "not {client}"),
+            Self::All(all) => {
+                for (index, client) in all.iter().enumerate() {
+                    write!(f, "{}{client}", if index > 0 { " and " } else { "" })?;
+                }
+                Ok(())
+            }
+            Self::Tags(tags) => {
+                for (index, (key, value)) in tags.iter().enumerate() {
+                    write!(f, "{}{key}={value}", if index > 0 { " and " } else { "" })?;
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 /// What is asked of a text.

@@ -10,6 +10,7 @@ mod carried;
 mod context;
 mod logging;
 mod matching;
+mod permitted;
 #[cfg(test)]
 mod tests;
 mod tracing;
@@ -21,6 +22,7 @@ use serde::Serialize;
 pub use self::carried::{Carried, Fate};
 pub use self::logging::{Logged, logged};
 pub use self::matching::matches;
+pub use self::permitted::{Caller, decisive};
 pub use self::tracing::{By, Step, Traced, traced};
 
 /// A request as it comes to a listener.

@@ -229,6 +229,15 @@ fn secured() -> ProxyConfig {
                 ])],
             ),
             rule("none", Verdict::Allow, vec![]),
+            rule(
+                "known",
+                Verdict::Allow,
+                vec![Client::All(vec![
+                    Client::Any,
+                    Client::ServerName("shop.mesh".to_owned()),
+                    Client::Tags([("version".to_owned(), "*".to_owned())].into()),
+                ])],
+            ),
         ],
     };
     proxy.mesh_tls = Some(MeshTls { trust_domain: "default".to_owned() });
@@ -499,6 +508,7 @@ fn tcp_listener(direction: Direction, port: u16, cluster: &str) -> Listener {
         address: "127.0.0.1".to_owned(),
         port,
         destination: cluster.to_owned(),
+        inbound: None,
         kind: ListenerKind::Tcp(TcpRoute::to(cluster)),
         tls: ListenerTls::Off,
         permissions: None,
