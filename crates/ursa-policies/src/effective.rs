@@ -1,10 +1,10 @@
 //! What all policies together say about one proxy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
-use ursa_envoy::proxy::ProxyConfig;
+use ursa_envoy::proxy::{Inbound, ProxyConfig};
 use ursa_model::path::{Path, Segment};
 
 use crate::KINDS;
@@ -15,7 +15,8 @@ use crate::merge::Tree;
 use crate::mesh_trace;
 use crate::part::{self, Part, Scope, Section};
 use crate::policy::PolicyResource;
-use crate::select::{select, select_with_shadows};
+use crate::select::{select, select_with_shadows, selects_inbound};
+use crate::source::Source;
 use crate::subject::Subject;
 
 /// What the policies of one kind say about one proxy, or about all that the same policies select.
@@ -113,7 +114,35 @@ impl Effective {
             at: Path::root().key("rules").index(index),
             layers: vec![rule],
         }));
+        parts.extend(self.client_parts());
         parts
+    }
+
+    /// What is said of the same clients.
+    fn client_parts(&self) -> impl Iterator<Item = Holding<'_>> {
+        let mut sources: BTreeMap<&Source, Vec<&Tree>> = BTreeMap::new();
+        for Section { scope, settings } in self.sections() {
+            if let Scope::Clients(source) = scope {
+                sources.entry(source).or_default().push(settings);
+            }
+        }
+        sources.into_iter().map(|(source, layers)| {
+            let at = Path::root().key(Part::Clients.field()).key(source.described());
+            Holding { at, layers }
+        })
+    }
+
+    /// What policies say of an inbound, one by one, weakest first; `from` and `rules` alike.
+    pub(crate) fn said_of(
+        &self,
+        port: u16,
+        inbound: &Inbound,
+    ) -> impl Iterator<Item = (&PolicyResource, &Section)> {
+        let selecting = self
+            .policies
+            .iter()
+            .filter(move |policy| selects_inbound(&policy.target, port, inbound));
+        selecting.flat_map(|policy| policy.sections().iter().map(|section| (&**policy, section)))
     }
 
     fn sections(&self) -> impl Iterator<Item = &Section> + Clone {

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
-use ursa_envoy::proxy::ProxyConfig;
+use ursa_envoy::proxy::{Inbound, ProxyConfig};
 use ursa_model::document::Meta;
 use ursa_model::kind::{Kind, Scope};
 use ursa_model::names;
@@ -19,7 +19,9 @@ use crate::KINDS;
 use crate::backends::{Applied, Backends};
 use crate::effective::Effective;
 use crate::merge::{Origin, Tree};
-use crate::part::{self, Destination, Part};
+use crate::part::{self, Destination, Part, Section};
+use crate::policy::PolicyResource;
+use crate::source::Source;
 
 /// The label with a policy's role: who may write it, and for whom.
 pub(crate) const ROLE: &str = "kuma.io/policy-role";
@@ -35,6 +37,14 @@ pub trait Policy: 'static {
     /// The settings (`default` of each part). What is unset says nothing, so that policies merge field by field.
     type Conf: Default + DeserializeOwned + JsonSchema;
 
+    /// The schema of the spec: a `targetRef`, and the parts with the settings in them.
+    fn schema() -> Schema
+    where
+        Self: Sized,
+    {
+        schema_of_parts::<Self>()
+    }
+
     /// What the schema for editors says of the spec as a whole, besides (JSON Schema).
     fn schema_of_whole() -> Json {
         Json::Bool(true)
@@ -45,6 +55,9 @@ pub trait Policy: 'static {
 
     /// Reports all that is wrong with the settings, and what has no effect. Sees only what was written, so a file is checked without a server.
     fn validate(settings: &Node, target: &TargetRef, report: &Cursor<'_>);
+
+    /// Reports what is wrong with the spec besides `targetRef`, settings, and whom they are for.
+    fn validate_spec(_spec: &Node, _target: &TargetRef, _report: &Cursor<'_>) {}
 
     /// What holds where no policy says anything, in the shape of the settings; shown by explaining.
     fn defaults() -> Json;
@@ -113,6 +126,15 @@ impl<C: Default + DeserializeOwned> Merged<'_, C> {
         self.settings(self.effective.outbound(service), applied)
     }
 
+    /// What policies say of an inbound, one by one and as written; weakest first.
+    pub(crate) fn said_of(
+        &self,
+        port: u16,
+        inbound: &Inbound,
+    ) -> impl Iterator<Item = (&PolicyResource, &Section)> {
+        self.effective.said_of(port, inbound)
+    }
+
     fn settings(&self, tree: Tree, applied: &mut Applied) -> Settings<C> {
         Settings { conf: decode(self.effective.kind(), &tree, applied), tree }
     }
@@ -145,7 +167,7 @@ impl PolicyKind {
                 scope: Scope::Mesh,
                 flat: false,
                 policy: true,
-                schema: schema::<P>,
+                schema: P::schema,
                 rewrite: rewrite::<P>,
                 validate: validate::<P>,
             },
@@ -217,31 +239,31 @@ struct Rule<C> {
 }
 
 /// Clients. All that is given must match.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-one-at-least" = ["spiffeID", "sni"]))]
-struct Match {
+pub struct Match {
     /// The client's SPIFFE id.
     #[serde(rename = "spiffeID")]
-    spiffe_id: Option<TextMatch>,
+    pub spiffe_id: Option<TextMatch>,
     /// The server name that the client asks for. Exact, lower case.
-    sni: Option<TextMatch>,
+    pub sni: Option<TextMatch>,
 }
 
 /// A text that is compared.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct TextMatch {
+pub struct TextMatch {
     /// How.
     #[serde(rename = "type")]
-    kind: TextMatchType,
+    pub kind: TextMatchType,
     /// With what.
-    value: String,
+    pub value: String,
 }
 
 /// How a text is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-enum TextMatchType {
+pub enum TextMatchType {
     /// The whole text.
     Exact,
     /// Its beginning.
@@ -254,7 +276,7 @@ enum TextMatchType {
 #[expect(dead_code, reason = "read from the tree")]
 struct From<C> {
     /// From where: `kind: Mesh`.
-    target_ref: Option<Source>,
+    target_ref: Option<Anywhere>,
     /// The settings.
     default: C,
 }
@@ -263,14 +285,14 @@ struct From<C> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(dead_code, reason = "there is one")]
-struct Source {
+struct Anywhere {
     /// What is meant.
-    kind: SourceKind,
+    kind: AnywhereKind,
 }
 
 /// Where requests come from.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-enum SourceKind {
+enum AnywhereKind {
     /// Wherever.
     Mesh,
 }
@@ -294,10 +316,11 @@ pub(crate) fn target(spec: &Node) -> Option<TargetRef> {
     }
 }
 
-fn schema<P: Policy>() -> Schema {
+fn schema_of_parts<P: Policy>() -> Schema {
     let mut schema = schemars::schema_for!(Spec<P::Conf>);
     if let Some(properties) = schema.get_mut("properties").and_then(Json::as_object_mut) {
-        let lacks = Part::ALL.iter().filter(|part| !P::PARTS.contains(part));
+        let has = |part: &Part| P::PARTS.iter().any(|own| own.field() == part.field());
+        let lacks = Part::ALL.iter().filter(|part| !has(part));
         for part in lacks {
             properties.remove(part.field());
         }
@@ -370,6 +393,14 @@ fn validate<P: Policy>(spec: &Node, meta: &Meta, report: &Cursor<'_>) {
     let inbound = P::PARTS.contains(&Part::Rules);
     let rules = TargetRules { section_name: inbound };
     validate_target(&target, rules, meta, &report.key("targetRef"));
+    if P::PARTS.contains(&Part::From)
+        && target.section_name.as_ref().is_some_and(|name| name.parse::<u16>().is_err())
+    {
+        report
+            .key("targetRef")
+            .key("sectionName")
+            .warn("means nothing yet: only the number of a port does");
+    }
     if P::PARTS.contains(&Part::Default) {
         let nothing = part::nothing();
         P::validate(spec.get("default").unwrap_or(&nothing), &target, &report.key("default"));
@@ -386,6 +417,7 @@ fn validate<P: Policy>(spec: &Node, meta: &Meta, report: &Cursor<'_>) {
             P::validate(settings, &target, &report.key("default"));
         }
     }
+    P::validate_spec(spec, &target, report);
 }
 
 /// One of the parts at least, and `rules` alone. An empty list counts as absent.
@@ -399,8 +431,8 @@ fn which_parts<P: Policy>(spec: &Node, report: &Cursor<'_>) {
         let fields: Vec<_> = P::PARTS.iter().map(|part| format!("`{}`", part.field())).collect();
         report.refuse(format!("needs one of {} at least", fields.join(", ")));
     }
-    if parts.contains(&&Part::Rules) && (parts.contains(&&Part::From) || parts.contains(&&Part::To))
-    {
+    let excluded = [Part::From, Part::Clients, Part::To];
+    if parts.contains(&&Part::Rules) && parts.iter().any(|part| excluded.contains(part)) {
         report.refuse_with_hint(
             "`rules` excludes `from` and `to`",
             "write two policies, one for what comes in and one for what goes out",
@@ -429,12 +461,20 @@ fn validate_scope(part: Part, holder: &Node, report: &Cursor<'_>) {
                 report.key("matches").warn("has no effect yet: this rule means nobody");
             }
         }
+        Part::Clients => {
+            let Some(node) = holder.get("targetRef") else { return };
+            let report = report.key("targetRef");
+            if let Some(source) = report.decode::<Source>(node) {
+                source.validate(&report);
+            }
+        }
         Part::Default | Part::From => {}
     }
 }
 
 impl Match {
-    fn validate(&self, report: &Cursor<'_>) {
+    /// Reports what is not there, and what is no SPIFFE id or server name. The cursor stands on the match.
+    pub(crate) fn validate(&self, report: &Cursor<'_>) {
         if self.spiffe_id.is_none() && self.sni.is_none() {
             report.refuse("needs a `spiffeID` or an `sni`");
         }
@@ -460,11 +500,6 @@ impl Match {
 fn validate_target(target: &TargetRef, rules: TargetRules, meta: &Meta, report: &Cursor<'_>) {
     target.validate(rules, report);
     let kind = report.key("kind");
-    if rules.section_name
-        && target.section_name.as_ref().is_some_and(|name| name.parse::<u16>().is_err())
-    {
-        report.key("sectionName").warn("means nothing yet: only the number of a port does");
-    }
     if target.namespace.is_some()
         && matches!(target.kind, TargetKind::MeshService | TargetKind::MeshServiceSubset)
     {

@@ -23,10 +23,12 @@ pub mod mesh_metric;
 pub mod mesh_retry;
 pub mod mesh_timeout;
 pub mod mesh_trace;
+pub mod mesh_traffic_permission;
 pub mod order;
 pub mod part;
 pub mod policy;
 pub mod select;
+pub mod source;
 mod spelling;
 pub mod subject;
 #[cfg(test)]
@@ -37,11 +39,12 @@ use kind::PolicyKind;
 use ursa_model::kind::Kinds;
 
 /// Every kind of policy, in the order in which they are applied.
-pub static KINDS: [PolicyKind; 7] = [
+pub static KINDS: &[PolicyKind] = &[
     PolicyKind::of::<mesh_timeout::MeshTimeout>(),
     PolicyKind::of::<mesh_retry::MeshRetry>(),
     PolicyKind::of::<mesh_health_check::MeshHealthCheck>(),
     PolicyKind::of::<mesh_circuit_breaker::MeshCircuitBreaker>(),
+    PolicyKind::of::<mesh_traffic_permission::MeshTrafficPermission>(),
     PolicyKind::of::<mesh_trace::MeshTrace>(),
     PolicyKind::of::<mesh_access_log::MeshAccessLog>(),
     PolicyKind::of::<mesh_metric::MeshMetric>(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use ursa_model::document::Document;
@@ -11,7 +12,9 @@ use ursa_model::path::Path;
 use ursa_model::report::Cursor;
 use ursa_model::tree::{Entry, Node, Place};
 
+use crate::kind::PolicyKind;
 use crate::merge::{Origin, Tree};
+use crate::source::Source;
 
 /// A part of a policy's spec that holds settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,20 +25,22 @@ pub enum Part {
     Rules,
     /// `from`: the same as Kuma 2.x writes it. They merge.
     From,
+    /// `from`, by client: each is for other clients, and of those whom several mean the stronger is for.
+    Clients,
     /// `to`: for what goes out, by destination. They merge.
     To,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 4] = [Self::Default, Self::Rules, Self::From, Self::To];
+    pub const ALL: [Self; 5] = [Self::Default, Self::Rules, Self::From, Self::Clients, Self::To];
 
     /// The field of the spec.
     pub const fn field(self) -> &'static str {
         match self {
             Self::Default => "default",
             Self::Rules => "rules",
-            Self::From => "from",
+            Self::From | Self::Clients => "from",
             Self::To => "to",
         }
     }
@@ -212,6 +217,8 @@ pub enum Scope {
     Rule(usize),
     /// What comes in.
     Inbound,
+    /// What comes in from some clients.
+    Clients(Source),
     /// What goes out.
     Outbound(Destination),
 }
@@ -220,7 +227,8 @@ pub enum Scope {
 pub(crate) fn sections(document: &Document, file: Option<&str>) -> Vec<Section> {
     let spec = &document.spec;
     let mut sections = Vec::new();
-    for part in Part::ALL {
+    let parts = PolicyKind::by_name(&document.key.kind).map_or(&[][..], PolicyKind::parts);
+    for part in parts.iter().copied() {
         for (index, (path, holder)) in part.holders(spec).into_iter().enumerate() {
             let Some(settings) = holder.as_map().and_then(|map| map.entry("default")) else {
                 continue;
@@ -253,13 +261,16 @@ fn scope(part: Part, index: usize, holder: &Node) -> Option<Scope> {
             .is_none_or(<[Node]>::is_empty)
             .then_some(Scope::Rule(index)),
         Part::From => Some(Scope::Inbound),
-        Part::To => {
-            let target = holder.get("targetRef").map(Node::to_json);
-            Some(Scope::Outbound(match target {
-                None => Destination::default(),
-                Some(target) => serde_json::from_value(target).ok()?,
-            }))
-        }
+        Part::Clients => target_of(holder).map(Scope::Clients),
+        Part::To => target_of(holder).map(Scope::Outbound),
+    }
+}
+
+/// The `targetRef` of `from` or `to`, or what holds where there is none.
+fn target_of<T: Default + DeserializeOwned>(holder: &Node) -> Option<T> {
+    match holder.get("targetRef").map(Node::to_json) {
+        None => Some(T::default()),
+        Some(target) => serde_json::from_value(target).ok(),
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ursa_envoy::proxy::Inbound;
 use ursa_model::target_ref::{ProxyType, TargetKind, TargetRef};
 
 use crate::order;
@@ -71,6 +72,23 @@ pub fn selects(target: &TargetRef, subject: &Subject<'_>) -> bool {
             has_tags(subject, |tags| is_service(target, tags) && matches(&target.tags, tags))
         }
         TargetKind::Dataplane => is_dataplane(target, subject),
+        TargetKind::MeshGateway | TargetKind::MeshHttpRoute => false,
+    }
+}
+
+/// Whether `target`, which selects a proxy, means this one of its inbounds.
+pub(crate) fn selects_inbound(target: &TargetRef, port: u16, inbound: &Inbound) -> bool {
+    let section = target.section_name.as_ref();
+    match target.kind {
+        TargetKind::Mesh => true,
+        TargetKind::MeshSubset => matches(&target.tags, &inbound.tags),
+        TargetKind::MeshService => is_service(target, &inbound.tags),
+        TargetKind::MeshServiceSubset => {
+            is_service(target, &inbound.tags) && matches(&target.tags, &inbound.tags)
+        }
+        TargetKind::Dataplane => section.is_none_or(|section| {
+            *section == port.to_string() || inbound.name.as_ref() == Some(section)
+        }),
         TargetKind::MeshGateway | TargetKind::MeshHttpRoute => false,
     }
 }

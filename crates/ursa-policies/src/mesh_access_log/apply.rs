@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 use ursa_envoy::proxy::{
-    AccessLog, Direction, ListenerKind, LogFilter, LogFormat, LogSink, LogValue, ProxyConfig,
+    AccessLog, Direction, ListenerKind, LogFilter, LogFormat, LogSink, LogValue, Permissions,
+    ProxyConfig,
 };
 use ursa_model::backend::DeliveryOptions;
 use ursa_model::key::ResourceKey;
@@ -41,6 +42,7 @@ pub(super) fn conf(
             placeholders: Placeholders::of(proxy, listener),
             http: matches!(listener.kind, ListenerKind::Http(_)),
             direction: listener.direction,
+            permissions: listener.permissions.as_ref(),
             pipeline: &proxy.pipeline,
             backends,
             channels: &mut channels,
@@ -60,6 +62,7 @@ struct OfListener<'a> {
     placeholders: Placeholders,
     http: bool,
     direction: Direction,
+    permissions: Option<&'a Permissions>,
     pipeline: &'a PipelineConfig,
     backends: &'a dyn Backends,
     channels: &'a mut BTreeMap<String, Channel>,
@@ -150,6 +153,11 @@ impl OfListener<'_> {
                 .map(|Pair { key, value }| (key.clone(), self.placeholders.fill(value)))
                 .collect(),
             None => formats::attributes(self.http, self.direction)
+                .chain(
+                    self.permissions
+                        .into_iter()
+                        .flat_map(|it| formats::permission_attributes(self.http, it)),
+                )
                 .map(|(key, value)| (key.to_owned(), self.placeholders.fill(value)))
                 .collect(),
         };

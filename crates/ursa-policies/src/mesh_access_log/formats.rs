@@ -3,7 +3,7 @@
 use ursa_envoy::baggage;
 use ursa_envoy::format::operators::TABLE;
 use ursa_envoy::format::{Command, Format, FormatError};
-use ursa_envoy::proxy::{Direction, Listener, ProxyConfig};
+use ursa_envoy::proxy::{Direction, Listener, ListenerTls, Permissions, ProxyConfig, Verdict};
 use ursa_model::Authority;
 use ursa_model::dataplane::WORKLOAD_LABEL;
 use ursa_model::report::Cursor;
@@ -67,6 +67,44 @@ pub(super) fn attributes(
     protocol.iter().chain(peer).chain(&ALWAYS).copied()
 }
 
+/// What is said besides of an inbound that asks who may connect: what closed a connection, and what a shadow says.
+pub(super) fn permission_attributes(
+    http: bool,
+    permissions: &Permissions,
+) -> impl Iterator<Item = (&'static str, &'static str)> {
+    const CLOSED: [(&str, &str); 1] =
+        [("envoy.connection_termination_details", "%CONNECTION_TERMINATION_DETAILS%")];
+    const HTTP: [(&str, &str); 2] = [
+        (
+            "envoy.rbac_shadow_result",
+            "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_engine_result)%",
+        ),
+        (
+            "envoy.rbac_shadow_policy",
+            "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_effective_policy_id)%",
+        ),
+    ];
+    const TCP: [(&str, &str); 2] = [
+        (
+            "envoy.rbac_shadow_result",
+            "%DYNAMIC_METADATA(envoy.filters.network.rbac:shadow_engine_result)%",
+        ),
+        (
+            "envoy.rbac_shadow_policy",
+            "%DYNAMIC_METADATA(envoy.filters.network.rbac:shadow_effective_policy_id)%",
+        ),
+    ];
+    let closed = if http { &[][..] } else { &CLOSED };
+    let has_shadow =
+        permissions.rules.iter().any(|rule| rule.verdict == Verdict::AllowWithShadowDeny);
+    let shadow = match (has_shadow, http) {
+        (false, _) => &[][..],
+        (true, true) => &HTTP,
+        (true, false) => &TCP,
+    };
+    closed.iter().chain(shadow).copied()
+}
+
 /// The placeholders, in the order of [`Placeholders`]'s values.
 const NAMES: [&str; 8] = [
     "KUMA_MESH",
@@ -88,17 +126,27 @@ fn member_of(command: &Command) -> Option<&str> {
     is_token(member).then_some(member)
 }
 
-/// What `%KUMA_…%` says on one listener: fixed texts.
+/// The placeholder for who calls.
+const SOURCE: &str = "KUMA_SOURCE_SERVICE";
+
+/// Who calls by TLS: the first name in its certificate, which is its SPIFFE id.
+fn caller(length: Option<usize>) -> Command {
+    let name = "connection.uri_san_peer_certificate".to_owned();
+    Command { name: "CEL".to_owned(), argument: Some(name), length }
+}
+
+/// What `%KUMA_…%` says on one listener: fixed texts, but for who calls it by TLS.
 #[derive(Debug)]
 pub(super) struct Placeholders {
     values: [String; NAMES.len()],
+    knows_caller: bool,
 }
 
 impl Placeholders {
     /// On `listener` of `proxy`.
     pub(super) fn of(proxy: &ProxyConfig, listener: &Listener) -> Self {
         let fact = |name: &str| proxy.pipeline.facts.get(name).cloned().unwrap_or_default();
-        // Who calls an inbound is not known without an identity.
+        // Who calls an inbound is not known without a certificate.
         let (source, direction) = match listener.direction {
             Direction::Inbound => ("unknown", "INBOUND"),
             Direction::Outbound => (proxy.service.as_str(), "OUTBOUND"),
@@ -115,22 +163,28 @@ impl Placeholders {
             address.clone(),
             direction.to_owned(),
         ];
-        Self { values }
+        let knows_caller =
+            listener.direction == Direction::Inbound && listener.tls != ListenerTls::Off;
+        Self { values, knows_caller }
     }
 
     /// `text` for Envoy. A text that is no format was refused; here it would be written as it is.
     pub(super) fn fill(&self, text: &str) -> String {
         let value = |name: &str| {
             let at = NAMES.iter().position(|known| *known == name)?;
-            self.values.get(at).map(String::as_str)
+            let is_fixed = name != SOURCE || !self.knows_caller;
+            self.values.get(at).map(String::as_str).filter(|_| is_fixed)
         };
         match Format::parse(text) {
             Ok(format) => {
-                let member = |command: &Command| {
+                let other = |command: &Command| {
+                    if command.name == SOURCE {
+                        return Some(caller(command.length));
+                    }
                     let member = member_of(command)?;
                     Some(baggage::command(member, command.length))
                 };
-                format.replace(value).replace_commands(member).to_string()
+                format.replace(value).replace_commands(other).to_string()
             }
             Err(_) => text.replace('%', "%%"),
         }

@@ -1,12 +1,14 @@
 //! Cases: resources and a proxy in, all that policies make of them out, as text that is read in review.
 //!
 //! A case is a file of resources as users write it. Its first line names the proxy, `# proxy: frontend`, one of `proxies/`; it is in zone `east`.
+//! `# proxy: frontend with mTLS` is in a mesh that has it.
 //! `# proxy: frontend without the module` is one whose Envoy does not load it, `…, Envoy 1.36.4` of that version; of others that is assumed.
 
 mod corpus;
 mod endpoints;
 mod envoy;
 mod examples;
+mod permissions;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
@@ -14,10 +16,7 @@ use std::sync::{Arc, LazyLock};
 use serde::de::DeserializeOwned;
 use ursa_envoy::abilities::{Abilities, Module};
 use ursa_envoy::proxy::{
-    AccessLog, Cluster, ClusterKind, Direction, Endpoint, HeaderMatch, HeaderValue, HttpListener,
-    Listener, ListenerKind, ListenerTls, LogFilter, LogFormat, LogSink, LogValue, PathMatch,
-    ProxyConfig, QueryMatch, QueryValue, RequestMatch, Route, RouteConfig, RouteTracing, Sampling,
-    TagSource, TcpRoute, Tracer, Tracing,
+    AccessLog, Cluster, ClusterKind, Direction, Endpoint, HeaderMatch, HeaderValue, HttpListener, Inbound, Listener, ListenerKind, ListenerTls, LogFilter, LogFormat, LogSink, LogValue, MeshTls, PathMatch, ProxyConfig, QueryMatch, QueryValue, RequestMatch, Route, RouteConfig, RouteTracing, Sampling, TagSource, TcpRoute, Tracer, Tracing,
 };
 use ursa_model::backend::{BackendRef, OpenTelemetryBackend};
 use ursa_model::dataplane::{Dataplane, Protocol};
@@ -32,12 +31,14 @@ use crate::backends::{Applied, Backends};
 use crate::effective;
 use crate::explain::{Explained, ExplainedValue};
 use crate::merge::Origin;
+use crate::mesh_traffic_permission;
 use crate::policy::PolicyResource;
 use crate::subject::Subject;
 
 /// Schemas are made once.
 static KINDS: LazyLock<Kinds> = LazyLock::new(crate::kinds);
 
+const MESH: &str = "default";
 const ZONE: &str = "east";
 /// Kinds of which it is shown what they change in what Envoy is told.
 const SHOWN_IN_ENVOY: [&str; 4] =
@@ -51,7 +52,12 @@ pub(crate) fn outcome(case: &str) -> String {
         Some((name, envoy)) => (name, Some(envoy.strip_prefix(", Envoy ").map(str::to_owned))),
         None => (name, None),
     };
+    let (name, has_mtls) = match name.strip_suffix(" with mTLS") {
+        Some(name) => (name, true),
+        None => (name, false),
+    };
     let mut proxy = TestProxy::named(name);
+    proxy.has_mtls = has_mtls;
     if let Some(envoy) = without {
         let module = Module::Missing("this Envoy is too old".to_owned());
         proxy.abilities = Abilities { envoy, module };
@@ -80,9 +86,11 @@ fn outcome_for(proxy: &TestProxy, case: &str) -> String {
     let mut text = String::new();
     section(&mut text, "violations", parsed.violations.iter().map(violation));
     if effective.iter().all(|effective| effective.policies().is_empty()) {
-        assert_eq!(config, proxy.config(), "without policies a proxy is as it was");
         text.push_str("no policy selects the proxy\n");
-        return text;
+        if !proxy.has_mtls {
+            assert_eq!(config, proxy.config(), "without policies a proxy is as it was");
+            return text;
+        }
     }
     for effective in effective.iter().filter(|effective| !effective.policies().is_empty()) {
         let Explained { kind, policies, values, remarks, .. } = effective.explain().with(&applied);
@@ -106,6 +114,15 @@ fn outcome_for(proxy: &TestProxy, case: &str) -> String {
         section(&mut text, "Envoy", envoy::changes(&proxy.config(), &config));
     }
     section(&mut text, "listeners", config.listeners.iter().map(listener));
+    let decisions = |listener| mesh_traffic_permission::permissions(&effective, listener, MESH);
+    section(
+        &mut text,
+        "permissions",
+        config
+            .listeners
+            .iter()
+            .filter_map(|listener| permissions::of_listener(listener, &decisions(listener))),
+    );
     let logs = config.listeners.iter().filter(|listener| !listener.access_logs.is_empty());
     section(&mut text, "access logs", logs.map(access_logs));
     let channels = config.pipeline.channels.iter();
@@ -322,6 +339,7 @@ pub(crate) struct TestProxy {
     dataplane: Dataplane,
     document: Document,
     abilities: Abilities,
+    has_mtls: bool,
 }
 
 impl TestProxy {
@@ -336,8 +354,8 @@ impl TestProxy {
             .next()
             .unwrap_or_else(|| panic!("{path}: {:?}", parsed.violations));
         let dataplane = decode(&document);
-        let id = ProxyId::new("default", &document.key.name);
-        Self { id, dataplane, document, abilities: Abilities::default() }
+        let id = ProxyId::new(MESH, &document.key.name);
+        Self { id, dataplane, document, abilities: Abilities::default(), has_mtls: false }
     }
 
     pub(crate) fn subject(&self) -> Subject<'_> {
@@ -358,9 +376,11 @@ impl TestProxy {
         let inbound = networking.inbound.iter().map(|inbound| {
             let address = self.dataplane.inbound_address(inbound);
             let service = inbound.service().unwrap_or(&service);
+            let tls = if self.has_mtls { ListenerTls::Strict } else { ListenerTls::Off };
+            let own = Inbound { name: inbound.name.clone(), tags: inbound.tags.clone() };
             let listener =
                 listener_of(Direction::Inbound, address, inbound.port, service, inbound.protocol());
-            (listener, inbound.protocol())
+            (Listener { inbound: Some(own), tls, ..listener }, inbound.protocol())
         });
         let outbound = networking.outbound.iter().map(|outbound| {
             let service = outbound.service().unwrap_or_default();
@@ -391,7 +411,7 @@ impl TestProxy {
         let address = networking.address.clone();
         let abilities = self.abilities.clone();
         let id = self.id.clone();
-        let mesh_tls = None;
+        let mesh_tls = self.has_mtls.then(|| MeshTls { trust_domain: MESH.to_owned() });
         ProxyConfig { id, service, address, mesh_tls, abilities, listeners, clusters, pipeline }
     }
 }
@@ -416,6 +436,7 @@ fn listener_of(
         address: address.to_owned(),
         port,
         destination: service.to_owned(),
+        inbound: None,
         kind,
         tls: ListenerTls::Off,
         permissions: None,

@@ -49,6 +49,9 @@ enum InspectWhat {
     /// The proxies that a MeshMetric selects.
     #[command(aliases = ["meshmetrics", "mm"])]
     Meshmetric(PolicyArgs),
+    /// The proxies that a MeshTrafficPermission selects.
+    #[command(aliases = ["meshtrafficpermissions", "mtp"])]
+    Meshtrafficpermission(PolicyArgs),
 }
 
 pub(in crate::command) async fn inspect(
@@ -93,6 +96,9 @@ pub(in crate::command) async fn inspect(
             policy.inspect("meshaccesslogs", &client, output).await?;
         }
         InspectWhat::Meshmetric(policy) => policy.inspect("meshmetrics", &client, output).await?,
+        InspectWhat::Meshtrafficpermission(policy) => {
+            policy.inspect("meshtrafficpermissions", &client, output).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
