@@ -8,6 +8,7 @@ mod index;
 mod inspect;
 mod observe;
 mod page;
+mod permitted;
 mod pipelines;
 mod plan;
 mod problem;

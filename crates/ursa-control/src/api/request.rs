@@ -17,10 +17,12 @@ use ursa_envoy::proxy::{
 use ursa_envoy::questions::About;
 use ursa_envoy::request::{Answer, By, Carried, Fate, Request, Step, Traced, logged, traced};
 use ursa_model::ProxyId;
+use ursa_policies::effective::Effective;
 use ursa_policies::explain::Explained;
 use ursa_policies::mesh_trace::{self, Decider};
 
 use super::Api;
+use super::permitted::{self, Callers};
 use super::pipelines::trace_id;
 use super::problem::Problem;
 use crate::generate::{self, Consider};
@@ -42,6 +44,8 @@ pub(crate) struct Asked {
     headers: BTreeMap<String, String>,
     /// The service that an outbound leads to; unset: it comes in.
     outbound: Option<String>,
+    /// The service that calls, of which is said whether it may.
+    from: Option<String>,
     /// The port of the listener; unset: all of the direction.
     port: Option<u16>,
     status: Option<u32>,
@@ -56,6 +60,8 @@ struct Case {
     direction: Direction,
     destination: Option<String>,
     port: Option<u16>,
+    /// Who calls. Set: listeners that do not speak HTTP are looked at, too.
+    callers: Option<Callers>,
     /// Whether it is as the tracer saw it, after what the module may have made of it.
     was_seen: bool,
 }
@@ -76,7 +82,16 @@ pub(crate) async fn explain(
     let proxy = Proxy::of(&api, &mesh, &id)
         .ok_or_else(|| Problem::not_found(format!("there is no {}", id.resource_key())))?;
     let Some(trace) = &asked.trace else {
-        let looked = proxy.look(&asked.case());
+        let mut case = asked.case();
+        if let Some(service) = &asked.from {
+            let callers = Callers::of_service(&mesh, service);
+            if callers.is_empty() {
+                let message = format!("no Dataplane of the mesh is of a service `{service}`");
+                return Err(Problem::parameter("from", message));
+            }
+            case.callers = Some(callers);
+        }
+        let looked = proxy.look(&case);
         if looked.is_empty() {
             let field = if asked.port.is_some() { "port" } else { "outbound" };
             return Err(Problem::parameter(field, proxy.has_no_such_listener()));
@@ -129,6 +144,7 @@ impl Asked {
             },
             destination: self.outbound.clone(),
             port: self.port,
+            callers: None,
             was_seen: false,
         }
     }
@@ -191,6 +207,7 @@ fn case(span: &Map<String, Value>, parent: Option<String>, kind: &str, took_ms: 
         direction: if kind == "client" { Direction::Outbound } else { Direction::Inbound },
         destination: None,
         port: None,
+        callers: None,
         was_seen: true,
     }
 }
@@ -208,6 +225,7 @@ fn before_drawn(id: &str) -> String {
 /// A proxy as it is configured, and why.
 struct Proxy {
     config: ProxyConfig,
+    effective: Vec<Effective>,
     explained: Vec<Explained>,
     deciders: Vec<Decider>,
     /// Formats of trace context that are listed, and not read without the module.
@@ -225,9 +243,10 @@ impl Proxy {
             tracing.map(|it| mesh_trace::deciders(&it.merged().to_json(), config.tracer()));
         Some(Self {
             config,
-            explained: effective.iter().map(ursa_policies::effective::Effective::explain).collect(),
+            explained: effective.iter().map(Effective::explain).collect(),
             deciders: deciders.unwrap_or_default(),
             lost: generated.applied.context.map(|context| context.lost).unwrap_or_default(),
+            effective,
         })
     }
 
@@ -238,11 +257,20 @@ impl Proxy {
                 && case.port.is_none_or(|port| port == listener.port)
                 && case.destination.as_ref().is_none_or(|to| *to == listener.destination)
         });
-        let http = meant.filter_map(|listener| match &listener.kind {
-            ListenerKind::Http(http) => Some((listener, http)),
-            ListenerKind::Tcp(_) => None,
+        let looked = meant.filter_map(|listener| match &listener.kind {
+            ListenerKind::Http(http) => Some(self.at(listener, http, case)),
+            ListenerKind::Tcp(_) => case.callers.is_some().then(|| {
+                let permitted = self.permitted(listener, case);
+                json!({"listener": listener.name, "destination": listener.destination, "permitted": permitted})
+            }),
         });
-        http.map(|(listener, http)| self.at(listener, http, case)).collect()
+        looked.collect()
+    }
+
+    /// Who may call. Null where nobody is asked.
+    fn permitted(&self, listener: &Listener, case: &Case) -> Value {
+        let mesh = &self.config.id.mesh;
+        permitted::of_listener(&self.effective, listener, mesh, case.callers.as_ref())
     }
 
     /// Which of its listeners could have been meant.
@@ -282,6 +310,8 @@ impl Proxy {
         );
         json!({
             "listener": listener.name,
+            "destination": listener.destination,
+            "permitted": self.permitted(listener, case),
             "request": {
                 "method": request.method, "host": request.authority, "path": request.path,
                 "requestId": request.header("x-request-id"),

@@ -1,5 +1,7 @@
 //! `ursa explain request`: what becomes of one request at a proxy, and why.
 
+mod permitted;
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -13,19 +15,20 @@ use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Form, Output, counted};
 
-/// One request at a proxy: is it traced, written down, counted; and what decides.
+/// One request at a proxy: may it come in, is it traced, written down, counted; and what decides.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   ursa explain request frontend --path /healthz
   ursa explain request frontend -X POST --path /pay -H 'x-client-trace-id: 7' --status 503
   ursa explain request frontend --outbound cart --path /items
+  ursa explain request orders --from frontend     # may it come in, and which line decides
   ursa explain request frontend --trace 4bf92f3577b34da6a3ce929d0e0e4736")]
 pub(super) struct Arguments {
     #[command(flatten)]
     proxy: ProxyArgs,
     /// A request of the past, by its trace's id: 32 hex digits, or 16 for 64 bits. Of a trace that the control plane holds, its first digits are enough.
-    #[arg(long, value_name = "ID", conflicts_with_all = ["method", "host", "path", "header", "outbound", "port", "status", "duration", "flag"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["method", "host", "path", "header", "outbound", "from", "port", "status", "duration", "flag"])]
     trace: Option<String>,
     /// The method.
     #[arg(short = 'X', long, default_value = "GET")]
@@ -42,6 +45,9 @@ pub(super) struct Arguments {
     /// It goes out to this service, rather than coming in.
     #[arg(long, value_name = "SERVICE")]
     outbound: Option<String>,
+    /// It comes from this service: may it come in, and which policy's line decides.
+    #[arg(long, value_name = "SERVICE", conflicts_with = "outbound")]
+    from: Option<String>,
     /// Only at the listener on this port.
     #[arg(long)]
     port: Option<u16>,
@@ -83,7 +89,7 @@ impl Arguments {
         let flags = Some(&self.flag).filter(|flags| !flags.is_empty());
         Ok(json!({
             "method": self.method, "host": self.host, "path": self.path, "headers": headers,
-            "outbound": self.outbound, "port": self.port, "status": self.status,
+            "outbound": self.outbound, "from": self.from, "port": self.port, "status": self.status,
             "durationMs": self.duration, "flags": flags,
         }))
     }
@@ -181,9 +187,14 @@ fn line(text: &mut String, indent: usize, words: &str) {
 
 fn of_listener(listener: &Value, text: &mut String) {
     let request = &listener["request"];
+    if request.is_null() {
+        line(text, 0, &format!("a connection at {}", string(&listener["listener"])));
+        return permitted::of_listener(listener, text);
+    }
     let (method, host, path) =
         (string(&request["method"]), string(&request["host"]), string(&request["path"]));
     line(text, 0, &format!("{method} {host}{path} at {}", string(&listener["listener"])));
+    permitted::of_listener(listener, text);
     let context = listener["context"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !context.is_empty() {
         line(text, 2, "trace context:");
@@ -267,6 +278,7 @@ mod tests {
         }]});
         insta::assert_snapshot!(text(&answer), @r"
         GET shop/items at inbound:80
+          may come in: yes, from anyone; the mesh has no mTLS
           trace context:
             `b3` is there, but not in the list: it passes as it is
           traced: no
