@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use ursa_model::Authority;
 
-use super::policy::PolicyArgs;
+use super::policy::PolicyOfKind;
 use super::{ProxyArgs, State, look, state};
 use crate::client::{Client, ServerArgs};
 use crate::command::apply::key_text;
@@ -40,18 +40,8 @@ enum InspectWhat {
         #[arg(short, long, value_enum, default_value_t)]
         output: Form,
     },
-    /// The proxies that a MeshTrace selects, and what of it they cannot do.
-    #[command(aliases = ["meshtraces", "mt"])]
-    Meshtrace(PolicyArgs),
-    /// The proxies that a MeshAccessLog selects.
-    #[command(aliases = ["meshaccesslogs", "mal"])]
-    Meshaccesslog(PolicyArgs),
-    /// The proxies that a MeshMetric selects.
-    #[command(aliases = ["meshmetrics", "mm"])]
-    Meshmetric(PolicyArgs),
-    /// The proxies that a MeshTrafficPermission selects.
-    #[command(aliases = ["meshtrafficpermissions", "mtp"])]
-    Meshtrafficpermission(PolicyArgs),
+    #[command(flatten)]
+    Policy(PolicyOfKind),
 }
 
 pub(in crate::command) async fn inspect(
@@ -91,14 +81,7 @@ pub(in crate::command) async fn inspect(
                 output.structured(form, &json!({"total": list.len(), "items": list}))?;
             }
         }
-        InspectWhat::Meshtrace(policy) => policy.inspect("meshtraces", &client, output).await?,
-        InspectWhat::Meshaccesslog(policy) => {
-            policy.inspect("meshaccesslogs", &client, output).await?;
-        }
-        InspectWhat::Meshmetric(policy) => policy.inspect("meshmetrics", &client, output).await?,
-        InspectWhat::Meshtrafficpermission(policy) => {
-            policy.inspect("meshtrafficpermissions", &client, output).await?;
-        }
+        InspectWhat::Policy(policy) => policy.inspect(&client, output).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,10 @@
 //! `ursa inspect meshtrace` and the like: the proxies that a policy selects.
 
-use clap::Args;
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde_json::{Value, json};
+use ursa_model::kind::Kind;
+use ursa_policies::KINDS;
 
 use crate::client::Client;
 use crate::command::get::all;
@@ -9,7 +12,7 @@ use crate::failure::Outcome;
 use crate::output::{Form, Output, counted, table};
 
 #[derive(Debug, Args)]
-pub(super) struct PolicyArgs {
+struct PolicyArgs {
     /// The policy's name.
     name: String,
     /// The mesh.
@@ -20,15 +23,61 @@ pub(super) struct PolicyArgs {
     output: Form,
 }
 
-impl PolicyArgs {
-    /// Shows the proxies of the policy of the kind that is called so in paths.
-    pub(super) async fn inspect(&self, kind: &str, client: &Client, output: Output) -> Outcome<()> {
-        let path = format!("/meshes/{}/{kind}/{}/_resources/dataplanes", self.mesh, self.name);
+/// A policy of any kind: a subcommand for each kind that there is.
+#[derive(Debug)]
+pub(super) struct PolicyOfKind {
+    kind: &'static Kind,
+    policy: PolicyArgs,
+}
+
+impl PolicyOfKind {
+    /// Shows the proxies of the policy.
+    pub(super) async fn inspect(&self, client: &Client, output: Output) -> Outcome<()> {
+        let PolicyArgs { name, mesh, output: form } = &self.policy;
+        let path = format!("/meshes/{mesh}/{}/{name}/_resources/dataplanes", self.kind.plural);
         let proxies = all(client, &path).await?;
-        match self.output {
+        match form {
             Form::Table => output.result(&text(&proxies)),
-            form => output.structured(form, &json!({"total": proxies.len(), "items": proxies})),
+            form => output.structured(*form, &json!({"total": proxies.len(), "items": proxies})),
         }
+    }
+}
+
+fn kinds() -> impl Iterator<Item = (String, &'static Kind)> {
+    KINDS.iter().map(|policy| (policy.kind.name.to_lowercase(), &policy.kind))
+}
+
+impl Subcommand for PolicyOfKind {
+    fn augment_subcommands(command: Command) -> Command {
+        kinds().fold(command, |command, (own, kind)| {
+            let about =
+                format!("The proxies that a {} selects, and what of it they cannot do", kind.name);
+            let policy = Command::new(own).about(about).alias(kind.plural).aliases(kind.short);
+            command.subcommand(PolicyArgs::augment_args(policy))
+        })
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        kinds().any(|(own, _)| own == name)
+    }
+}
+
+impl FromArgMatches for PolicyOfKind {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let said = matches
+            .subcommand()
+            .and_then(|(name, matches)| Some((kinds().find(|(own, _)| own == name)?.1, matches)));
+        let (kind, matches) = said.ok_or(clap::Error::new(ErrorKind::MissingSubcommand))?;
+        Ok(Self { kind, policy: PolicyArgs::from_arg_matches(matches)? })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
