@@ -222,7 +222,9 @@ impl Relay {
             let mut changed_clusters: Vec<String> = Vec::new();
             for (at, (wants, shelf)) in envoy.iter_mut().zip(&*shelves).enumerate() {
                 if RELAYED.get(at).is_some_and(|(type_url, _)| *type_url == EDS) {
-                    changed_clusters.iter().for_each(|name| wants.renew(name));
+                    for name in &changed_clusters {
+                        wants.renew(name);
+                    }
                 }
                 let others = backlogs.iter().enumerate().filter(|(other, _)| *other != at);
                 let barrier = others.filter_map(|(_, backlog)| *backlog).min();

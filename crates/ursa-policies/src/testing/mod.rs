@@ -16,7 +16,10 @@ use std::sync::{Arc, LazyLock};
 use serde::de::DeserializeOwned;
 use ursa_envoy::abilities::{Abilities, Module};
 use ursa_envoy::proxy::{
-    AccessLog, Cluster, ClusterKind, Direction, Endpoint, HeaderMatch, HeaderValue, HttpListener, Inbound, Listener, ListenerKind, ListenerTls, LogFilter, LogFormat, LogSink, LogValue, MeshTls, PathMatch, ProxyConfig, QueryMatch, QueryValue, RequestMatch, Route, RouteConfig, RouteTracing, Sampling, TagSource, TcpRoute, Tracer, Tracing,
+    AccessLog, Cluster, ClusterKind, Direction, Endpoint, HeaderMatch, HeaderValue, HttpListener,
+    Inbound, Listener, ListenerKind, ListenerTls, LogFilter, LogFormat, LogSink, LogValue, MeshTls,
+    PathMatch, ProxyConfig, QueryMatch, QueryValue, RequestMatch, Route, RouteConfig, RouteTracing,
+    Sampling, TagSource, TcpRoute, Tracer, Tracing,
 };
 use ursa_model::backend::{BackendRef, OpenTelemetryBackend};
 use ursa_model::dataplane::{Dataplane, Protocol};
