@@ -46,7 +46,7 @@ pub(crate) fn http_filter() -> HttpFilter {
     }
 }
 
-/// The rules of [`http_filter`], for routes.
+/// The rules of [`http_filter()`], for routes.
 pub(crate) fn of_routes(permissions: &Permissions) -> Any {
     let rbac = HttpRbac {
         matcher: Some(enforced(permissions)),
