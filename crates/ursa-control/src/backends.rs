@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ursa_envoy::proxy::Cluster;
 use ursa_model::backend::{BackendRef, Endpoint, OpenTelemetryBackend, WireProtocol};
 use ursa_model::key::ResourceKey;
 use ursa_model::mesh_trace_backend::MeshTraceBackend;
-use ursa_policies::backends::Backends;
+use ursa_policies::backends::{Backends, ServiceRef};
 
+use crate::generate::{Site, services};
 use crate::snapshot::{MeshSnapshot, Stored};
 
 /// The name of the MeshOpenTelemetryBackend that is the control plane's own store of telemetry.
@@ -29,14 +31,18 @@ pub(crate) fn built_in(otlp_grpc: SocketAddr, hostname: &str) -> OpenTelemetryBa
     }
 }
 
-/// The backends of one mesh, and the built-in one.
+/// The backends and the services of one mesh, and the built-in backend.
 #[derive(Debug)]
 pub(crate) struct MeshBackends<'a> {
     pub(crate) mesh: &'a MeshSnapshot,
-    pub(crate) built_in: &'a OpenTelemetryBackend,
+    pub(crate) site: &'a Site,
 }
 
 impl Backends for MeshBackends<'_> {
+    fn cluster(&self, service: &ServiceRef) -> Cluster {
+        services::cluster(service, self.mesh, self.site).0
+    }
+
     fn open_telemetry(
         &self,
         mesh: &str,
@@ -44,7 +50,7 @@ impl Backends for MeshBackends<'_> {
     ) -> Option<(ResourceKey, OpenTelemetryBackend)> {
         let key = |name| ResourceKey::in_mesh("MeshOpenTelemetryBackend", mesh, name);
         if reference.name.as_deref() == Some(BUILT_IN) {
-            return Some((key(BUILT_IN), self.built_in.clone()));
+            return Some((key(BUILT_IN), self.site.built_in.clone()));
         }
         let (name, found) = find(&self.mesh.open_telemetry_backends, reference)?;
         Some((key(name), found.value.clone()))

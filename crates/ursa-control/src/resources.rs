@@ -324,6 +324,13 @@ impl Resources {
         documents: &[ReadDocument],
         violations: &mut Vec<Violation>,
     ) -> Result<(), StoreError> {
+        let snapshots = self.planner.snapshots();
+        let all: Vec<_> = documents.iter().map(|read| &read.document).collect();
+        violations.extend(documents.iter().filter_map(|read| {
+            let mesh = references::mesh_of(&read.document, &snapshots);
+            let found = references::other_backends(&read.document, &mesh, &all)?;
+            Some(Violation { document: read.source, ..found })
+        }));
         let mut refuse = |document: &ReadDocument, path: &str, message: String, hint: &str| {
             violations.push(Violation {
                 severity: Severity::Refused,

@@ -32,7 +32,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, string};
 use prost::{Message as _, Name as _};
 
 use crate::bootstrap::OTLP_CLUSTER;
-use crate::proxy::{AccessLog, LogFilter, LogFormat, LogSink, LogValue};
+use crate::proxy::{AccessLog, LogFilter, LogFormat, LogSink, LogValue, LoggedRoutes};
 use crate::{parts, route};
 
 /// The name of the log, as Kuma gives it.
@@ -201,9 +201,8 @@ fn filter(filter: &LogFilter) -> Option<AccessLogFilter> {
         let header = Some(route::header(condition));
         add(FilterSpecifier::HeaderFilter(HeaderFilter { header }));
     }
-    if let Some(expression) = &filter.expression {
-        let expression =
-            ExpressionFilter { expression: expression.clone(), ..ExpressionFilter::default() };
+    for expression in filter.expression.clone().into_iter().chain(of_routes(&filter.routes)) {
+        let expression = ExpressionFilter { expression, ..ExpressionFilter::default() };
         add(FilterSpecifier::ExtensionFilter(ExtensionFilter {
             name: "envoy.access_loggers.extension_filters.cel".to_owned(),
             config_type: Some(extension_filter::ConfigType::TypedConfig(parts::any(&expression))),
@@ -221,6 +220,18 @@ fn filter(filter: &LogFilter) -> Option<AccessLogFilter> {
         _ => Some(AccessLogFilter {
             filter_specifier: Some(FilterSpecifier::AndFilter(AndFilter { filters: all })),
         }),
+    }
+}
+
+/// Routes by their names, in which nothing needs to be escaped.
+fn of_routes(routes: &LoggedRoutes) -> Option<String> {
+    match routes {
+        LoggedRoutes::All => None,
+        LoggedRoutes::Only(name) => Some(format!("xds.route_name == '{name}'")),
+        LoggedRoutes::But(names) => {
+            let names: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
+            Some(format!("!(xds.route_name in [{}])", names.join(", ")))
+        }
     }
 }
 

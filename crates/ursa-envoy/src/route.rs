@@ -72,7 +72,9 @@ fn route(route: &Route) -> envoy::Route {
         tracing: Some(tracing(&route.tracing)),
         action: Some(match &route.action {
             RouteAction::Forward(forward) => route::Action::Route(self::forward(route, forward)),
-            RouteAction::Redirect(redirect) => route::Action::Redirect(self::redirect(redirect)),
+            RouteAction::Redirect(redirect) => {
+                route::Action::Redirect(self::redirect(route, redirect))
+            }
             RouteAction::Respond { status } => {
                 let status = u32::from(*status);
                 route::Action::DirectResponse(DirectResponseAction {
@@ -167,7 +169,7 @@ fn substitute(pattern: &str, text: &str) -> RegexMatchAndSubstitute {
     }
 }
 
-fn redirect(redirect: &Redirect) -> RedirectAction {
+fn redirect(route: &Route, redirect: &Redirect) -> RedirectAction {
     RedirectAction {
         host_redirect: redirect.host.clone().unwrap_or_default(),
         port_redirect: redirect.port.map(u32::from).unwrap_or_default(),
@@ -184,7 +186,10 @@ fn redirect(redirect: &Redirect) -> RedirectAction {
             .map(SchemeRewriteSpecifier::SchemeRedirect),
         path_rewrite_specifier: redirect.path.as_ref().map(|path| match path {
             PathRewrite::Full(path) => PathRewriteSpecifier::PathRedirect(path.clone()),
-            PathRewrite::Prefix(prefix) => PathRewriteSpecifier::PrefixRewrite(prefix.clone()),
+            PathRewrite::Prefix(prefix) => match prefix_rewrite(&route.requests.path, prefix) {
+                (_, Some(regex)) => PathRewriteSpecifier::RegexRewrite(regex),
+                (prefix, None) => PathRewriteSpecifier::PrefixRewrite(prefix),
+            },
         }),
         ..RedirectAction::default()
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use ursa_envoy::proxy::Cluster;
 use ursa_model::backend::{BackendKind, BackendRef, OpenTelemetryBackend};
 use ursa_model::key::ResourceKey;
 use ursa_model::mesh_trace_backend::{InlineOpenTelemetry, MeshTraceBackend};
@@ -14,8 +15,22 @@ use crate::kind::Merged;
 use crate::merge::{Leaf, Tree};
 use crate::mesh_trace::TraceContext;
 
-/// The backend resources of a mesh, as policies refer to them.
+/// A service as routes refer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceRef {
+    /// Its name (`kuma.io/service`).
+    pub name: String,
+    /// The port of its endpoints. Unset: any.
+    pub port: Option<u16>,
+    /// Tags that its endpoints have.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The backend resources and the services of a mesh, as policies refer to them.
 pub trait Backends: fmt::Debug {
+    /// How proxies of the mesh send to a service, whether somebody serves it or not.
+    fn cluster(&self, service: &ServiceRef) -> Cluster;
+
     /// The MeshOpenTelemetryBackend that `reference` means, and its name. Of several that its labels match, the oldest.
     fn open_telemetry(
         &self,
@@ -38,6 +53,8 @@ pub struct Applied {
     pub uses: BTreeSet<ResourceKey>,
     /// Kinds of backend resources looked up by labels: any resource of these kinds may come to be meant.
     pub uses_by_labels: BTreeSet<BackendKind>,
+    /// Services that requests go to besides those of the outbounds, also those that nobody serves.
+    pub destinations: BTreeSet<String>,
     /// How trace context travels; unset where nothing is traced.
     pub context: Option<TraceContext>,
     /// What is asked for and cannot be done at this proxy. A warning says each at length.

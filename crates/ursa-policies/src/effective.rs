@@ -5,33 +5,47 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 use ursa_envoy::proxy::{Inbound, ProxyConfig};
+use ursa_model::key::ResourceKey;
 use ursa_model::path::{Path, Segment};
 
 use crate::KINDS;
 use crate::backends::{Applied, Backends};
 use crate::explain::{self, Explained};
-use crate::kind::PolicyKind;
+use crate::kind::{Policy as _, PolicyKind};
 use crate::merge::Tree;
+use crate::mesh_http_route::MeshHttpRoute;
 use crate::mesh_trace;
 use crate::part::{self, Part, Scope, Section};
 use crate::policy::PolicyResource;
-use crate::select::{select, select_with_shadows, selects_inbound};
+use crate::select::{select, select_with_shadows, selects_inbound, targets_route};
 use crate::source::Source;
 use crate::subject::Subject;
+
+/// Below which key explaining shows what holds for routes.
+pub const ROUTES: &str = "routes";
 
 /// What the policies of one kind say about one proxy, or about all that the same policies select.
 #[derive(Clone, Debug)]
 pub struct Effective {
     kind: &'static PolicyKind,
     policies: Vec<Arc<PolicyResource>>,
+    /// The proxy's MeshHTTPRoutes that some of the policies target.
+    routes: Vec<Arc<PolicyResource>>,
     merged: Tree,
 }
 
 impl Effective {
-    /// Merges `policies`, which are of `kind` and come weakest first.
-    pub fn of(kind: &'static PolicyKind, policies: Vec<Arc<PolicyResource>>) -> Self {
-        let merged = Tree::join(policies.iter().filter_map(|policy| policy.settings()));
-        Self { kind, policies, merged }
+    /// Merges `policies`, which are of `kind` and come weakest first. `routes` are the proxy's MeshHTTPRoutes.
+    pub fn of(
+        kind: &'static PolicyKind,
+        policies: Vec<Arc<PolicyResource>>,
+        routes: &[Arc<PolicyResource>],
+    ) -> Self {
+        let is_targeted =
+            |route: &&Arc<PolicyResource>| policies.iter().any(|it| targets_route(it, route));
+        let routes = routes.iter().filter(is_targeted).cloned().collect();
+        let merged = Tree::join(of_proxy(&policies));
+        Self { kind, policies, routes, merged }
     }
 
     /// The kind's name.
@@ -60,13 +74,40 @@ impl Effective {
         Tree::join(part::to_service(self.sections(), service))
     }
 
+    /// What holds for requests to that service that the route of that name takes.
+    pub(crate) fn to_route(&self, service: &str, route: &str) -> Tree {
+        Tree::join(part::to_route(self.sections(), service, route))
+    }
+
+    /// What holds for what the MeshHTTPRoute of that name takes, where policies target it.
+    pub(crate) fn of_route(&self, name: &str) -> Option<Tree> {
+        let route = self.routes.iter().find(|route| route.key.name == name)?;
+        Some(Tree::join(self.layers_of_route(route)))
+    }
+
+    /// Whether a policy targets routes alone.
+    pub(crate) fn is_of_routes(&self, policy: &ResourceKey) -> bool {
+        self.policies.iter().any(|it| it.target.is_route() && it.key == *policy)
+    }
+
+    fn layers_of_route<'t>(
+        &'t self,
+        route: &'t PolicyResource,
+    ) -> impl Iterator<Item = &'t Tree> + 't {
+        let own = self.policies.iter().filter(|policy| targets_route(policy, route));
+        of_proxy(&self.policies).chain(own.filter_map(|policy| policy.settings()))
+    }
+
     /// All that holds, by where it is found.
     pub(crate) fn parts(&self) -> Vec<Holding<'_>> {
         let mut parts = Vec::new();
         if self.kind.parts().contains(&Part::Default) {
-            let layers = self.policies.iter().filter_map(|policy| policy.settings()).collect();
-            parts.push(Holding { at: Path::root(), layers });
+            parts.push(Holding { at: Path::root(), layers: of_proxy(&self.policies).collect() });
         }
+        parts.extend(self.routes.iter().map(|route| Holding {
+            at: Path::root().key(ROUTES).key(&route.key.name),
+            layers: self.layers_of_route(route).collect(),
+        }));
         parts.extend(self.inbound_parts(|_| true));
         let destinations: BTreeSet<_> = self
             .sections()
@@ -182,9 +223,16 @@ fn is_inbound(scope: &Scope) -> bool {
     matches!(scope, Scope::Inbound | Scope::Rule(_))
 }
 
+/// What the policies say that do not target routes.
+fn of_proxy(policies: &[Arc<PolicyResource>]) -> impl Iterator<Item = &Tree> {
+    let own = policies.iter().filter(|policy| !policy.target.is_route());
+    own.filter_map(|policy| policy.settings())
+}
+
 /// Settings that hold for a part of a proxy's traffic, or for the proxy as a whole.
 pub(crate) struct Holding<'t> {
-    /// Where: the root for the proxy as a whole, below `from` or `rules` for what comes in, below `to` for what goes out, by destination.
+    /// Where: the root for the proxy as a whole, below `from` or `rules` for what comes in, below `to` for what goes out, by destination, below
+    /// `routes` for what a MeshHTTPRoute takes that policies target.
     pub(crate) at: Path,
     /// What policies say, weakest first.
     pub(crate) layers: Vec<&'t Tree>,
@@ -211,11 +259,18 @@ pub fn effective_with_shadows(
 }
 
 fn by_kind(selected: &[&Arc<PolicyResource>]) -> Vec<Effective> {
-    let of_kind = |kind: &'static PolicyKind| {
-        let own = selected.iter().filter(|policy| policy.key.kind == kind.kind.name);
-        Effective::of(kind, own.map(|policy| Arc::clone(policy)).collect())
+    let own = |kind: &str| -> Vec<_> {
+        let own = selected.iter().filter(|policy| policy.key.kind == kind);
+        own.map(|policy| Arc::clone(policy)).collect()
     };
-    KINDS.iter().map(of_kind).collect()
+    let routes = own(MeshHttpRoute::NAMES.name);
+    KINDS.iter().map(|kind| Effective::of(kind, own(kind.kind.name), &routes)).collect()
+}
+
+/// The MeshHTTPRoutes among what the policies say about a proxy.
+pub fn routes(effective: &[Effective]) -> &[Arc<PolicyResource>] {
+    let own = effective.iter().find(|effective| effective.kind() == MeshHttpRoute::NAMES.name);
+    own.map_or(&[], Effective::policies)
 }
 
 /// Changes `proxy` as `effective` says. Its `pipeline.facts` must be filled in before.

@@ -6,7 +6,7 @@ use ursa_model::key::ResourceKey;
 use ursa_model::path::{Path, Segment};
 
 use crate::backends::Applied;
-use crate::effective::Effective;
+use crate::effective::{Effective, ROUTES};
 use crate::kind::Policy as _;
 use crate::merge::{Leaf, Origin, Tree};
 use crate::mesh_trace::MeshTrace;
@@ -75,7 +75,13 @@ pub(crate) fn explain(effective: &Effective, defaults: &Json) -> Explained {
     let mut values = Vec::new();
     for holding in effective.parts() {
         let layers: Vec<_> = holding.layers.iter().map(|layer| layer.leaves()).collect();
-        let of_part = of_tree(&holding.merged(), &layers, defaults);
+        let mut of_part = of_tree(&holding.merged(), &layers, defaults);
+        if holding.at.segments().first() == Some(&Segment::Key(ROUTES.to_owned())) {
+            // What is as for the proxy stands there.
+            of_part.retain(|value| {
+                value.origin.as_ref().is_some_and(|origin| effective.is_of_routes(&origin.policy))
+            });
+        }
         values.extend(
             of_part
                 .into_iter()
@@ -94,10 +100,10 @@ fn of_tree(tree: &Tree, layers: &[Vec<(Path, &Leaf)>], defaults: &Json) -> Vec<E
     let written = tree.leaves().into_iter().filter(|(_, leaf)| !leaf.value.is_null());
     let mut values: Vec<_> = written
         .map(|(path, leaf)| ExplainedValue {
+            overridden: overridden(layers, &path, leaf),
             path,
             value: leaf.value.clone(),
             origin: Some(leaf.origin.clone()),
-            overridden: overridden(layers, leaf),
             without_effect: None,
         })
         .collect();
@@ -116,24 +122,13 @@ fn of_tree(tree: &Tree, layers: &[Vec<(Path, &Leaf)>], defaults: &Json) -> Vec<E
 }
 
 /// What weaker layers say where `winner` was written.
-fn overridden(layers: &[Vec<(Path, &Leaf)>], winner: &Leaf) -> Vec<(Origin, Json)> {
-    let field = within_settings(&winner.origin);
-    if matches!(field.last(), Some(Segment::Index(_))) {
+fn overridden(layers: &[Vec<(Path, &Leaf)>], path: &Path, winner: &Leaf) -> Vec<(Origin, Json)> {
+    if matches!(path.segments().last(), Some(Segment::Index(_))) {
         return Vec::new(); // an element of a joined list: nothing was lost
     }
-    let same = |(_, leaf): &&(Path, &Leaf)| {
-        within_settings(&leaf.origin) == field && leaf.origin != winner.origin
-    };
+    let same = |(own, leaf): &&(Path, &Leaf)| own == path && leaf.origin != winner.origin;
     let shown = |(_, leaf): &(Path, &Leaf)| (leaf.origin.clone(), leaf.value.clone());
     layers.iter().filter_map(|layer| layer.iter().find(same)).map(shown).collect()
-}
-
-/// Where a value stands within the settings that hold it: `spec.to[1].default.backends` is their `backends`.
-fn within_settings(origin: &Origin) -> &[Segment] {
-    let segments = origin.path.segments();
-    let is_default = |segment: &Segment| matches!(segment, Segment::Key(key) if key == "default");
-    let at = segments.iter().position(is_default);
-    at.and_then(|at| segments.get(at + 1..)).unwrap_or(segments)
 }
 
 /// The values of `defaults` that policies set one by one: scalars, lists, empty objects.

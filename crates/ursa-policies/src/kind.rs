@@ -8,9 +8,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use ursa_envoy::proxy::{Inbound, ProxyConfig};
 use ursa_model::document::Meta;
+use ursa_model::key::ResourceKey;
 use ursa_model::kind::{Kind, Scope};
 use ursa_model::names;
-use ursa_model::path::Segment;
+use ursa_model::path::{Path, Segment};
 use ursa_model::report::Cursor;
 use ursa_model::target_ref::{self, TargetKind, TargetRef, TargetRules};
 use ursa_model::tree::{Node, Value};
@@ -34,6 +35,8 @@ pub trait Policy: 'static {
     const PARTS: &'static [Part] = &[Part::Default];
     /// Whether `rules` merge with each other and with `from`, so that one thing holds for what comes in. Else each holds beside the others.
     const RULES_MERGE: bool = false;
+    /// Whether it can target routes, so that it holds for what they take and not for their proxy.
+    const OF_ROUTES: bool = false;
     /// The settings (`default` of each part). What is unset says nothing, so that policies merge field by field.
     type Conf: Default + DeserializeOwned + JsonSchema;
 
@@ -133,6 +136,23 @@ impl<C: Default + DeserializeOwned> Merged<'_, C> {
         inbound: &Inbound,
     ) -> impl Iterator<Item = (&PolicyResource, &Section)> {
         self.effective.said_of(port, inbound)
+    }
+
+    /// What holds for what goes out to the service of that name and is taken by the MeshHTTPRoute `route`: what is said of it, then of the service,
+    /// then of all.
+    pub fn route(&self, service: &str, route: &str, applied: &mut Applied) -> Settings<C> {
+        self.settings(self.effective.to_route(service, route), applied)
+    }
+
+    /// What holds for what the MeshHTTPRoute of that name takes, where policies target it: what they say, then those for the proxy.
+    pub fn of_route(&self, route: &str, applied: &mut Applied) -> Option<Settings<C>> {
+        let tree = self.effective.of_route(route)?;
+        Some(self.settings(tree, applied))
+    }
+
+    /// How strong a policy is among those that hold; more is stronger.
+    pub fn strength(&self, policy: &ResourceKey) -> Option<usize> {
+        self.effective.policies().iter().position(|own| own.key == *policy)
     }
 
     fn settings(&self, tree: Tree, applied: &mut Applied) -> Settings<C> {
@@ -358,11 +378,7 @@ fn rewrite<P: Policy>(spec: &mut Node, report: &Cursor<'_>) {
     for part in P::PARTS {
         let paths: Vec<_> = part.holders(spec).into_iter().map(|(path, _)| path).collect();
         for path in paths {
-            let report =
-                path.segments().iter().fold(report.clone(), |report, segment| match segment {
-                    Segment::Key(key) => report.key(key),
-                    Segment::Index(index) => report.index(*index),
-                });
+            let report = below(report, &path);
             let Some(settings) = spec.at_mut(&path).and_then(|holder| holder.get_mut("default"))
             else {
                 continue;
@@ -372,6 +388,13 @@ fn rewrite<P: Policy>(spec: &mut Node, report: &Cursor<'_>) {
             P::rewrite(settings, &report);
         }
     }
+}
+
+fn below<'r>(report: &Cursor<'r>, path: &Path) -> Cursor<'r> {
+    path.segments().iter().fold(report.clone(), |report, segment| match segment {
+        Segment::Key(key) => report.key(key),
+        Segment::Index(index) => report.index(*index),
+    })
 }
 
 /// A single `backend: {…}` stands for `backends: [{…}]`, in every kind of policy.
@@ -392,7 +415,7 @@ fn validate<P: Policy>(spec: &Node, meta: &Meta, report: &Cursor<'_>) {
     let Some(target) = target(spec) else { return };
     let inbound = P::PARTS.contains(&Part::Rules);
     let rules = TargetRules { section_name: inbound };
-    validate_target(&target, rules, meta, &report.key("targetRef"));
+    validate_target::<P>(&target, rules, meta, &report.key("targetRef"));
     if P::PARTS.contains(&Part::From)
         && target.section_name.as_ref().is_some_and(|name| name.parse::<u16>().is_err())
     {
@@ -405,13 +428,12 @@ fn validate<P: Policy>(spec: &Node, meta: &Meta, report: &Cursor<'_>) {
         let nothing = part::nothing();
         P::validate(spec.get("default").unwrap_or(&nothing), &target, &report.key("default"));
     }
-    if P::PARTS != [Part::Default] {
+    if P::PARTS != [Part::Default] && P::PARTS != [Part::Routes] {
         which_parts::<P>(spec, report);
     }
     for part in P::PARTS.iter().filter(|part| **part != Part::Default) {
-        let report = report.key(part.field());
-        for (index, (_, holder)) in part.holders(spec).into_iter().enumerate() {
-            let report = report.index(index);
+        for (path, holder) in part.holders(spec) {
+            let report = below(report, &path);
             validate_scope(*part, holder, &report);
             let Some(settings) = holder.get("default") else { continue };
             P::validate(settings, &target, &report.key("default"));
@@ -468,7 +490,7 @@ fn validate_scope(part: Part, holder: &Node, report: &Cursor<'_>) {
                 source.validate(&report);
             }
         }
-        Part::Default | Part::From => {}
+        Part::Default | Part::From | Part::Routes => {}
     }
 }
 
@@ -497,7 +519,12 @@ impl Match {
     }
 }
 
-fn validate_target(target: &TargetRef, rules: TargetRules, meta: &Meta, report: &Cursor<'_>) {
+fn validate_target<P: Policy>(
+    target: &TargetRef,
+    rules: TargetRules,
+    meta: &Meta,
+    report: &Cursor<'_>,
+) {
     target.validate(rules, report);
     let kind = report.key("kind");
     if target.namespace.is_some()
@@ -515,9 +542,11 @@ fn validate_target(target: &TargetRef, rules: TargetRules, meta: &Meta, report: 
                 "only policies of role system (label `{ROLE}`) target a MeshGateway"
             ));
         }
-        TargetKind::MeshGateway | TargetKind::MeshHttpRoute => {
-            kind.warn(format!("{} selects nothing yet", target.kind.name()));
-        }
+        TargetKind::MeshGateway => kind.warn("MeshGateway selects nothing yet"),
+        TargetKind::MeshHttpRoute if !P::OF_ROUTES => kind.warn(format!(
+            "MeshHTTPRoute selects nothing here: a {} is for proxies",
+            P::NAMES.name
+        )),
         _ => {}
     }
 }

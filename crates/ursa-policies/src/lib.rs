@@ -15,10 +15,12 @@ pub mod explain;
 pub mod header;
 pub mod kind;
 mod limits;
+mod matches;
 pub mod merge;
 pub mod mesh_access_log;
 pub mod mesh_circuit_breaker;
 pub mod mesh_health_check;
+pub mod mesh_http_route;
 pub mod mesh_metric;
 pub mod mesh_retry;
 pub mod mesh_timeout;
@@ -40,6 +42,7 @@ use ursa_model::kind::Kinds;
 
 /// Every kind of policy, in the order in which they are applied.
 pub static KINDS: &[PolicyKind] = &[
+    PolicyKind::of::<mesh_http_route::MeshHttpRoute>(),
     PolicyKind::of::<mesh_timeout::MeshTimeout>(),
     PolicyKind::of::<mesh_retry::MeshRetry>(),
     PolicyKind::of::<mesh_health_check::MeshHealthCheck>(),

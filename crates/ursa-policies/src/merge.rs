@@ -143,6 +143,16 @@ impl Tree {
         }
     }
 
+    /// These settings, of the requests that are `described` so and `written` so: below `rules`, by the description.
+    #[must_use]
+    pub(crate) fn of_requests(self, described: &str, written: Self) -> Self {
+        let map = |key: &str, value| {
+            Self::Map(Branch { items: BTreeMap::from([(key.to_owned(), value)]), replaces: false })
+        };
+        let rule = map("matches", written).under(&self);
+        map("rules", map(described, rule))
+    }
+
     /// Who wrote the leaf at `path`; `None` for what nobody wrote and for objects.
     pub fn origin(&self, path: &[&str]) -> Option<&Origin> {
         match self.at(path)? {

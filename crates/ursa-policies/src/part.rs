@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use ursa_model::document::Document;
 use ursa_model::names;
-use ursa_model::path::Path;
+use ursa_model::path::{Path, Segment};
 use ursa_model::report::Cursor;
-use ursa_model::tree::{Entry, Node, Place};
+use ursa_model::tree::{Node, Place};
 
 use crate::kind::PolicyKind;
+use crate::matches;
 use crate::merge::{Origin, Tree};
 use crate::source::Source;
 
@@ -29,11 +30,14 @@ pub enum Part {
     Clients,
     /// `to`: for what goes out, by destination. They merge.
     To,
+    /// `to[].rules`: for some of the requests that go out, by destination. Those of the same requests merge.
+    Routes,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 5] = [Self::Default, Self::Rules, Self::From, Self::Clients, Self::To];
+    pub const ALL: [Self; 6] =
+        [Self::Default, Self::Rules, Self::From, Self::Clients, Self::To, Self::Routes];
 
     /// The field of the spec.
     pub const fn field(self) -> &'static str {
@@ -41,7 +45,7 @@ impl Part {
             Self::Default => "default",
             Self::Rules => "rules",
             Self::From | Self::Clients => "from",
-            Self::To => "to",
+            Self::To | Self::Routes => "to",
         }
     }
 
@@ -59,10 +63,23 @@ impl Part {
         if self == Self::Default {
             return vec![(Path::root(), spec)];
         }
-        let path = Path::root().key(self.field());
-        let items = spec.get(self.field()).and_then(Node::as_list).unwrap_or_default();
-        items.iter().enumerate().map(|(index, item)| (path.index(index), item)).collect()
+        let holders = items(spec, &Path::root(), self.field());
+        if self == Self::Routes {
+            return holders.flat_map(|(path, to)| items(to, &path, "rules")).collect();
+        }
+        holders.collect()
     }
+}
+
+/// The items of a list, with their paths.
+fn items<'n>(
+    node: &'n Node,
+    path: &Path,
+    field: &str,
+) -> impl Iterator<Item = (Path, &'n Node)> + use<'n> {
+    let path = path.key(field);
+    let items = node.get(field).and_then(Node::as_list).unwrap_or_default();
+    items.iter().enumerate().map(move |(index, item)| (path.index(index), item))
 }
 
 /// A destination of requests: `to[].targetRef`.
@@ -139,6 +156,16 @@ impl Destination {
         }
     }
 
+    /// Whether requests to that service that a route of that name takes are meant.
+    pub fn covers_route(&self, service: &str, route: &str) -> bool {
+        match self.kind {
+            DestinationKind::MeshHttpRoute => {
+                self.name.as_deref() == Some(route) && self.namespace.is_none()
+            }
+            _ => self.covers(service),
+        }
+    }
+
     /// Whether all that this means is meant by `other` as well.
     fn is_within(&self, other: &Self) -> bool {
         other.kind == DestinationKind::Mesh || self == other
@@ -189,7 +216,11 @@ impl Destination {
             }
         }
         names::validate_labels(&self.labels, &cursor.at("labels"));
-        if self.kind != DestinationKind::MeshService {
+        if self.kind == DestinationKind::MeshHttpRoute {
+            if self.name.is_none() || self.namespace.is_some() {
+                cursor.warn("means nothing yet: only the MeshHTTPRoute of that `name` does");
+            }
+        } else if self.kind != DestinationKind::MeshService {
             cursor.at("kind").warn(format!("{kind} means nothing yet"));
         } else if self.name.is_none() || self.namespace.is_some() || self.section_name.is_some() {
             cursor.warn(
@@ -233,22 +264,37 @@ pub(crate) fn sections(document: &Document, file: Option<&str>) -> Vec<Section> 
             let Some(settings) = holder.as_map().and_then(|map| map.entry("default")) else {
                 continue;
             };
-            let Some(scope) = scope(part, index, holder) else { continue };
-            let settings = tree(document, file, &path, settings);
+            let scope = match part {
+                Part::Routes => to_of(spec, &path).and_then(target_of).map(Scope::Outbound),
+                part => scope(part, index, holder),
+            };
+            let Some(scope) = scope else { continue };
+            let mut settings = tree(document, file, &path.key("default"), &settings.node);
+            if part == Part::Routes {
+                let Some(matches) = holder.get("matches") else { continue };
+                let written = tree(document, file, &path.key("matches"), matches);
+                settings = settings.of_requests(&matches::described(matches), written);
+            }
             sections.push(Section { scope, settings });
         }
     }
     sections
 }
 
-fn tree(document: &Document, file: Option<&str>, path: &Path, settings: &Entry) -> Tree {
+/// The item of `to` that a rule at `path` is in.
+fn to_of<'n>(spec: &'n Node, path: &Path) -> Option<&'n Node> {
+    let Some(Segment::Index(index)) = path.segments().get(1) else { return None };
+    spec.get("to")?.as_list()?.get(*index)
+}
+
+fn tree(document: &Document, file: Option<&str>, path: &Path, node: &Node) -> Tree {
     let origin = Origin {
         policy: document.key.clone(),
         file: file.map(str::to_owned),
-        place: settings.node.place,
-        path: Path::root().key("spec").join(path).key("default"),
+        place: node.place,
+        path: Path::root().key("spec").join(path),
     };
-    Tree::of(&settings.node, origin)
+    Tree::of(node, origin)
 }
 
 /// What the settings in `holder` are for; `None` if that does nothing yet.
@@ -263,6 +309,7 @@ fn scope(part: Part, index: usize, holder: &Node) -> Option<Scope> {
         Part::From => Some(Scope::Inbound),
         Part::Clients => target_of(holder).map(Scope::Clients),
         Part::To => target_of(holder).map(Scope::Outbound),
+        Part::Routes => None,
     }
 }
 
@@ -281,6 +328,15 @@ pub(crate) fn to_service<'t>(
     service: &str,
 ) -> Vec<&'t Tree> {
     layers(sections, |destination| destination.covers(service))
+}
+
+/// What is said of requests to that service that the route of that name takes, weakest first.
+pub(crate) fn to_route<'t>(
+    sections: impl Iterator<Item = &'t Section>,
+    service: &str,
+    route: &str,
+) -> Vec<&'t Tree> {
+    layers(sections, |destination| destination.covers_route(service, route))
 }
 
 /// The same of all that `wanted` means.

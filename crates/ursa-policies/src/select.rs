@@ -1,6 +1,7 @@
 //! Which proxies a policy selects.
 //!
-//! Nothing is selected yet by gateways' and routes' names; validation says so when such a policy is written.
+//! A policy that targets a MeshHTTPRoute holds where that one does. Nothing is selected yet by gateways' names; validation says so when such a policy
+//! is written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,6 +9,8 @@ use std::sync::Arc;
 use ursa_envoy::proxy::Inbound;
 use ursa_model::target_ref::{ProxyType, TargetKind, TargetRef};
 
+use crate::kind::Policy as _;
+use crate::mesh_http_route::MeshHttpRoute;
 use crate::order;
 use crate::policy::PolicyResource;
 use crate::subject::Subject;
@@ -32,26 +35,54 @@ fn select_of<'p>(
     policies: impl Iterator<Item = &'p Arc<PolicyResource>>,
     subject: &Subject<'_>,
 ) -> Vec<&'p Arc<PolicyResource>> {
-    let mut selected: Vec<_> = policies.filter(|policy| selects_policy(policy, subject)).collect();
+    let (of_routes, of_proxies): (Vec<_>, Vec<_>) =
+        policies.partition(|policy| policy.target.is_route());
+    let mut selected: Vec<_> =
+        of_proxies.into_iter().filter(|policy| selects_policy(policy, subject)).collect();
+    let is_meant = |policy: &&Arc<PolicyResource>| {
+        is_for(policy, subject) && selected.iter().any(|route| targets_route(policy, route))
+    };
+    let of_routes: Vec<_> = of_routes.into_iter().filter(is_meant).collect();
+    selected.extend(of_routes);
     selected.sort_by(|a, b| order::by_strength(a, b));
     selected
 }
 
-/// Whether `policy` means `subject`, be it a shadow or not: same mesh, same zone if the policy is a zone's, and its target.
-pub fn selects_policy(policy: &PolicyResource, subject: &Subject<'_>) -> bool {
-    policy.key.mesh.as_deref() == Some(&subject.id.mesh)
-        && of_zone(policy, subject)
-        && selects(&policy.target, subject)
+/// Whether `policy` targets `route`, which is a MeshHTTPRoute: by its name, or by labels. In Kubernetes the name that people know is a label.
+pub fn targets_route(policy: &PolicyResource, route: &PolicyResource) -> bool {
+    let TargetRef { name, namespace, labels, .. } = &policy.target;
+    let named = |name: &String| *name == route.key.name || name == route.display_name();
+    policy.target.is_route()
+        && route.key.kind == MeshHttpRoute::NAMES.name
+        && policy.key.mesh == route.key.mesh
+        && name.as_ref().is_none_or(named)
+        && namespace.as_deref().is_none_or(|it| route.label("k8s.kuma.io/namespace") == Some(it))
+        && labels.iter().all(|(key, value)| route.label(key) == Some(value))
 }
 
-/// Whether going from `old` to `new` can change what holds for `subject`. A change of words alone (comments, order of keys) cannot.
+/// Whether `policy` means `subject`, be it a shadow or not: same mesh, same zone if the policy is a zone's, and its target.
+pub fn selects_policy(policy: &PolicyResource, subject: &Subject<'_>) -> bool {
+    is_for(policy, subject) && selects(&policy.target, subject)
+}
+
+/// Same mesh, same zone if the policy is a zone's.
+fn is_for(policy: &PolicyResource, subject: &Subject<'_>) -> bool {
+    policy.key.mesh.as_deref() == Some(&subject.id.mesh) && of_zone(policy, subject)
+}
+
+/// Whether going from `old` to `new` can change what holds for `subject`, which has these MeshHTTPRoutes. A change of words alone (comments, order of keys) cannot.
 pub fn affects(
     old: Option<&PolicyResource>,
     new: Option<&PolicyResource>,
     subject: &Subject<'_>,
+    routes: &[Arc<PolicyResource>],
 ) -> bool {
+    let selects = |policy: &PolicyResource| {
+        selects_policy(policy, subject)
+            || is_for(policy, subject) && routes.iter().any(|route| targets_route(policy, route))
+    };
     let holds = |policy: Option<&PolicyResource>| {
-        policy.is_some_and(|policy| !policy.is_shadow() && selects_policy(policy, subject))
+        policy.is_some_and(|policy| !policy.is_shadow() && selects(policy))
     };
     match (holds(old), holds(new)) {
         (false, false) => false,

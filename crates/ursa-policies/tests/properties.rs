@@ -203,7 +203,7 @@ proptest! {
                 let rest = policies.iter().skip(1).cloned();
                 conf(&rest.chain(policy.cloned()).collect::<Vec<_>>(), subject)
             };
-            if !affects(old.map(|p| &**p), new.map(|p| &**p), subject) {
+            if !affects(old.map(|p| &**p), new.map(|p| &**p), subject, &[]) {
                 prop_assert_eq!(with(old), with(new));
             }
             Ok(())

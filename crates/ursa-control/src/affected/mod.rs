@@ -65,7 +65,8 @@ impl<'a> Difference<'a> {
             }
             _ => self.after.proxy(name).is_some_and(|proxy| {
                 let (old, new) = (self.before.policy(key), self.after.policy(key));
-                affects(old.map(|it| &**it), new.map(|it| &**it), &proxy.subject(zone))
+                let routes = generated.map_or(&[][..], |generated| &generated.routes);
+                affects(old.map(|it| &**it), new.map(|it| &**it), &proxy.subject(zone), routes)
             }),
         }
     }

@@ -7,7 +7,7 @@ use crate::generate::{Generated, generate};
 use crate::snapshot::Change;
 use crate::testing::{changes, site, snapshots};
 
-/// `web` calls `api`; `api` and `db` call nobody; `web` sends to the backend `one` with a secret,
+/// `web` calls `api`, and `db` by a route; `api` and `db` call nobody; `web` sends to the backend `one` with a secret,
 /// `db` to one that is found by its labels.
 const BEFORE: &str = include_str!("before.yaml");
 
@@ -87,7 +87,12 @@ fn a_change_touches_whom_it_concerns() {
         (dataplane("api", &format!("labels: {{a: b}}, {api}")), vec!["api"]),
         (dataplane("api", api), vec![]),
         (dataplane("api-2", &api.replace(".2", ".4")), vec!["web"]),
-        (dataplane("db-2", &api.replace("service: api", "service: db")), vec![]),
+        // `web` calls it by a route.
+        (dataplane("db-2", &api.replace("service: api", "service: db")), vec!["web"]),
+        (policy("{kind: MeshHTTPRoute, name: split}", "new"), vec!["web"]),
+        (policy("{kind: MeshHTTPRoute, labels: {of: web}}", "new"), vec!["web"]),
+        (policy("{kind: MeshHTTPRoute, name: other}", "new"), vec![]),
+        ("remove MeshHTTPRoute default/split".to_owned(), vec!["web"]),
         ("remove Dataplane default/api".to_owned(), vec!["api", "web"]),
         ("{type: Mesh, name: default}".to_owned(), vec!["api", "db", "web"]),
         ("{type: Mesh, name: other}".to_owned(), vec![]),

@@ -12,14 +12,20 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use ursa_envoy::proxy::{
-    Direction, HttpListener, Listener, ListenerKind, ProxyConfig, Route, Sampling, stat_name,
+    Decider, Direction, HttpListener, Listener, ListenerKind, ProxyConfig, Route, RouteAction,
+    Sampling, stat_name,
 };
 use ursa_envoy::questions::About;
-use ursa_envoy::request::{Answer, By, Carried, Fate, Request, Step, Traced, logged, traced};
+use ursa_envoy::request::{
+    Answer, By, Carried, Fate, Request, Step, Traced, logged, matches, traced,
+};
 use ursa_model::ProxyId;
-use ursa_policies::effective::Effective;
-use ursa_policies::explain::Explained;
-use ursa_policies::mesh_trace::{self, Decider};
+use ursa_model::path::Path as FieldPath;
+use ursa_policies::effective::{Effective, ROUTES};
+use ursa_policies::explain::{Explained, ExplainedValue};
+use ursa_policies::kind::Policy as _;
+use ursa_policies::merge::Origin;
+use ursa_policies::mesh_http_route::{self, MeshHttpRoute};
 
 use super::Api;
 use super::permitted::{self, Callers};
@@ -222,12 +228,24 @@ fn before_drawn(id: &str) -> String {
     id.chars().enumerate().map(restored).collect()
 }
 
+/// The route that takes a request; where nothing is traced nobody has looked yet.
+fn taken_by<'h>(
+    http: &'h HttpListener,
+    request: &Request,
+    traced: Option<usize>,
+) -> Option<&'h Route> {
+    let mut routes = http.routes.routes.iter();
+    match traced {
+        Some(at) => routes.nth(at),
+        None => routes.find(|route| matches(&route.requests, request)),
+    }
+}
+
 /// A proxy as it is configured, and why.
 struct Proxy {
     config: ProxyConfig,
     effective: Vec<Effective>,
     explained: Vec<Explained>,
-    deciders: Vec<Decider>,
     /// Formats of trace context that are listed, and not read without the module.
     lost: Vec<&'static str>,
 }
@@ -238,13 +256,9 @@ impl Proxy {
         let (abilities, site) = (api.planner.proxies.abilities(id), api.planner.site());
         let effective = generate::policies(mesh, proxy, site, Consider::Applied);
         let (config, generated) = generate::compose(&effective, mesh, proxy, &abilities, site);
-        let tracing = effective.iter().find(|effective| effective.kind() == "MeshTrace");
-        let deciders =
-            tracing.map(|it| mesh_trace::deciders(&it.merged().to_json(), config.tracer()));
         Some(Self {
             config,
             explained: effective.iter().map(Effective::explain).collect(),
-            deciders: deciders.unwrap_or_default(),
             lost: generated.applied.context.map(|context| context.lost).unwrap_or_default(),
             effective,
         })
@@ -294,20 +308,27 @@ impl Proxy {
         let Case { request, answer, .. } = case;
         let plain = HttpListener { propagation: None, ..http.clone() };
         let traced = traced(if case.was_seen { &plain } else { http }, request);
-        let route = traced.route.and_then(|route| http.routes.routes.get(route));
+        let route = taken_by(http, request, traced.route);
         let decider = self.decided_by(&traced, route);
         let told = traced.steps.iter().filter(|step| tells(step, decider));
-        let steps: Vec<_> = told.map(|step| self.step(step, decider)).collect();
+        let steps: Vec<_> = told.map(|step| self.step(step, decider, route)).collect();
         // What the spans of the past say of the caller says nothing of how it was written.
         let context = traced.context.iter().filter(|_| !case.was_seen);
         let context: Vec<_> = context.map(|carried| self.carried(carried)).collect();
-        let logs = listener.access_logs.iter().map(|log| json!(logged(log, request, answer)));
+        let logs = listener.access_logs.iter().map(|log| {
+            json!(logged(log, request, route.and_then(|route| route.origin.as_deref()), answer))
+        });
         let prefix = stat_name(&http.stat_prefix);
         let counted = std::iter::once(format!("http.{prefix}.downstream_rq_total"));
         let clusters = route.into_iter().flat_map(Route::clusters);
         let counted = counted.chain(
             clusters.map(|cluster| format!("cluster.{}.upstream_rq_total", stat_name(cluster))),
         );
+        let of_route = route.map(|route| {
+            let (host, name) = (stat_name(&http.routes.name), stat_name(&route.counted_as));
+            format!("vhost.{host}.route.{name}.upstream_rq_total")
+        });
+        let counted = counted.chain(of_route);
         json!({
             "listener": listener.name,
             "destination": listener.destination,
@@ -319,9 +340,10 @@ impl Proxy {
             "context": context,
             "traced": {
                 "verdict": traced.verdict,
-                "decider": decider.map(|decider| self.decider(decider)),
+                "decider": decider.map(|decider| self.decider(decider, route)),
                 "steps": steps,
             },
+            "route": route.map(|route| self.route(listener, route)),
             "logged": logs.collect::<Vec<_>>(),
             "logPolicies": self.log_policies(listener),
             "counted": {
@@ -340,9 +362,9 @@ impl Proxy {
 
     /// What decides before the shares: the route, and `sampling.parent` where the caller is kept to and no route needs to say so.
     fn decided_by(&self, traced: &Traced, route: Option<&Route>) -> Option<Decider> {
-        let by_route = traced.route.and_then(|route| self.deciders.get(route)).copied();
+        let by_route = route.and_then(|route| route.decided_by);
         let sampling = route.map(|route| route.tracing.sampling)?;
-        if sampling == Sampling::NONE || !self.is_parent_based() {
+        if sampling == Sampling::NONE || !self.is_parent_based(route) {
             return by_route;
         }
         let has_caller = traced.context.iter().any(|carried| carried.fate == Fate::Counts);
@@ -351,18 +373,18 @@ impl Proxy {
         if has_caller && is_kept_to { Some(Decider::Parent) } else { by_route }
     }
 
-    fn is_parent_based(&self) -> bool {
-        let path = "sampling.parent.enabled";
-        self.values("MeshTrace").any(|it| it.path.to_string() == path && it.value == true)
+    fn is_parent_based(&self, route: Option<&Route>) -> bool {
+        let value = self.value("sampling.parent.enabled", route);
+        value.is_some_and(|value| value.value == true)
     }
 
     /// A step, with the setting that it compares with.
-    fn step(&self, step: &Step, decider: Option<Decider>) -> Value {
+    fn step(&self, step: &Step, decider: Option<Decider>, route: Option<&Route>) -> Value {
         let field = match (step.by, decider) {
             (By::NoTracer, _) => "backends",
             (By::Client | By::Random | By::Overall, Some(Decider::Rule(_))) => "sampling.rules",
             (By::Client, _) => "sampling.client",
-            (By::Random, None) if self.is_set("sampling.parent.fallback") => {
+            (By::Random, None) if !self.origin("sampling.parent.fallback", route).is_null() => {
                 "sampling.parent.fallback"
             }
             (By::Random, _) => "sampling.random",
@@ -371,11 +393,11 @@ impl Proxy {
         };
         let mut shown = json!(step);
         shown["field"] = field.into();
-        shown["origin"] = self.origin(field);
+        shown["origin"] = self.origin(field, route);
         shown
     }
 
-    fn decider(&self, decider: Decider) -> Value {
+    fn decider(&self, decider: Decider, route: Option<&Route>) -> Value {
         let (field, words) = match decider {
             Decider::Rule(index) => ("sampling.rules", format!("rule {index} of `sampling.rules`")),
             Decider::Probe => {
@@ -387,22 +409,54 @@ impl Proxy {
                 ("sampling.parent.enabled", "`sampling.parent` keeps to the caller".to_owned())
             }
         };
-        json!({"field": field, "words": words, "origin": self.origin(field)})
+        json!({"field": field, "words": words, "origin": self.origin(field, route)})
     }
 
-    fn values(&self, kind: &str) -> impl Iterator<Item = &ursa_policies::explain::ExplainedValue> {
+    /// Where a route leads, and who says so.
+    fn route(&self, listener: &Listener, route: &Route) -> Value {
+        let to = match &route.action {
+            RouteAction::Forward(forward) => {
+                let weights = forward.clusters.iter().map(|it| u64::from(it.weight)).sum::<u64>();
+                let shares = forward.clusters.iter().map(|cluster| {
+                    let share = f64::from(cluster.weight) / (weights.max(1) as f64);
+                    json!({"cluster": cluster.name, "share": share})
+                });
+                json!({"clusters": shares.collect::<Vec<_>>()})
+            }
+            RouteAction::Redirect(redirect) => json!({"redirect": redirect.status}),
+            RouteAction::Respond { status } => json!({"status": status}),
+        };
+        let mut shown = json!({"name": route.origin, "to": to});
+        let rules =
+            FieldPath::root().key("to").key(format!("MeshService {}", listener.destination));
+        let origins = self.values(MeshHttpRoute::NAMES.name).filter_map(|value| {
+            rules.contains(&value.path).then_some(value.origin.as_ref()).flatten()
+        });
+        let own = |origin: &&Origin| {
+            Some(&origin.policy.name) == route.origin.as_ref()
+                && mesh_http_route::counted_as(origin) == route.counted_as
+        };
+        shown["origin"] = json!(origins.into_iter().find(own));
+        shown
+    }
+
+    fn values(&self, kind: &str) -> impl Iterator<Item = &ExplainedValue> {
         let of_kind = self.explained.iter().find(|explained| explained.kind == kind);
         of_kind.into_iter().flat_map(|explained| &explained.values)
     }
 
-    fn is_set(&self, path: &str) -> bool {
-        self.values("MeshTrace").any(|value| value.path.to_string() == path)
+    /// Who sets a setting of MeshTrace for a route, else for the proxy; null where it is the default.
+    fn origin(&self, path: &str, route: Option<&Route>) -> Value {
+        json!(self.value(path, route).and_then(|value| value.origin.as_ref()))
     }
 
-    /// Who sets a setting of MeshTrace; null where it is the default.
-    fn origin(&self, path: &str) -> Value {
-        let value = self.values("MeshTrace").find(|value| value.path.to_string() == path);
-        json!(value.and_then(|value| value.origin.as_ref()))
+    /// A setting of MeshTrace for a route, else for the proxy.
+    fn value(&self, path: &str, route: Option<&Route>) -> Option<&ExplainedValue> {
+        let of =
+            |wanted: &str| self.values("MeshTrace").find(|value| value.path.to_string() == wanted);
+        let name = route.and_then(|route| route.origin.as_ref());
+        let own = name.map(|name| FieldPath::root().key(ROUTES).key(name));
+        own.and_then(|own| of(&format!("{own}.{path}"))).or_else(|| of(path))
     }
 
     /// Who says where a listener's requests are written down.

@@ -1,7 +1,8 @@
 //! The configuration of one proxy: a pure function of the mesh's snapshot and the proxy.
 //!
 //! - Each inbound is a listener and a local cluster behind it; each outbound is a listener and a
-//!   cluster whose endpoints are the inbounds, of all Dataplanes of the mesh, that have its tags.
+//!   cluster whose endpoints are the inbounds, of all Dataplanes of the mesh, that have its tags. So
+//!   are services that routes lead to.
 //! - An inbound speaks what its `kuma.io/protocol` says. An outbound speaks what all of its
 //!   destinations speak.
 //! - Then the policies are applied, and the result is looked over once more ([`check`]).
@@ -9,6 +10,7 @@
 //! Names hold no IP address unless the Dataplane gives one of its own to the listener, so that the
 //! statistics of a service's proxies have the same names.
 
+pub(crate) mod services;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +21,8 @@ use std::sync::Arc;
 use ursa_envoy::abilities::Abilities;
 use ursa_envoy::check::check;
 use ursa_envoy::proxy::{
-    Cluster, ClusterKind, Direction, Endpoint, HttpListener, Inbound, Listener, ListenerKind,
-    ListenerTls, ProxyConfig, Route, RouteConfig, TcpRoute,
+    Cluster, ClusterKind, Direction, HttpListener, Inbound, Listener, ListenerKind, ListenerTls,
+    ProxyConfig, Route, RouteConfig, TcpRoute,
 };
 use ursa_envoy::resources::{Resources, SECRET, resources};
 use ursa_model::backend::OpenTelemetryBackend;
@@ -28,11 +30,12 @@ use ursa_model::dataplane::{Outbound, Protocol, SERVICE_TAG};
 use ursa_model::pipeline::PipelineConfig;
 use ursa_model::pipeline::metrics::MetricOutput;
 use ursa_policies::backends::Applied;
-use ursa_policies::effective::{Effective, apply, effective, effective_with_shadows};
+use ursa_policies::effective::{Effective, apply, effective, effective_with_shadows, routes};
+use ursa_policies::policy::PolicyResource;
 
 use crate::backends::MeshBackends;
 use crate::secrets;
-use crate::snapshot::{Instance, MeshSnapshot, Proxy};
+use crate::snapshot::{MeshSnapshot, Proxy};
 
 /// Of the semantic conventions; a tag or label of that name says it.
 const ENVIRONMENT: &str = "deployment.environment.name";
@@ -56,8 +59,10 @@ pub(crate) struct Generated {
     pub(crate) warnings: Vec<String>,
     /// Backends that the policies looked up.
     pub(crate) applied: Applied,
-    /// Services that its outbounds lead to, also those that nobody serves.
+    /// Services that its outbounds and routes lead to, also those that nobody serves.
     pub(crate) destinations: BTreeSet<String>,
+    /// The MeshHTTPRoutes that hold for it.
+    pub(crate) routes: Vec<Arc<PolicyResource>>,
     /// Secrets that its pipeline names, also those that are missing.
     pub(crate) secrets: BTreeSet<String>,
     /// Where its metrics leave.
@@ -130,10 +135,15 @@ pub(crate) fn compose(
     abilities: &Abilities,
     site: &Site,
 ) -> (ProxyConfig, Generated) {
-    let Picture { mut config, destinations, mut warnings } = picture(mesh, proxy, site);
+    let Picture { mut config, mut destinations, mut warnings } = picture(mesh, proxy, site);
     config.abilities.clone_from(abilities);
-    let backends = MeshBackends { mesh, built_in: &site.built_in };
-    let applied = apply(policies, &backends, &mut config);
+    let applied = apply(policies, &MeshBackends { mesh, site }, &mut config);
+    for destination in applied.destinations.difference(&destinations) {
+        if mesh.instances(destination).is_empty() {
+            warnings.push(format!("nobody serves `{destination}`, which a route leads to"));
+        }
+    }
+    destinations.extend(applied.destinations.iter().cloned());
     warnings.extend(applied.warnings.iter().cloned());
 
     let secrets = config.pipeline.secret_names();
@@ -152,6 +162,7 @@ pub(crate) fn compose(
         warnings,
         applied,
         destinations,
+        routes: routes(policies).to_vec(),
         secrets,
         findings,
     };
@@ -252,20 +263,11 @@ fn inbounds(proxy: &Proxy, config: &mut ProxyConfig) {
 }
 
 fn outbound(outbound: &Outbound, mesh: &MeshSnapshot, site: &Site, config: &mut ProxyConfig) {
-    let Some(service) = outbound.service() else { return };
-    let instances: Vec<_> =
-        mesh.instances(service).iter().filter(|instance| is_meant(outbound, instance)).collect();
-    let protocol = common_protocol(&instances);
-    let cluster = cluster_name(service, outbound);
-    if !config.clusters.iter().any(|known| known.name == cluster) {
-        let endpoints = instances.iter().map(|instance| Endpoint {
-            zone: Some(site.zone.clone()),
-            address: instance.address.clone(),
-            port: instance.port,
-            tags: instance.tags.clone(),
-        });
-        let kind = ClusterKind::Eds { endpoints: endpoints.collect() };
-        config.clusters.push(Cluster::new(&cluster, service, kind, protocol));
+    let Some(service) = services::of_outbound(outbound) else { return };
+    let (cluster, protocol) = services::cluster(&service, mesh, site);
+    let name_of_cluster = cluster.name.clone();
+    if !config.clusters.iter().any(|known| known.name == cluster.name) {
+        config.clusters.push(cluster);
     }
     let port = outbound.port;
     let name = match &outbound.address {
@@ -277,10 +279,10 @@ fn outbound(outbound: &Outbound, mesh: &MeshSnapshot, site: &Site, config: &mut 
         direction: Direction::Outbound,
         address: outbound.address(),
         port,
-        destination: service,
+        destination: &service.name,
         protocol,
-        counted_as: format!("outbound:{cluster}"),
-        cluster,
+        counted_as: format!("outbound:{name_of_cluster}"),
+        cluster: name_of_cluster,
     };
     config.listeners.push(way.listener());
 }
@@ -324,42 +326,6 @@ impl Way<'_> {
             access_logs,
         }
     }
-}
-
-/// Whether an outbound leads to an instance of its service.
-fn is_meant(outbound: &Outbound, instance: &Instance) -> bool {
-    match &outbound.backend_ref {
-        Some(reference) => reference.port.is_none_or(|port| port == instance.port),
-        None => outbound.tags.iter().all(|(key, value)| instance.tags.get(key) == Some(value)),
-    }
-}
-
-/// The service's name; what narrows it follows.
-fn cluster_name(service: &str, outbound: &Outbound) -> String {
-    let port = outbound.backend_ref.as_ref().and_then(|reference| reference.port);
-    let tags = outbound.tags.iter().filter(|(key, _)| key.as_str() != SERVICE_TAG);
-    let mut name = service.to_owned();
-    for narrowing in port
-        .map(|port| port.to_string())
-        .into_iter()
-        .chain(tags.map(|(key, value)| format!("{key}={value}")))
-    {
-        name.push(':');
-        name.push_str(&narrowing);
-    }
-    name
-}
-
-/// What all instances speak: of different kinds of HTTP the one that they share, else TCP.
-fn common_protocol(instances: &[&Instance]) -> Protocol {
-    let mut protocols = instances.iter().map(|instance| instance.protocol);
-    let Some(first) = protocols.next() else { return Protocol::Tcp };
-    protocols.fold(first, |common, next| match (common, next) {
-        (a, b) if a == b => a,
-        (Protocol::Grpc, Protocol::Http2) | (Protocol::Http2, Protocol::Grpc) => Protocol::Http2,
-        (Protocol::Tcp, _) | (_, Protocol::Tcp) => Protocol::Tcp,
-        _ => Protocol::Http,
-    })
 }
 
 /// Two listeners on one address would make Envoy refuse the second again and again; it is left

@@ -8,14 +8,16 @@ use ursa_envoy::resources::{EDS, PIPELINE};
 
 use ursa_model::dataplane::Protocol;
 
-use super::{Picture, generate, picture};
+use super::{Consider, compose, generate, policies};
 use crate::testing::{site, snapshots};
 
 fn outcome(text: &str) -> String {
     let snapshots = snapshots(text);
     let mesh = snapshots.mesh("default");
     let proxy = mesh.proxy("me").expect("every case has a Dataplane `me`");
-    let Picture { config, warnings, .. } = picture(&mesh, proxy, &site());
+    let (abilities, site) = (Abilities::default(), site());
+    let policies = policies(&mesh, proxy, &site, Consider::Applied);
+    let (config, made) = compose(&policies, &mesh, proxy, &abilities, &site);
     let mut lines = String::new();
     for listener in &config.listeners {
         let (address, port) = (&listener.address, listener.port);
@@ -41,10 +43,9 @@ fn outcome(text: &str) -> String {
         };
         writeln!(lines, "{} = {places}{protocol}", cluster.name).unwrap();
     }
-    for warning in &warnings {
+    for warning in &made.warnings {
         writeln!(lines, "warning: {warning}").unwrap();
     }
-    let made = generate(&mesh, proxy, &Abilities::default(), &site());
     assert_eq!(made.findings, [""; 0], "it refers to nothing that is not there");
     lines
 }

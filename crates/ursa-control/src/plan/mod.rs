@@ -13,12 +13,11 @@ mod values;
 
 use serde::Serialize;
 use ursa_envoy::abilities::Abilities;
-use ursa_envoy::proxy::{LogSink, ProxyConfig};
+use ursa_envoy::proxy::{Decider, LogSink, ProxyConfig};
 use ursa_envoy::{bootstrap, json, offline};
 use ursa_model::ProxyId;
 use ursa_model::pipeline::Collection;
 use ursa_policies::effective::Effective;
-use ursa_policies::mesh_trace::{self, Decider};
 
 pub(crate) use self::estimate::{Estimate, Rates};
 pub(crate) use self::resources::ResourceChange;
@@ -43,12 +42,12 @@ impl Side {
         Some(Self { effective, config, generated })
     }
 
+    /// Whether requests are told apart by more than their listener.
     fn has_rules(&self) -> bool {
-        let tracing = self.effective.iter().filter(|effective| effective.kind() == "MeshTrace");
-        let tracer = self.config.tracer();
-        let mut deciders =
-            tracing.flat_map(|it| mesh_trace::deciders(&it.merged().to_json(), tracer));
-        deciders.any(|decider| matches!(decider, Decider::Rule(_)))
+        let mut routes = self.config.http_listeners().flat_map(|http| &http.routes.routes);
+        routes.any(|route| {
+            route.origin.is_some() || matches!(route.decided_by, Some(Decider::Rule(_)))
+        })
     }
 }
 
@@ -85,7 +84,7 @@ pub(crate) struct ProxyPlan {
     trace_context: Option<Travels>,
     /// What would not work as written, and does not say so yet.
     warnings: Vec<String>,
-    /// Whether `sampling.rules` decide about some requests, now or then.
+    /// Whether routes or `sampling.rules` tell requests apart, now or then.
     #[serde(skip)]
     has_rules: bool,
     #[serde(skip)]

@@ -14,6 +14,7 @@ mod questions;
 mod requests;
 mod rest;
 mod restart;
+mod routes;
 mod secrecy;
 mod shadows;
 mod shop;

@@ -179,7 +179,8 @@ async fn a_proxy_can_be_looked_at() {
     assert_eq!(get(&running, &at("_rules")).await, policies);
 
     let explained = get(&running, &at("_explain")).await;
-    let values = explained[0]["values"].as_array().unwrap();
+    let of_traces = explained.as_array().unwrap().iter().find(|it| it["kind"] == "MeshTrace");
+    let values = of_traces.unwrap()["values"].as_array().unwrap();
     let overall = values.iter().find(|it| it["path"] == "sampling.overall").unwrap();
     assert_eq!(overall["origin"]["policy"]["name"], "cart");
     let weaker = overall["overridden"][0].to_string();

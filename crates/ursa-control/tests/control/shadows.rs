@@ -29,7 +29,8 @@ async fn a_shadow_is_shown_and_not_applied_until_it_is_none() {
     assert_eq!(policies[0]["conf"]["sampling"]["overall"], 5, "{policies}");
     assert_eq!(policies[0]["shadows"][0]["name"], "trial");
     let explained = get(&running, &format!("{CART}/_explain?shadow=true")).await;
-    assert_eq!(explained[0]["shadows"][0]["name"], "trial");
+    let of_traces = explained.as_array().unwrap().iter().find(|it| it["kind"] == "MeshTrace");
+    assert_eq!(of_traces.unwrap()["shadows"][0]["name"], "trial");
 
     let config = get(&running, &format!("{CART}/_config?shadow=true&include=diff")).await;
     let diff = config["diff"].as_array().expect("a patch");

@@ -85,6 +85,31 @@ pub struct LogFilter {
     /// Which share of them. Drawn from the request's id, so that all proxies on a request's way
     /// agree, to a ten-thousandth. Envoy: `runtime_filter`.
     pub sample: Percent,
+    /// Which routes took them. Envoy: the attribute `xds.route_name` in an expression.
+    pub routes: LoggedRoutes,
+}
+
+/// Requests by the MeshHTTPRoute that took them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LoggedRoutes {
+    /// Whatever did.
+    #[default]
+    All,
+    /// The one of that name.
+    Only(String),
+    /// None of those; another, or none.
+    But(Vec<String>),
+}
+
+impl LoggedRoutes {
+    /// Whether what the MeshHTTPRoute of that name took, if one did, is meant.
+    pub fn takes(&self, route: Option<&str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(only) => route == Some(only),
+            Self::But(others) => route.is_none_or(|route| others.iter().all(|it| it != route)),
+        }
+    }
 }
 
 impl Default for LogFilter {
@@ -100,6 +125,7 @@ impl Default for LogFilter {
             header: None,
             expression: None,
             sample: Percent::HUNDRED,
+            routes: LoggedRoutes::All,
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod access_log;
 mod cluster;
+mod narrow;
 mod permission;
 mod retry;
 mod route;
@@ -22,7 +23,7 @@ use ursa_model::pipeline::PipelineConfig;
 use crate::abilities::Abilities;
 use crate::module::Propagation;
 
-pub use access_log::{AccessLog, LogFilter, LogFormat, LogSink, LogValue};
+pub use access_log::{AccessLog, LogFilter, LogFormat, LogSink, LogValue, LoggedRoutes};
 pub use cluster::{
     Cluster, ClusterKind, ClusterTimeouts, ConnectionLimits, Endpoint, FailurePercentage,
     HealthCheck, HealthChecks, OutlierDetection, SuccessRate, UpstreamTls,
@@ -33,9 +34,9 @@ pub use permission::{
 };
 pub use retry::{BackOff, RateLimitedBackOff, ResetHeader, Retry};
 pub use route::{
-    Forward, HeaderChanges, HeaderMatch, HeaderValue, HostRewrite, Mirror, PathMatch, PathRewrite,
-    QueryMatch, QueryValue, Redirect, RequestMatch, Route, RouteAction, RouteConfig, RouteTimeouts,
-    RouteTracing, Sampling, Tag, TagSource, WeightedCluster,
+    Decider, Forward, HeaderChanges, HeaderMatch, HeaderValue, HostRewrite, Mirror, PathMatch,
+    PathRewrite, QueryMatch, QueryValue, Redirect, RequestMatch, Route, RouteAction, RouteConfig,
+    RouteTimeouts, RouteTracing, Sampling, Tag, TagSource, WeightedCluster,
 };
 
 /// How long a request, a WebSocket or a stream may be silent in both directions: Kuma's defaults. Envoy's own 5 minutes would cut those that wait

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use ursa_model::percent::Percent;
 
 use super::retry::Retry;
@@ -32,6 +33,20 @@ pub struct Route {
     pub retry: Option<Retry>,
     /// Sampling and tags. On the route, so that changing them drains no connection.
     pub tracing: RouteTracing,
+    /// What says so, if it is a decision about some requests. It reaches nobody.
+    pub decided_by: Option<Decider>,
+}
+
+/// What decides about whether some requests are traced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Decider {
+    /// The rule of `sampling.rules` with this number, from 0.
+    Rule(usize),
+    /// Probes and scrapes are not traced, unless `sampling.traceProbes` says so.
+    Probe,
+    /// The caller is traced, and `sampling.parent` keeps to it.
+    Parent,
 }
 
 impl Route {
@@ -46,7 +61,18 @@ impl Route {
             timeouts: RouteTimeouts::default(),
             retry: None,
             tracing: RouteTracing::off(),
+            decided_by: None,
         }
+    }
+
+    /// Whether the prefix of the path that it asks for becomes another.
+    pub(super) fn replaces_prefix(&self) -> bool {
+        let path = match &self.action {
+            RouteAction::Forward(forward) => forward.path.as_ref(),
+            RouteAction::Redirect(redirect) => redirect.path.as_ref(),
+            RouteAction::Respond { .. } => None,
+        };
+        matches!(path, Some(PathRewrite::Prefix(_)))
     }
 
     /// The clusters that requests may go to, mirrors not among them.

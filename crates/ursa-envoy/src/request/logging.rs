@@ -5,7 +5,7 @@ use ursa_model::percent::Percent;
 
 use super::matching::header_matches;
 use super::{Answer, Request, Verdict};
-use crate::proxy::{AccessLog, LogFilter, LogSink};
+use crate::proxy::{AccessLog, LogFilter, LogSink, LoggedRoutes};
 
 /// What an access log does with a request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,13 +19,14 @@ pub struct Logged {
     pub words: Vec<String>,
 }
 
-/// What `log` does with `request`, of whose answer `answer` is known.
-pub fn logged(log: &AccessLog, request: &Request, answer: &Answer) -> Logged {
+/// What `log` does with `request`, which the MeshHTTPRoute `route` takes, and of whose answer `answer` is known.
+pub fn logged(log: &AccessLog, request: &Request, route: Option<&str>, answer: &Answer) -> Logged {
     let to = match &log.sink {
         LogSink::File { path, .. } => format!("file {path}"),
         LogSink::Agent { channel, .. } => channel.clone(),
     };
     let mut decision = Decision { share: 1.0, on: Vec::new(), words: Vec::new() };
+    decision.routes(&log.filter.routes, route);
     decision.look(&log.filter, request, answer);
     let Decision { share, on, words } = decision;
     let verdict = match share {
@@ -78,6 +79,15 @@ impl Decision {
             self.known("expression", &format!("`{expression}`"), None);
         }
         self.sample(filter.sample, request.drawn());
+    }
+
+    fn routes(&mut self, routes: &LoggedRoutes, route: Option<&str>) {
+        let words = match routes {
+            LoggedRoutes::All => return,
+            LoggedRoutes::Only(name) => format!("MeshHTTPRoute `{name}`"),
+            LoggedRoutes::But(names) => format!("not MeshHTTPRoute `{}`", names.join("`, `")),
+        };
+        self.known("route", &words, Some(routes.takes(route)));
     }
 
     fn known(&mut self, what: &'static str, wanted: &str, holds: Option<bool>) {

@@ -270,7 +270,7 @@ fn filters_decide_or_leave_it_open() {
     let logged = |filter: LogFilter, answer: &Answer, headers: &[(&str, &str)]| {
         let format = LogFormat::Text(String::new());
         let sink = LogSink::File { path: "/tmp/log".to_owned(), format };
-        logged(&AccessLog { sink, filter }, &request(headers), answer).verdict
+        logged(&AccessLog { sink, filter }, &request(headers), None, answer).verdict
     };
     let (unknown, ok) = (Answer::default(), Answer { status: Some(200), ..Answer::default() });
     let errors =

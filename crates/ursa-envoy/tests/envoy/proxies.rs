@@ -9,11 +9,11 @@ use ursa_envoy::proxy::{
     AccessLog, BackOff, Client, Cluster, ClusterKind, ClusterTimeouts, ConnectionLimits, Direction,
     Endpoint, FailurePercentage, Forward, HeaderChanges, HeaderMatch, HeaderValue, HealthCheck,
     HealthChecks, HostRewrite, HttpListener, HttpTimeouts, Listener, ListenerKind, ListenerTls,
-    LogFilter, LogFormat, LogSink, LogValue, MeshTls, Mirror, OutlierDetection, PathMatch,
-    PathRewrite, Permission, Permissions, ProxyConfig, QueryMatch, QueryValue, RateLimitedBackOff,
-    Redirect, RequestMatch, ResetHeader, Retry, Route, RouteAction, RouteConfig, RouteTimeouts,
-    RouteTracing, Sampling, SuccessRate, Tag, TagSource, TcpRoute, TextMatch, Tracer, Tracing,
-    UpstreamTls, Verdict, WeightedCluster,
+    LogFilter, LogFormat, LogSink, LogValue, LoggedRoutes, MeshTls, Mirror, OutlierDetection,
+    PathMatch, PathRewrite, Permission, Permissions, ProxyConfig, QueryMatch, QueryValue,
+    RateLimitedBackOff, Redirect, RequestMatch, ResetHeader, Retry, Route, RouteAction,
+    RouteConfig, RouteTimeouts, RouteTracing, Sampling, SuccessRate, Tag, TagSource, TcpRoute,
+    TextMatch, Tracer, Tracing, UpstreamTls, Verdict, WeightedCluster,
 };
 use ursa_model::dataplane::Protocol;
 use ursa_model::key::ProxyId;
@@ -182,10 +182,17 @@ fn access_logs() -> ProxyConfig {
     };
     let members = ["tenant.id", "a!#$&'*+-^_`|~%"].map(|name| baggage::command(name, None));
     let members = members.map(|command| command.to_string()).concat();
+    let of_routes = |routes| {
+        let expression = Some("response.code >= 500".to_owned());
+        let filter = LogFilter { routes, expression, ..LogFilter::default() };
+        AccessLog { sink: json.clone(), filter }
+    };
     let logs = vec![
         AccessLog { sink: text("/dev/null", "%PROTOCOL% 100%%"), filter: LogFilter::default() },
         AccessLog { sink: text("/dev/null", &members), filter: LogFilter::default() },
-        AccessLog { sink: json, filter },
+        AccessLog { sink: json.clone(), filter },
+        of_routes(LoggedRoutes::Only("checkout".to_owned())),
+        of_routes(LoggedRoutes::But(vec!["checkout".to_owned(), "a.b_c-d".to_owned()])),
         AccessLog { sink: agent, filter: any_flag },
     ];
     let mut proxy = proxy(
@@ -319,14 +326,23 @@ fn routed() -> ProxyConfig {
         vec![eds("catalog", &[]), eds("catalog:v2", &[]), eds("old", &[])],
     );
     let last = Route::to("catalog");
+    // For a part of its requests, whose paths are told apart by a header then.
+    let narrowed = |path| {
+        let route = rewritten(segments("/shop"), prefix("/"));
+        route.narrowed(&RequestMatch { path, ..RequestMatch::default() }).unwrap()
+    };
     proxy.http_listeners_mut().for_each(|http| {
         http.routes.routes = vec![
             canary.clone(),
+            narrowed(PathMatch::Exact("/shop/a.b-c".to_owned())),
+            narrowed(segments("/shop/probes/")),
+            narrowed(PathMatch::Regex("/shop/[0-9]+".to_owned())),
             rewritten(segments("/shop"), prefix("/")),
             rewritten(segments("/cart/"), prefix("/basket/")),
             rewritten(PathMatch::Prefix("/api".to_owned()), prefix("/v2")),
             rewritten(PathMatch::Exact("/a".to_owned()), full(r"/b\1")),
             at(segments("/old"), redirect(Some(prefix("/new")), 308)),
+            at(segments("/older"), redirect(Some(prefix("/")), 301)),
             at(segments("/gone"), redirect(Some(full("/")), 303)),
             at(segments("/none"), RouteAction::Respond { status: 404 }),
             last.clone(),

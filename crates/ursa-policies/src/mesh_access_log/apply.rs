@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 use ursa_envoy::proxy::{
-    AccessLog, Direction, ListenerKind, LogFilter, LogFormat, LogSink, LogValue, Permissions,
-    ProxyConfig,
+    AccessLog, Direction, Listener, ListenerKind, LogFilter, LogFormat, LogSink, LogValue,
+    LoggedRoutes, Permissions, ProxyConfig,
 };
 use ursa_model::backend::DeliveryOptions;
 use ursa_model::key::ResourceKey;
@@ -34,8 +34,11 @@ pub(super) fn conf(
     let mut logs = Vec::new();
     for listener in &proxy.listeners {
         let settings = match listener.direction {
-            Direction::Inbound => merged.inbound(listener.port, applied),
-            Direction::Outbound => vec![merged.outbound(&listener.destination, applied)],
+            Direction::Inbound => {
+                let all = merged.inbound(listener.port, applied).into_iter();
+                all.map(|settings| (settings, LoggedRoutes::All)).collect()
+            }
+            Direction::Outbound => outbound(merged, listener, applied),
         };
         let mut of_listener = OfListener {
             mesh: &proxy.id.mesh,
@@ -56,6 +59,37 @@ pub(super) fn conf(
     proxy.pipeline.channels.extend(channels);
 }
 
+/// What holds for what a route takes, where something of its own does, and for the rest.
+fn outbound(
+    merged: &Merged<'_, Conf>,
+    listener: &Listener,
+    applied: &mut Applied,
+) -> Vec<(Settings<Conf>, LoggedRoutes)> {
+    let service = &listener.destination;
+    let rest = merged.outbound(service, applied);
+    let written = |settings: &Settings<Conf>| settings.tree.origin(&["backends"]).cloned();
+    let routes = match &listener.kind {
+        ListenerKind::Http(http) => http.routes.routes.as_slice(),
+        ListenerKind::Tcp(_) => &[],
+    };
+    let names: BTreeSet<_> = routes.iter().filter_map(|route| route.origin.as_ref()).collect();
+    let mut all = Vec::new();
+    for name in names {
+        let settings = merged.route(service, name, applied);
+        if written(&settings) != written(&rest) {
+            all.push((settings, LoggedRoutes::Only(name.clone())));
+        }
+    }
+    let apart = all.iter().filter_map(|(_, routes)| match routes {
+        LoggedRoutes::Only(name) => Some(name.clone()),
+        _ => None,
+    });
+    let apart: Vec<_> = apart.collect();
+    let of_rest = if apart.is_empty() { LoggedRoutes::All } else { LoggedRoutes::But(apart) };
+    all.insert(0, (rest, of_rest));
+    all
+}
+
 /// What access logs of one listener are made of.
 struct OfListener<'a> {
     mesh: &'a str,
@@ -70,15 +104,16 @@ struct OfListener<'a> {
 }
 
 impl OfListener<'_> {
-    fn access_logs(&mut self, all: &[Settings<Conf>]) -> Vec<AccessLog> {
+    fn access_logs(&mut self, all: &[(Settings<Conf>, LoggedRoutes)]) -> Vec<AccessLog> {
         let mut logs = Vec::new();
-        for settings in all {
+        for (settings, routes) in all {
             let Some(origin) = settings.tree.origin(&["backends"]) else { continue };
             for (index, backend) in settings.conf.backends.iter().flatten().enumerate() {
                 let place = Place { policy: &origin.policy, path: origin.path.index(index) };
                 let attributes = &settings.conf.resource_attributes;
                 let Some(sink) = self.sink(backend, &place, attributes) else { continue };
                 let filter = filter(backend.filter.as_ref(), backend.sample);
+                let filter = LogFilter { routes: routes.clone(), ..filter };
                 let log = AccessLog { sink, filter };
                 if !logs.contains(&log) {
                     logs.push(log);
@@ -339,5 +374,6 @@ fn filter(filter: Option<&Filter>, sample: Option<Percent>) -> LogFilter {
         header: filter.header.as_ref().map(HeaderMatch::of_proxy),
         expression: filter.expression.clone(),
         sample,
+        routes: LoggedRoutes::All,
     }
 }

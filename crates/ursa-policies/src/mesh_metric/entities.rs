@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use ursa_envoy::bootstrap::{ADS_CLUSTER, OTLP_CLUSTER};
-use ursa_envoy::proxy::{Direction, Listener, ListenerKind, ProxyConfig, stat_name};
+use ursa_envoy::proxy::{
+    Cluster, ClusterKind, Direction, Listener, ListenerKind, ProxyConfig, stat_name,
+};
 use ursa_model::pipeline::metrics::{Entity, TrafficDirection};
 
 /// Names of Envoy's own: its admin interface, and its requests to its agent.
@@ -31,17 +33,26 @@ pub(super) fn clusters(proxy: &ProxyConfig) -> BTreeMap<String, Entity> {
             listener.clusters().into_iter().map(|cluster| (stat_name(cluster), entity(listener)));
         named.collect::<Vec<_>>()
     };
-    own.into_iter().chain(proxy.listeners.iter().flat_map(of)).collect()
+    // Routes lead to other services than their listener's too.
+    let of_service = |cluster: &Cluster| match cluster.kind {
+        ClusterKind::Local { .. } => None,
+        ClusterKind::Eds { .. } => {
+            Some((stat_name(&cluster.name), outbound(cluster.destination.clone())))
+        }
+    };
+    let of_services = proxy.clusters.iter().filter_map(of_service);
+    own.into_iter().chain(proxy.listeners.iter().flat_map(of)).chain(of_services).collect()
 }
 
 fn entity(listener: &Listener) -> Entity {
     match listener.direction {
         Direction::Inbound => Entity { direction: TrafficDirection::Inbound, destination: None },
-        Direction::Outbound => Entity {
-            direction: TrafficDirection::Outbound,
-            destination: Some(listener.destination.clone()),
-        },
+        Direction::Outbound => outbound(listener.destination.clone()),
     }
+}
+
+fn outbound(destination: String) -> Entity {
+    Entity { direction: TrafficDirection::Outbound, destination: Some(destination) }
 }
 
 fn system() -> Entity {

@@ -1,8 +1,7 @@
 //! Which requests are traced in which shares. Each decision becomes a route before the one that all other requests take:
 //! Envoy decides by the first route that matches, before anything else has happened to a request.
 
-use serde::Serialize;
-use ursa_envoy::proxy::{self, HeaderValue, PathMatch, RequestMatch, Sampling, Tracer};
+use ursa_envoy::proxy::{self, Decider, HeaderValue, PathMatch, RequestMatch, Sampling, Tracer};
 use ursa_model::percent::Percent;
 
 use super::schema::{self, PathMatchType, Rule};
@@ -44,18 +43,6 @@ pub(super) struct Decision {
     pub(super) shares: Sampling,
     /// What says so.
     pub(super) by: Decider,
-}
-
-/// What decides about some requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Decider {
-    /// The rule of `sampling.rules` with this number, from 0.
-    Rule(usize),
-    /// Probes and scrapes are not traced, unless `sampling.traceProbes` says so.
-    Probe,
-    /// The caller is traced, and `sampling.parent` keeps to it.
-    Parent,
 }
 
 /// The decisions, the first that matches counts.

@@ -6,25 +6,26 @@ use ursa_model::pipeline::Backend;
 
 use super::schema::{self, Conf};
 use crate::backends::{Applied, Backends, Lookup};
-use crate::kind::Merged;
+use crate::merge::Tree;
 
 /// All backends that exist, the policy's own first. Without one of its own there are no additional ones either. What
 /// is missing is in the warnings.
 pub(super) fn backends(
-    merged: &Merged<'_, Conf>,
+    conf: &Conf,
+    tree: &Tree,
     mesh: &str,
     backends: &dyn Backends,
     applied: &mut Applied,
 ) -> Vec<Backend> {
     let written_by = |field: &str| {
-        merged.origin(&[field]).map_or_else(String::new, |origin| origin.policy.to_string())
+        tree.origin(&[field]).map_or_else(String::new, |origin| origin.policy.to_string())
     };
-    let Some(own) = merged.conf.backends.iter().flatten().next() else { return Vec::new() };
+    let Some(own) = conf.backends.iter().flatten().next() else { return Vec::new() };
     let mut lookup = Lookup { mesh, backends, applied, without: "no span goes there" };
     let name = format!("inline of {}", written_by("backends"));
     let mut found: Vec<Backend> = backend(&mut lookup, own, name).into_iter().collect();
     let mut forms = Vec::new();
-    for additional in merged.conf.additional_backends.iter().flatten() {
+    for additional in conf.additional_backends.iter().flatten() {
         let form = form(&additional.inline);
         forms.push(form);
         let number = match forms.iter().filter(|other| **other == form).count() {

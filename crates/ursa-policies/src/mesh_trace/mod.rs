@@ -4,6 +4,8 @@
 //! tracer therefore never changes, and backends and resource attributes are the agent's business (`pipeline.traces`). Sampling and tags are put on
 //! routes, so that changing them drains no connection; only switching tracing on or off changes listeners.
 //!
+//! A policy that targets a MeshHTTPRoute says so of the requests that it takes; the tracer is its proxy's, see `routes`.
+//!
 //! TCP listeners are left alone: they have no requests.
 
 mod apply;
@@ -13,6 +15,7 @@ mod delivery;
 mod fallback;
 mod in_metrics;
 mod propagation;
+mod routes;
 pub mod schema;
 mod spellings;
 mod tags;
@@ -20,25 +23,16 @@ mod tags;
 mod tests;
 mod validate;
 
-use serde::Deserialize;
 use serde_json::{Value as Json, json};
-use ursa_envoy::proxy::{ProxyConfig, Tracer};
+use ursa_envoy::proxy::ProxyConfig;
 use ursa_model::report::Cursor;
 use ursa_model::target_ref::TargetRef;
 use ursa_model::tree::Node;
 
-pub use self::decisions::Decider;
 pub(crate) use self::in_metrics::warn_of_unexported_labels;
 pub use self::propagation::{By, TraceContext};
 use crate::backends::{Applied, Backends};
 use crate::kind::{Merged, Names, Policy};
-
-/// What decides about each route of a listener but the last, which takes all requests that nothing decides about; of merged settings as they are
-/// in `spec.default`, for a proxy with this tracer.
-pub fn deciders(settings: &Json, tracer: Tracer) -> Vec<Decider> {
-    let conf = schema::Conf::deserialize(settings).unwrap_or_default();
-    decisions::decisions(&conf.sampling, tracer).into_iter().map(|decision| decision.by).collect()
-}
 
 /// The policy kind MeshTrace.
 #[derive(Debug)]
@@ -46,6 +40,7 @@ pub struct MeshTrace;
 
 impl Policy for MeshTrace {
     const NAMES: Names = Names { name: "MeshTrace", plural: "meshtraces", short: &["mt"] };
+    const OF_ROUTES: bool = true;
     type Conf = schema::Conf;
 
     fn schema_of_whole() -> Json {

@@ -9,6 +9,7 @@ mod endpoints;
 mod envoy;
 mod examples;
 mod permissions;
+mod routes;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
@@ -30,7 +31,7 @@ use ursa_model::mesh_trace_backend::MeshTraceBackend;
 use ursa_model::pipeline::PipelineConfig;
 use ursa_model::report::Violation;
 
-use crate::backends::{Applied, Backends};
+use crate::backends::{Applied, Backends, ServiceRef};
 use crate::effective;
 use crate::explain::{Explained, ExplainedValue};
 use crate::merge::Origin;
@@ -126,6 +127,9 @@ fn outcome_for(proxy: &TestProxy, case: &str) -> String {
             .iter()
             .filter_map(|listener| permissions::of_listener(listener, &decisions(listener))),
     );
+    section(&mut text, "routes", config.listeners.iter().filter_map(routes::of_listener));
+    let before = proxy.config().clusters.len();
+    section(&mut text, "clusters", config.clusters.iter().skip(before).map(|it| it.name.clone()));
     let logs = config.listeners.iter().filter(|listener| !listener.access_logs.is_empty());
     section(&mut text, "access logs", logs.map(access_logs));
     let channels = config.pipeline.channels.iter();
@@ -306,7 +310,7 @@ fn value(of: &LogValue) -> String {
     }
 }
 
-fn requests(RequestMatch { path, method, headers, query }: &RequestMatch) -> String {
+pub(super) fn requests(RequestMatch { path, method, headers, query }: &RequestMatch) -> String {
     let mut text = match path {
         PathMatch::Prefix(path) => path.clone(),
         PathMatch::Segments(path) => format!("{path}[/…]"),
@@ -473,6 +477,16 @@ impl Resources {
 }
 
 impl Backends for Resources {
+    fn cluster(&self, ServiceRef { name, port, tags }: &ServiceRef) -> Cluster {
+        let mut of = name.clone();
+        for part in
+            port.iter().map(u16::to_string).chain(tags.iter().map(|(k, v)| format!("{k}={v}")))
+        {
+            write!(of, ":{part}").expect("writing to a string");
+        }
+        Cluster::new(of, name, ClusterKind::Eds { endpoints: Vec::new() }, Protocol::Http)
+    }
+
     fn open_telemetry(
         &self,
         mesh: &str,

@@ -10,7 +10,7 @@ use ursa_model::schema::published;
 use crate::corpus;
 
 /// What only the control plane sees: what several values mean together, by the end of a path and of what is done there.
-const MEANINGS: [&str; 14] = [
+const MEANINGS: [&str; 18] = [
     // Two would listen in the same place.
     "Dataplane.networking.inbound[].servicePort null",
     "Dataplane.networking.inbound[].servicePort without",
@@ -26,6 +26,11 @@ const MEANINGS: [&str; 14] = [
     "backendRef.labels.env null",
     "backendRef.labels.tier null",
     "hostSelection[].tags.version null",
+    "backendRefs[].labels.a null",
+    "targetRef.labels.tier null",
+    // What a gateway's routes may say is no other's.
+    "MeshHTTPRoute.spec.targetRef null",
+    "MeshHTTPRoute.spec.targetRef without",
     // A share that is nothing is none.
     "sampling.rules[].overall.value null",
     // Another spelling of Kuma's, which has to say something.

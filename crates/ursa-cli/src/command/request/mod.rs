@@ -202,6 +202,9 @@ fn of_listener(listener: &Value, text: &mut String) {
     for carried in context {
         line(text, 4, string(&carried["words"]));
     }
+    if listener["route"].is_object() {
+        of_route(&listener["route"], text);
+    }
     let traced = &listener["traced"];
     line(text, 2, &format!("traced: {}", verdict(&traced["verdict"])));
     if traced["decider"].is_object() {
@@ -239,11 +242,33 @@ fn of_listener(listener: &Value, text: &mut String) {
     line(text, 2, &format!("counted: yes, in {}{delivered}", counted.join(", ")));
 }
 
-fn verdict(verdict: &Value) -> String {
-    let percent = |share: &Value| {
-        let percent = format!("{:.2}", share.as_f64().unwrap_or_default() * 100.0);
-        percent.trim_end_matches('0').trim_end_matches('.').to_owned()
+/// Where it goes, and who says so.
+fn of_route(route: &Value, text: &mut String) {
+    let to = &route["to"];
+    let shares = to["clusters"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let goes = if let Some(status) = to["redirect"].as_u64() {
+        format!("answered with a redirect, {status}")
+    } else if let Some(status) = to["status"].as_u64() {
+        format!("answered with {status}: no service can be reached")
+    } else if let [one] = shares {
+        format!("goes to {}", string(&one["cluster"]))
+    } else {
+        let share =
+            |one: &Value| format!("{} {} %", string(&one["cluster"]), percent(&one["share"]));
+        format!("goes to {}", shares.iter().map(share).collect::<Vec<_>>().join(", "))
     };
+    line(text, 2, &goes);
+    if let Some(name) = route["name"].as_str() {
+        line(text, 4, &format!("by MeshHTTPRoute {name}; {}", origin(&route["origin"], &[])));
+    }
+}
+
+fn percent(share: &Value) -> String {
+    let percent = format!("{:.2}", share.as_f64().unwrap_or_default() * 100.0);
+    percent.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn verdict(verdict: &Value) -> String {
     match string(&verdict["is"]) {
         "yes" => "yes".to_owned(),
         "no" => "no".to_owned(),
@@ -269,6 +294,8 @@ mod tests {
         let answer = json!({"proxy": {"mesh": "default", "name": "web"}, "listeners": [{
             "listener": "inbound:80", "request": {"method": "GET", "host": "shop", "path": "/items"},
             "context": [{"format": "b3", "words": "`b3` is there, but not in the list: it passes as it is"}],
+            "route": {"name": "canary", "origin": by, "to": {"clusters": [
+                {"cluster": "catalog", "share": 0.9}, {"cluster": "catalog:version=v2", "share": 0.1}]}},
             "traced": {"verdict": {"is": "no"}, "decider": null, "steps": [
                 {"by": "random", "field": "sampling.random", "origin": by,
                  "words": "random is 10 %: the request id draws 1234 of 10000, which is not below 1000"}]},
@@ -281,6 +308,8 @@ mod tests {
           may come in: yes, from anyone; the mesh has no mTLS
           trace context:
             `b3` is there, but not in the list: it passes as it is
+          goes to catalog 90 %, catalog:version=v2 10 %
+            by MeshHTTPRoute canary; set by MeshTrace default/all (p.yaml:9)
           traced: no
             random is 10 %: the request id draws 1234 of 10000, which is not below 1000
               sampling.random: set by MeshTrace default/all (p.yaml:9)
