@@ -46,6 +46,8 @@ mod resilience;
 #[cfg(test)]
 mod rotel;
 #[cfg(test)]
+mod routes;
+#[cfg(test)]
 mod sampling;
 #[cfg(test)]
 mod telemetry;

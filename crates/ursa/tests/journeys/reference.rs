@@ -37,11 +37,15 @@ fn the_reference_pages_are_up_to_date() {
     );
 }
 
-/// `MeshTrace` → `mesh-trace.md`.
+/// `MeshTrace` → `mesh-trace.md`, `MeshHTTPRoute` → `mesh-http-route.md`.
 fn file_name(kind: &str) -> String {
+    let letters: Vec<char> = kind.chars().collect();
+    let is_small =
+        |at: Option<usize>| at.and_then(|at| letters.get(at)).is_some_and(|it| it.is_lowercase());
     let mut name = String::new();
-    for letter in kind.chars() {
-        if letter.is_uppercase() && !name.is_empty() {
+    for (at, letter) in letters.iter().enumerate() {
+        let begins = is_small(at.checked_sub(1)) || is_small(Some(at + 1));
+        if letter.is_uppercase() && begins && at > 0 {
             name.push('-');
         }
         name.extend(letter.to_lowercase());
