@@ -13,7 +13,7 @@ use ursa_model::tree::Place;
 use ursa_model::{ProxyId, ResourceKey};
 use ursa_policies::backends::Lack;
 use ursa_policies::policy::PolicyResource;
-use ursa_policies::select::selects_policy;
+use ursa_policies::select::selects_among;
 
 use crate::generate::Generated;
 use crate::planner::Planner;
@@ -90,7 +90,7 @@ impl<'p> Lacks<'p> {
         let connected = self.planner.proxies.all();
         let own = connected.iter().filter(|it| Some(&it.id.mesh) == policy.key.mesh.as_ref());
         let proxies = own.filter_map(|it| mesh.proxy(&it.id.name));
-        proxies.filter(|proxy| selects_policy(policy, &proxy.subject(zone))).count()
+        proxies.filter(|proxy| selects_among(policy, &proxy.subject(zone), &mesh.policies)).count()
     }
 }
 

@@ -65,6 +65,18 @@ pub fn selects_policy(policy: &PolicyResource, subject: &Subject<'_>) -> bool {
     is_for(policy, subject) && selects(&policy.target, subject)
 }
 
+/// Whether `policy` means `subject`, of a mesh with these `policies`: one that targets a route does where a MeshHTTPRoute does that it targets.
+pub fn selects_among(
+    policy: &PolicyResource,
+    subject: &Subject<'_>,
+    policies: &[Arc<PolicyResource>],
+) -> bool {
+    let mut routes = policies.iter().filter(|route| {
+        targets_route(policy, route) && !route.is_shadow() && selects_policy(route, subject)
+    });
+    selects_policy(policy, subject) || is_for(policy, subject) && routes.next().is_some()
+}
+
 /// Same mesh, same zone if the policy is a zone's.
 fn is_for(policy: &PolicyResource, subject: &Subject<'_>) -> bool {
     policy.key.mesh.as_deref() == Some(&subject.id.mesh) && of_zone(policy, subject)

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
-use ursa_policies::select::selects_policy;
+use ursa_policies::select::selects_among;
 
 use super::Api;
 use super::inspect::target;
@@ -27,8 +27,9 @@ pub(crate) async fn dataplanes(
     let policy = policy.ok_or_else(|| Problem::not_found(format!("there is no policy {key}")))?;
     let zone = &api.planner.site().zone;
     let proxies = snapshot.proxies.values();
-    let selected: Vec<_> =
-        proxies.filter(|proxy| selects_policy(policy, &proxy.subject(zone))).collect();
+    let selected: Vec<_> = proxies
+        .filter(|proxy| selects_among(policy, &proxy.subject(zone), &snapshot.policies))
+        .collect();
     Ok(Json(page.of(&selected, |proxy| {
         let Proxy { id, dataplane, labels } = &***proxy;
         let connection = api.planner.proxies.get(id);

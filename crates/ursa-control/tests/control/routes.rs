@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::shop::{apply, open, request, tracing};
+use crate::shop::{apply, get, open, request, tracing};
 
 const ROUTE: &str = "{type: MeshHTTPRoute, mesh: default, name: items, spec: {to: [{targetRef: {kind: MeshService, name: catalog}, \
                      rules: [{matches: [{path: {type: PathPrefix, value: /items}}], default: {}}]}]}}";
@@ -26,5 +26,7 @@ async fn a_route_shares_the_backend_of_its_proxies() {
     assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
     assert_eq!(refused.json()["invalid_parameters"][0]["field"], json!("spec.default.backends"));
     assert_eq!(put(&of_route).await.status, StatusCode::OK);
+    let selected = get(&running, "/meshes/default/meshtraces/items/_resources/dataplanes").await;
+    assert_eq!(selected["total"], 5, "whoever has the route: {selected}");
     running.shutdown().await;
 }
