@@ -236,15 +236,27 @@ pub(crate) fn refusal(
     Ok(Failure::new(format!("{count}; nothing was changed")))
 }
 
-/// Shows every violation, on a terminal with the lines it is about. Returns how many there are, in words.
+/// Shows every violation, on a terminal with the lines it is about, and the warnings among them as such. Returns how many
+/// violations there are, in words.
 pub(crate) fn show(violations: &[Value], sources: &[Source], output: Output) -> Outcome<String> {
+    let mut count = 0;
     for violation in violations {
+        if is_warning(violation) {
+            output.warning(&one_line(violation, sources));
+            continue;
+        }
+        count += 1;
         match (output.color, source_of(violation, sources), place(violation)) {
             (true, Some(source), Some(place)) => output.note(&pictured(violation, source, place)?),
             _ => output.note(&one_line(violation, sources)),
         }
     }
-    Ok(counted(violations.len() as u64, "violation"))
+    Ok(counted(count, "violation"))
+}
+
+/// Whether it is something that its writer should know, and not wrong. The control plane tells both together.
+pub(crate) fn is_warning(violation: &Value) -> bool {
+    violation["severity"] == "warning"
 }
 
 fn pictured(violation: &Value, source: &Source, (line, column): (usize, usize)) -> Outcome<String> {
@@ -314,6 +326,18 @@ mod tests {
             one_line(&violation, &sources),
             "p.yaml:3:5: spec.default.sampling: unknown field `samplin` (did you mean `sampling`?)"
         );
+    }
+
+    #[test]
+    fn warnings_beside_violations_are_not_counted_as_such() {
+        let output = Output::from_terminal(crate::output::Color::Never);
+        let of = |severities: &[&str]| {
+            let value = |severity: &&str| json!({"severity": severity, "message": "m"});
+            let violations: Vec<_> = severities.iter().map(value).collect();
+            show(&violations, &[], output).unwrap()
+        };
+        assert_eq!(of(&["warning", "refused"]), "1 violation");
+        assert_eq!(of(&["refused", "warning", "refused", "warning"]), "2 violations");
     }
 
     #[test]

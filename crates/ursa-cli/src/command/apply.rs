@@ -40,7 +40,12 @@ pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Outpu
                 return Err(documents::refusal(&violations, &sources, output)?);
             }
             documents::name_files(&mut violations, &sources);
-            output.structured(arguments.output, &json!({ "violations": violations }))?;
+            let (warnings, violations): (Vec<_>, Vec<_>) =
+                violations.into_iter().partition(documents::is_warning);
+            output.structured(
+                arguments.output,
+                &json!({ "violations": violations, "warnings": warnings }),
+            )?;
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -56,7 +61,7 @@ pub(super) async fn run(arguments: Arguments, server: &ServerArgs, output: Outpu
 pub(crate) enum Applied {
     /// The server's answer.
     Done(Value),
-    /// What is wrong. Nothing was changed.
+    /// What is wrong, with the warnings. Nothing was changed.
     Refused(Vec<Value>),
 }
 

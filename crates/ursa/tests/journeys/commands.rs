@@ -128,6 +128,18 @@ fn one_wrong_document_leaves_all_unchanged_and_every_mistake_is_told() {
 
     // The same without a server, with the exit codes that scripts rely on.
     assert_eq!(mesh.run(&["validate", "-f", &file]).status.code(), Some(1));
+    // A warning beside it is none of what is wrong, whoever says so.
+    let rules = "propagators: [w3c_tracecontext]\n    stripUnlisted: true\n    baggage: {incoming: {allow: ['a*b']}}";
+    let parent = "sampling: {random: 5, parent: {enabled: false, fallback: 7}}";
+    for settings in [rules, parent] {
+        std::fs::write(&*file, policy("advised", "{kind: Mesh}", settings)).unwrap();
+        for command in ["validate", "apply", "plan"] {
+            let said = mesh.run(&[command, "-f", &file]).stderr;
+            let said = String::from_utf8_lossy(&said);
+            assert!(said.contains("error: 1 violation"), "{command}: {said}");
+            assert_eq!(said.matches("warning: ").count(), 1, "{command}: {said}");
+        }
+    }
     assert_eq!(mesh.run(&["validate", "-f", "no-such-file.yaml"]).status.code(), Some(2));
     assert_eq!(mesh.run(&["get", "meshtrases"]).status.code(), Some(2));
 }
