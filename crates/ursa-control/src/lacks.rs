@@ -2,7 +2,8 @@
 //!
 //! Nothing is generated for that. Once a change is stored, each connected proxy has its new target, and the target says what
 //! it lacks and who asked for it: so a change costs one look at each connection, and a policy of which something is lacking
-//! another by which the proxies that it selects are counted.
+//! another by which the proxies that it selects are counted. Of a change that is only tried, targets are made for those
+//! proxies that it would touch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,10 +16,12 @@ use ursa_policies::backends::Lack;
 use ursa_policies::policy::PolicyResource;
 use ursa_policies::select::selects_among;
 
-use crate::generate::Generated;
+use crate::affected::Difference;
+use crate::generate::{Generated, generate};
 use crate::planner::Planner;
 use crate::proxies::Connection;
-use crate::snapshot::MeshSnapshot;
+use crate::resources::Applied;
+use crate::snapshot::{Change, MeshSnapshot, Snapshots};
 
 /// Warnings of one policy; what is over is counted in one more.
 const MAX_WARNINGS: usize = 3;
@@ -29,17 +32,56 @@ const MAX_NAMED: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Lacks<'p> {
     planner: &'p Planner,
+    snapshots: Arc<Snapshots>,
     lacking: Vec<(ProxyId, Arc<Generated>)>,
 }
 
 impl<'p> Lacks<'p> {
     /// Looks at all connections.
     pub(crate) fn of(planner: &'p Planner) -> Self {
-        let lacking = |connection: &Arc<Connection>| {
-            let target = connection.target().filter(|it| !it.applied.lacks.is_empty())?;
-            Some((connection.id.clone(), target))
-        };
-        Self { planner, lacking: planner.proxies.all().iter().filter_map(lacking).collect() }
+        let connections = planner.proxies.all();
+        let lacking = connections.iter().filter_map(|it| lacking(it, it.target())).collect();
+        Self { planner, snapshots: planner.snapshots(), lacking }
+    }
+
+    /// Looks at all connections as they would be after `changes`, of which nothing is kept.
+    pub(crate) async fn after(planner: &'p Planner, changes: &[Change]) -> Self {
+        let before = planner.snapshots();
+        let (after, touched) = before.next(changes, planner.kinds(), before.revision());
+        let meshes =
+            touched.iter().map(|(name, keys)| (name, (before.mesh(name), after.mesh(name), keys)));
+        let meshes: BTreeMap<_, _> = meshes.collect();
+        let differences: BTreeMap<_, _> = meshes
+            .iter()
+            .map(|(name, (before, after, keys))| {
+                (*name, (after, Difference::new(before, after, keys)))
+            })
+            .collect();
+        let mut found = Vec::new();
+        for connection in planner.proxies.all() {
+            let (id, current) = (&connection.id, connection.target());
+            let site = planner.site();
+            let touched = differences.get(&id.mesh).filter(|(_, difference)| {
+                difference.touches(&site.zone, &id.name, current.as_deref())
+            });
+            let target = match touched {
+                None => current,
+                Some((after, _)) => after.proxy(&id.name).map(|proxy| {
+                    Arc::new(generate(after, proxy, &connection.node.abilities, site))
+                }),
+            };
+            found.extend(lacking(&connection, target));
+            tokio::task::coop::consume_budget().await;
+        }
+        Self { planner, snapshots: Arc::new(after), lacking: found }
+    }
+
+    /// Adds to what was applied what of it is lacking; `of_source` says which of the texts each is from.
+    pub(crate) fn tell(&self, applied: &mut [Applied], of_source: &[usize]) {
+        for (applied, document) in applied.iter_mut().zip(of_source) {
+            let lacking = self.warnings(&applied.key).into_iter();
+            applied.warnings.extend(lacking.map(|it| Violation { document: *document, ..it }));
+        }
     }
 
     /// What of the policy `key` is lacking, grouped by what and why, the most frequent first.
@@ -52,7 +94,7 @@ impl<'p> Lacks<'p> {
                 }
             }
         }
-        let mesh = self.planner.snapshots().mesh(key.mesh.as_deref().unwrap_or_default());
+        let mesh = self.snapshots.mesh(key.mesh.as_deref().unwrap_or_default());
         let Some(policy) = mesh.policy(key).filter(|_| !groups.is_empty()) else {
             return Vec::new();
         };
@@ -92,6 +134,15 @@ impl<'p> Lacks<'p> {
         let proxies = own.filter_map(|it| mesh.proxy(&it.id.name));
         proxies.filter(|proxy| selects_among(policy, &proxy.subject(zone), &mesh.policies)).count()
     }
+}
+
+/// A connection of whose target something is lacking.
+fn lacking(
+    connection: &Connection,
+    target: Option<Arc<Generated>>,
+) -> Option<(ProxyId, Arc<Generated>)> {
+    let target = target.filter(|it| !it.applied.lacks.is_empty())?;
+    Some((connection.id.clone(), target))
 }
 
 /// Where a policy says what is at `path`. Targets do not know it: a value that only moved in its file makes none anew.
@@ -179,6 +230,16 @@ mod tests {
         assert_eq!(said, wanted);
         let hint = "`ursa inspect meshtrace all` shows them";
         assert!(warnings.iter().all(|warning| warning.hint.as_deref() == Some(hint)));
+        // The same of a change that is only tried.
+        let change = |text: &str| changes(text).remove(0);
+        let less = change(&ALL.replace(", datadog", ""));
+        let tried = Lacks::after(&planner, &[less]).await;
+        assert_eq!(tried.warnings(&key), []);
+        let more = change(&ALL.replace(", datadog", ", xray"));
+        let tried = Lacks::after(&planner, &[more]).await.warnings(&key);
+        let wanted = said[0].replace("datadog", "xray");
+        assert_eq!(tried[0].to_string(), wanted);
+        assert_eq!(Lacks::of(&planner).warnings(&key), warnings, "and nothing is kept of it");
         let other = ResourceKey::in_mesh("MeshTrace", "default", "other");
         assert_eq!(Lacks::of(&planner).warnings(&other), []);
     }

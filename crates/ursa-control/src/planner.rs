@@ -67,6 +67,11 @@ impl Planner {
         self.snapshots.subscribe()
     }
 
+    /// The kinds of resources.
+    pub(crate) fn kinds(&self) -> &Kinds {
+        &self.kinds
+    }
+
     /// What holds for all proxies.
     pub(crate) fn site(&self) -> &Site {
         &self.site

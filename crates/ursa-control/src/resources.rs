@@ -20,6 +20,7 @@ use ursa_store::{
 
 use crate::backends::BUILT_IN;
 use crate::lacks::Lacks;
+use crate::plan::Proposal;
 use crate::planner::Planner;
 use crate::references;
 
@@ -156,6 +157,9 @@ impl Resources {
         sources: &[Source<'_>],
         dry_run: bool,
     ) -> Result<Vec<Applied>, ChangeError> {
+        if dry_run {
+            return self.rehearse(sources).await;
+        }
         let read = self.read(sources);
         let gate = self.gate.lock().await;
         let documents = self.accepted(read).await?;
@@ -169,14 +173,16 @@ impl Resources {
             applied.push(Applied { key: key.clone(), action, warnings });
             changes.push(Change::Put { key, text, origin, expect: Expect::Any });
         }
-        if !dry_run {
-            self.write(gate, changes).await?;
-            let lacks = Lacks::of(&self.planner);
-            for (applied, document) in applied.iter_mut().zip(of_source) {
-                let lacking = lacks.warnings(&applied.key).into_iter();
-                applied.warnings.extend(lacking.map(|it| Violation { document, ..it }));
-            }
-        }
+        self.write(gate, changes).await?;
+        Lacks::of(&self.planner).tell(&mut applied, &of_source);
+        Ok(applied)
+    }
+
+    /// What `apply` would do and say.
+    async fn rehearse(&self, sources: &[Source<'_>]) -> Result<Vec<Applied>, ChangeError> {
+        let Proposal { mut applied, of_source, changes } =
+            self.propose(sources, &BTreeSet::new()).await?;
+        Lacks::after(&self.planner, &changes).await.tell(&mut applied, &of_source);
         Ok(applied)
     }
 
@@ -388,7 +394,7 @@ pub(crate) struct Read {
 /// A document by itself without a refusal.
 pub(crate) struct ReadDocument {
     /// Which of the texts it is from.
-    source: usize,
+    pub(crate) source: usize,
     pub(crate) document: Document,
     pub(crate) origin: Option<Origin>,
     /// What its writer should know.

@@ -20,6 +20,7 @@ use ursa_model::pipeline::Collection;
 use ursa_policies::effective::Effective;
 
 pub(crate) use self::estimate::{Estimate, Rates};
+pub(crate) use self::proposal::Proposal;
 pub(crate) use self::resources::ResourceChange;
 use self::values::ValueChange;
 use crate::affected::Difference;

@@ -14,6 +14,8 @@ use crate::snapshot::Change;
 pub(crate) struct Proposal {
     /// Each resource that is named, and what would become of it.
     pub(crate) applied: Vec<Applied>,
+    /// Which of the texts each of the first of them is from; the others would be deleted.
+    pub(crate) of_source: Vec<usize>,
     /// The same for snapshots.
     pub(crate) changes: Vec<Change>,
 }
@@ -25,9 +27,10 @@ impl Resources {
         sources: &[Source<'_>],
         deleted: &BTreeSet<ResourceKey>,
     ) -> Result<Proposal, ChangeError> {
-        let (mut applied, mut changes) = (Vec::new(), Vec::new());
+        let (mut applied, mut of_source, mut changes) = (Vec::new(), Vec::new(), Vec::new());
         for document in self.accepted(self.read(sources)).await? {
-            let ReadDocument { document, origin, warnings, .. } = document;
+            let ReadDocument { source, document, origin, warnings } = document;
+            of_source.push(source);
             let before = self.get(&document.key).await?;
             let (key, text) = (document.key, document.text);
             let action = Action::of(before.as_ref(), &text);
@@ -47,6 +50,6 @@ impl Resources {
             applied.push(Applied { key: key.clone(), action, warnings });
             changes.push(Change { key, record: None });
         }
-        Ok(Proposal { applied, changes })
+        Ok(Proposal { applied, of_source, changes })
     }
 }

@@ -118,14 +118,15 @@ async fn whoever_writes_a_policy_is_told_what_connected_proxies_cannot_do_of_it(
         reply.json()["warnings"].clone()
     };
     let all = policy("all", "{kind: Mesh}", "propagators: [w3c_tracecontext, b3, datadog]");
-    let words = "`b3` by Envoy's Zipkin tracer, `datadog` neither read nor written";
+    let words = "`datadog` neither read nor written; `b3` by Envoy's Zipkin tracer: B3 is read before `w3c_tracecontext`, \
+                 `b3multi` is read and written too, `b3: d` goes on as sampled, a request with a broken B3 header has no span";
     let told = format!(
         "8:5 spec.default.propagators: 2 of 3 connected proxies cannot do all of it (cart, payments: {why}): {words}"
     );
     assert_eq!(put("all", all.clone()).await, json!([told]));
     assert_eq!(put("all", all.clone()).await, json!([told]), "also when nothing changed");
 
-    // Another policy asks for nothing of that, until it does; a shadow does nothing, and a dry run makes nothing.
+    // Another policy asks for nothing of that, until it does; a shadow does nothing.
     let cart = |settings: &str| policy("cart", "{kind: Dataplane, name: cart}", settings);
     assert_eq!(put("cart", cart("sampling: {random: 5}")).await, json!(null));
     let rules = "propagators: [w3c_tracecontext]\n    baggage: {incoming: {deny: [secret]}}";
@@ -135,9 +136,20 @@ async fn whoever_writes_a_policy_is_told_what_connected_proxies_cannot_do_of_it(
     let shadow = all.replace("name: all", "name: trial\nlabels: {kuma.io/effect: shadow}");
     assert_eq!(put("trial", shadow).await, json!(null));
 
-    let body = json!({"documents": [{"text": all, "file": "all.yaml", "line": 11}]});
-    let json = ["content-type: application/json"];
-    let reply = request(&running, Method::POST, "/_apply", &json, body.to_string()).await.json();
+    // A dry run says the same, also of what is not stored.
+    let dry = async |text: &str, dry_run: bool| {
+        let document = json!({"text": text, "file": "all.yaml", "line": 11});
+        let body = json!({"documents": [document], "dryRun": dry_run}).to_string();
+        let json = ["content-type: application/json"];
+        request(&running, Method::POST, "/_apply", &json, body).await.json()
+    };
+    let reply = dry(&all.replace("b3, datadog", "jaeger"), true).await;
+    let warning = &reply["results"][0]["warnings"][0];
+    let lost = "1 of 3 connected proxies cannot do all of it (payments: the module is for Envoy 1.40, and this is 1.36.4): \
+                `jaeger` neither read nor written";
+    assert_eq!(warning["message"], lost, "{reply}");
+    let reply = dry(&all, false).await;
+    assert_eq!(dry(&all, true).await["results"][0]["warnings"], reply["results"][0]["warnings"]);
     let warning = &reply["results"][0]["warnings"][0];
     assert_eq!(warning["place"]["line"], 18, "{reply}");
     assert_eq!(warning["hint"], "`ursa inspect meshtrace all` shows them");

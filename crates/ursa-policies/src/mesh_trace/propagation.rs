@@ -38,6 +38,13 @@ pub struct TraceContext {
     pub otherwise: Vec<&'static str>,
 }
 
+impl TraceContext {
+    /// Whether baggage is in the list.
+    pub fn lists_baggage(&self) -> bool {
+        self.formats.contains(&Format::W3cBaggage.name())
+    }
+}
+
 /// What reads and writes trace context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,18 +59,26 @@ pub enum By {
     AssumedModule,
 }
 
-/// `w3c_tracecontext, b3 by the module`.
+/// `w3c_tracecontext, b3 by the module`; of an empty list `none: what comes does not count, and none goes on`.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let formats =
-            if self.formats.is_empty() { "none".to_owned() } else { self.formats.join(", ") };
-        let by = match self.by {
-            By::Envoy => "by Envoy's tracer",
-            By::Zipkin => "by Envoy's Zipkin tracer",
-            By::Module => "by the module",
-            By::AssumedModule => "by the module, if the proxy's Envoy loads it",
-        };
-        write!(f, "{formats} {by}")?;
+        let is_assumed = self.by == By::AssumedModule;
+        if self.formats.is_empty() {
+            f.write_str("none: what comes does not count, and none goes on")?;
+            if is_assumed {
+                f.write_str(", if the proxy's Envoy loads the module")?;
+            }
+        } else {
+            let by = match self.by {
+                By::Envoy => "by Envoy's tracer",
+                By::Zipkin => "by Envoy's Zipkin tracer",
+                By::Module | By::AssumedModule => "by the module",
+            };
+            write!(f, "{} {by}", self.formats.join(", "))?;
+            if is_assumed {
+                f.write_str(", if the proxy's Envoy loads it")?;
+            }
+        }
         if self.strip_unlisted {
             f.write_str("; other formats are removed")?;
         }
@@ -164,11 +179,7 @@ fn in_short(formats: Formats, context: &TraceContext) -> String {
         names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     };
     let mut clauses = Vec::new();
-    if context.by == By::Zipkin {
-        let b3 = |name: &&&str| [Format::B3.name(), Format::B3multi.name()].contains(*name);
-        let b3: Vec<_> = context.formats.iter().filter(b3).copied().collect();
-        clauses.push(format!("{} by Envoy's Zipkin tracer", quoted(&b3)));
-    } else if !formats.contains(Format::W3cTracecontext) {
+    if context.by == By::Envoy && !formats.contains(Format::W3cTracecontext) {
         clauses.push("`w3c_tracecontext` instead".to_owned());
     }
     if !context.lost.is_empty() {
@@ -177,7 +188,13 @@ fn in_short(formats: Formats, context: &TraceContext) -> String {
     if formats.strips() {
         clauses.push("other formats not removed".to_owned());
     }
-    clauses.join(", ")
+    if context.by == By::Zipkin {
+        let b3 = |name: &&&str| [Format::B3.name(), Format::B3multi.name()].contains(*name);
+        let b3: Vec<_> = context.formats.iter().filter(b3).copied().collect();
+        let otherwise = context.otherwise.join(", ");
+        clauses.push(format!("{} by Envoy's Zipkin tracer: {otherwise}", quoted(&b3)));
+    }
+    clauses.join("; ")
 }
 
 fn needs_module(formats: Formats) -> bool {
