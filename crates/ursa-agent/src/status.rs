@@ -65,8 +65,7 @@ impl Status {
         self.asked.envoy.borrow().clone()
     }
 
-    /// Waits until the control plane, or the token itself, has said that this token will not do, before there ever was a
-    /// connection; what it said. Without that it waits for ever.
+    /// Waits until it is known that this token will not do, before there ever was a connection; in which words. Without that it waits for ever.
     pub(crate) async fn refused_at_start(&self) -> String {
         let mut connection = self.asked.connection.clone();
         let refused = connection.wait_for(|connection| connection.refused_at_start).await;

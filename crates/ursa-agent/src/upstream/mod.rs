@@ -144,10 +144,12 @@ impl StreamError {
         }
     }
 
-    /// Whether it was said, by the token itself or by the control plane that it trusts, that this token will not do.
+    /// Whether this token will not do: the token itself says so, or the control plane that it trusts, or whoever answers is
+    /// another than that one.
     fn is_of_token(&self) -> bool {
         match self {
             Self::Token(error) => !matches!(error, TokenError::File { .. }),
+            Self::Untrusted { source, .. } => matches!(source, pin::Untrusted::OtherAuthority(_)),
             error => matches!(error, Self::Refused { .. }),
         }
     }

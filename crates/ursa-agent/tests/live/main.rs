@@ -232,7 +232,10 @@ async fn refusals_are_explained_and_tried_again() {
     // The token of another control plane.
     let other = control_plane::ControlPlane::start().await;
     std::fs::write(world.token_file(), other.token(&world.id).expose()).unwrap();
-    error("does not have the certificate authority that the token names").await;
+    let words = "does not have the certificate authority that the token names";
+    error(words).await;
+    let said = running.refused_at_start().await;
+    assert!(said.contains(words), "whoever started it is told: {said}");
     // The token of another proxy.
     let wrong = world.control_plane.token(&ProxyId::new("default", "db"));
     std::fs::write(world.token_file(), wrong.expose()).unwrap();
