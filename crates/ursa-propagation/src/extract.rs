@@ -101,8 +101,8 @@ pub fn extract(
     Extracted { origin: Some(origin), said: parsed.decision, context: Some(context) }
 }
 
-/// What a format's headers say, if that is valid.
-pub(crate) fn read(format: Format, headers: &Headers<'_>) -> Option<Parsed> {
+/// What a format's headers say, if that is valid; nothing of [`Format::W3cBaggage`].
+pub fn read(format: Format, headers: &Headers<'_>) -> Option<Parsed> {
     match format {
         Format::W3cTracecontext => w3c::read(headers).map(|parent| parent.context.into()),
         Format::W3cBaggage => None,

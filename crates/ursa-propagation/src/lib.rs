@@ -36,7 +36,7 @@ pub mod xray;
 
 pub use changes::{Changes, TRACESTATE_MAX};
 pub use context::{Context, Decision, Parsed, SpanId, TraceId};
-pub use extract::{Extracted, extract};
+pub use extract::{Extracted, extract, read};
 pub use format::{Format, Formats};
 pub use headers::{Header, Headers, LINES_MAX, Lines};
 pub use inject::inject;

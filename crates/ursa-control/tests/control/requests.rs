@@ -112,7 +112,35 @@ async fn what_the_caller_says_is_named_by_its_format() {
         assert_eq!(steps, [format!("the caller, by `datadog`, has a span that is {end}")]);
     }
 
+    let list = |of: &Value| of.as_array().cloned().unwrap_or_default();
+    let ask_with = async |headers: Value| {
+        let path = "/meshes/default/dataplanes/cart/_request";
+        let body = json!({"path": "/items", "headers": headers}).to_string();
+        let reply =
+            request(&running, Method::POST, path, &["content-type: application/json"], body);
+        reply.await.json()["listeners"][0].clone()
+    };
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let shown = ask_with(json!({"traceparent": [parent, parent], "baggage": "a=b"})).await;
+    assert_eq!(shown["context"][0]["fate"], "contradicts", "{shown:#}");
+    let passes = json!([{"words": "is not in the list, and passes as it is"}]);
+    assert_eq!(shown["baggage"], passes, "{shown:#}");
+    let shown = ask_with(json!({"traceparent": parent.replace("-01", "-00")})).await;
+    assert_eq!(shown["traced"]["onward"], "what goes on says not recorded", "{shown:#}");
+    let rules = "    baggage: {set: [{name: team, literal: core}], incoming: {deny: [secret]}}\n";
+    apply(&running, &[PARENTS.to_owned() + rules]).await;
+    let shown = ask_with(json!({"baggage": ["secret=1", "a=b"]})).await;
+    let handled = list(&shown["baggage"]);
+    let fields: Vec<_> = handled.iter().map(|it| it["field"].clone()).collect();
+    assert_eq!(fields, [json!("baggage.incoming"), json!("baggage.set"), json!(null)], "{shown:#}");
+    assert_eq!(handled[0]["origin"]["place"]["line"], 11, "{shown:#}");
+
     let _agent = Agent::saying(&running, &id("cart"), &[("moduleProblem", "too old")]).await;
+    let shown = ask_with(json!({"baggage": "secret=1"})).await;
+    let handled = words(&shown["baggage"]);
+    let expected =
+        ["the rules for it are not kept to: too old", "is not in the list, and passes as it is"];
+    assert_eq!(handled, expected, "{shown:#}");
     let shown = ask("1").await;
     let context = words(&shown["context"]);
     let lost = "is there and in the list, but not read without the module: it passes as it is";

@@ -6,10 +6,12 @@
 //! One number decides: the first eight digits of `x-request-id`, of which the rest of a division by 10,000 is compared with each share. The same
 //! id gives the same number at every proxy, so all agree. A request that brings no id gets a random one; what is then decided is a share.
 
+mod baggage;
 mod carried;
 mod context;
 mod logging;
 mod matching;
+mod onward;
 mod permitted;
 #[cfg(test)]
 mod tests;
@@ -19,9 +21,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use self::baggage::{Handled, baggage};
 pub use self::carried::{Carried, Fate};
 pub use self::logging::{Logged, logged};
 pub use self::matching::matches;
+pub use self::onward::onward;
 pub use self::permitted::{Caller, decisive};
 pub use self::tracing::{By, Step, Traced, traced};
 

@@ -14,7 +14,7 @@ fn percent(text: &str) -> ursa_model::percent::Percent {
     text.parse().unwrap()
 }
 
-fn listener(overall: &str, client: &str, random: &str) -> HttpListener {
+pub(super) fn listener(overall: &str, client: &str, random: &str) -> HttpListener {
     let sampling =
         Sampling { overall: percent(overall), client: percent(client), random: percent(random) };
     let route = |path: PathMatch, sampling| Route {
@@ -33,7 +33,7 @@ fn listener(overall: &str, client: &str, random: &str) -> HttpListener {
     }
 }
 
-fn request(headers: &[(&str, &str)]) -> Request {
+pub(super) fn request(headers: &[(&str, &str)]) -> Request {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Request {
         method: "GET".to_owned(),
@@ -125,6 +125,12 @@ fn context_is_read_as_the_module_would() {
         ("w3c_tracecontext,b3", vec![("b3", b3)], 0, yes.clone()),
         ("w3c_tracecontext,b3", vec![("traceparent", PARENT), ("b3", &denied)], 0, yes.clone()),
         ("b3,w3c_tracecontext", vec![("traceparent", PARENT), ("b3", &denied)], 1, no.clone()),
+        (
+            "w3c_tracecontext",
+            vec![("traceparent", PARENT), ("traceparent", PARENT)],
+            1,
+            share.clone(),
+        ),
         ("b3", vec![("traceparent", PARENT)], 1, share.clone()),
         ("datadog", wanted.clone(), 0, yes.clone()),
         ("datadog", unwanted, 1, no.clone()),
@@ -184,14 +190,34 @@ enum Reads<'a> {
     Module(&'a str),
 }
 
+impl Reads<'_> {
+    fn at(self, mut listener: HttpListener) -> HttpListener {
+        match self {
+            Self::Envoy => {}
+            Self::Zipkin { w3c } => {
+                let tracer = Tracer::Zipkin { w3c, single: true };
+                listener.tracing = Some(Tracing { service_name: "web".to_owned(), tracer });
+            }
+            Self::Module(list) => {
+                let formats = Formats::parse(list.as_bytes()).unwrap();
+                listener.propagation = Some(Propagation::new("/m.so", formats));
+            }
+        }
+        listener
+    }
+}
+
 #[test]
 fn each_format_that_comes_is_named_with_what_becomes_of_it() {
-    use Fate::{Counts, NotLookedAt, Passes, Removed, Stripped, Unreadable};
+    use Fate::{Adds, Contradicts, Counts, NotLookedAt, Passes, Removed, Stripped, Unreadable};
     use Reads::{Envoy, Module, Zipkin};
     const B3: (&str, &str) = ("B3", "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1");
     const W3C: (&str, &str) = ("traceparent", PARENT);
     const JAEGER: (&str, &str) = ("uber-trace-id", "4bf92f3577b34da6:00f067aa0ba902b7:0:1");
     const BAGGAGE: (&str, &str) = ("baggage", "a=b");
+    const ALIKE: (&str, &str) = ("x-datadog-trace-id", "11803532876627986230");
+    const DEBUG: (&str, &str) = ("b3", "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-d");
+    const HIGH: (&str, &str) = ("x-datadog-tags", "_dd.p.tid=4bf92f3577b34da6");
     let cases: Vec<Fates<'_>> = vec![
         (Envoy, vec![BAGGAGE], &[]),
         (Envoy, vec![B3, W3C], &[("w3c_tracecontext", Counts), ("b3", Passes)]),
@@ -225,26 +251,159 @@ fn each_format_that_comes_is_named_with_what_becomes_of_it() {
         (
             Module("b3;strip"),
             vec![W3C, JAEGER, BAGGAGE],
-            &[("w3c_tracecontext", Stripped), ("w3c_baggage", Stripped), ("jaeger", Stripped)],
+            &[("w3c_tracecontext", Stripped), ("jaeger", Stripped)],
         ),
         (Module("w3c_baggage,b3;strip"), vec![B3, BAGGAGE], &[("b3", Counts)]),
+        (Envoy, vec![W3C, W3C], &[("w3c_tracecontext", Counts)]),
+        (Envoy, vec![("traceparent", "?"), W3C], &[("w3c_tracecontext", Unreadable)]),
+        (
+            Module("w3c_tracecontext,b3"),
+            vec![W3C, W3C, B3],
+            &[("w3c_tracecontext", Contradicts), ("b3", Counts)],
+        ),
+        (
+            Module("w3c_tracecontext,datadog,b3"),
+            vec![W3C, ALIKE, HIGH, DEBUG],
+            &[("w3c_tracecontext", Counts), ("datadog", Adds), ("b3", Adds)],
+        ),
+        (
+            Module("w3c_tracecontext,datadog,b3"),
+            vec![W3C, ALIKE, B3],
+            &[("w3c_tracecontext", Counts), ("datadog", NotLookedAt), ("b3", NotLookedAt)],
+        ),
     ];
     for (reads, headers, expected) in cases {
-        let mut listener = listener("100", "100", "100");
-        match reads {
-            Envoy => {}
-            Zipkin { w3c } => {
-                let tracer = Tracer::Zipkin { w3c, single: true };
-                listener.tracing = Some(Tracing { service_name: "web".to_owned(), tracer });
-            }
-            Module(list) => {
-                let formats = Formats::parse(list.as_bytes()).unwrap();
-                listener.propagation = Some(Propagation::new("/m.so", formats));
-            }
-        }
+        let listener = reads.at(listener("100", "100", "100"));
         let traced = traced(&listener, &request(&headers));
         let found: Vec<_> = traced.context.iter().map(|it| (it.format, it.fate)).collect();
         assert_eq!(found, expected, "{headers:?}");
+    }
+}
+
+/// What the module reads, the headers that come, and words of what becomes of them.
+type Words<'a> = (&'a str, Vec<(&'a str, &'a str)>, &'a str);
+
+#[test]
+fn words_tell_what_came_and_what_is_kept() {
+    const B3: &str = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1";
+    const W3C: (&str, &str) = ("traceparent", PARENT);
+    let datadog = [
+        W3C,
+        ("x-datadog-trace-id", "11803532876627986230"),
+        ("x-datadog-sampling-priority", "2"),
+        ("x-datadog-origin", "rum"),
+        ("x-datadog-tags", "_dd.p.tid=4bf92f3577b34da6"),
+    ];
+    let root = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736";
+    let (lineage, sampled) = (format!("{root};Lineage=1"), format!("{root};Sampled=1"));
+    let cases: Vec<Words<'_>> = vec![
+        (
+            "b3",
+            vec![("b3", B3)],
+            "the caller, by `b3`, has a span that is recorded, and so has this proxy",
+        ),
+        (
+            "b3",
+            vec![("b3", "1")],
+            "the caller, by `b3`, says that a trace is to be recorded, and names none: the one that begins here is",
+        ),
+        (
+            "b3",
+            vec![("b3", "0")],
+            "the caller, by `b3`, says that a trace is not to be recorded, and names none: the one that begins here is not",
+        ),
+        (
+            "b3multi",
+            vec![("x-b3-flags", "1")],
+            "the caller, by `b3multi`, says that a trace is to be recorded, and names none: the one that begins here is",
+        ),
+        (
+            "xray",
+            vec![("x-amzn-trace-id", &sampled)],
+            "the caller, by `xray`, names a trace that is to be recorded, and no span of it: the span that begins here is",
+        ),
+        (
+            "xray",
+            vec![("x-amzn-trace-id", root)],
+            "the caller, by `xray`, left the decision open: this span is recorded",
+        ),
+        (
+            "w3c_tracecontext",
+            vec![W3C, W3C],
+            "`w3c_tracecontext` (traceparent) is there more than once, so none of it counts",
+        ),
+        ("b3", vec![("b3", B3), ("b3", B3)], "`b3` counts, the first line of it"),
+        (
+            "w3c_tracecontext,datadog",
+            datadog.to_vec(),
+            "`datadog` (x-datadog-trace-id, x-datadog-sampling-priority, x-datadog-origin, x-datadog-tags) is there too, \
+             of the same trace, which keeps its priority, origin, tags",
+        ),
+        (
+            "w3c_tracecontext,xray",
+            vec![W3C, ("x-amzn-trace-id", &lineage)],
+            "`xray` (x-amzn-trace-id) is there too, of the same trace, which keeps its other fields",
+        ),
+        (
+            "b3,w3c_tracecontext",
+            vec![("b3", B3), W3C, ("tracestate", "a=b")],
+            "`w3c_tracecontext` (traceparent, tracestate) is there too, of the same trace, which keeps its `tracestate`",
+        ),
+    ];
+    let mut listener = listener("100", "100", "100");
+    for (list, headers, expected) in cases {
+        let formats = Formats::parse(list.as_bytes()).unwrap();
+        listener.propagation = Some(Propagation::new("/m.so", formats));
+        let traced = traced(&listener, &request(&headers));
+        let context = traced.context.iter().map(|carried| carried.words(false));
+        let words: Vec<_> =
+            context.chain(traced.steps.into_iter().map(|step| step.words)).collect();
+        assert!(words.iter().any(|words| words == expected), "{headers:?} {words:#?}");
+    }
+}
+
+/// What reads and writes, the proxy's Envoy, a header, and what is said of what goes on where 0 % are traced.
+type Onward<'a> = (Reads<'a>, &'a str, Option<(&'a str, &'a str)>, Option<&'a str>);
+
+#[test]
+fn what_goes_on_is_said_where_no_span_is_recorded() {
+    use Reads::{Envoy, Module, Zipkin};
+    const B3: (&str, &str) = ("b3", "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1");
+    let (not, as_caller) = (
+        Some("what goes on says not recorded"),
+        Some(
+            "what goes on says recorded, as the caller did: spans behind this proxy hang below one that is missing",
+        ),
+    );
+    let cases: [Onward<'_>; 12] = [
+        (Envoy, "1.40.0", None, not),
+        (Envoy, "1.40.0", Some(("traceparent", PARENT)), not),
+        (Envoy, "1.36.4", Some(("traceparent", PARENT)), as_caller),
+        (Envoy, "1.36.4", Some(("traceparent", UNSAMPLED)), not),
+        (Envoy, "1.40.0", Some(("traceparent", "?")), Some("`traceparent` goes on as it came")),
+        (Zipkin { w3c: true }, "1.40.0", Some(B3), as_caller),
+        (Zipkin { w3c: true }, "1.40.0", Some(("b3", "1")), as_caller),
+        (Zipkin { w3c: true }, "1.40.0", Some(("b3", B3.1.trim_end_matches("-1"))), not),
+        (
+            Zipkin { w3c: true },
+            "1.40.0",
+            Some(("b3", "?")),
+            Some("what goes on in B3 cannot be read either"),
+        ),
+        (Module("b3,w3c_tracecontext"), "1.40.0", Some(B3), not),
+        (Module("b3,w3c_tracecontext"), "1.40.0", Some(("b3", "?")), not),
+        (
+            Module("w3c_baggage"),
+            "1.40.0",
+            Some(B3),
+            Some("no trace context goes on: the list names no format of it"),
+        ),
+    ];
+    for (reads, envoy, header, expected) in cases {
+        let listener = reads.at(listener("100", "100", "0"));
+        let request = request(header.as_slice());
+        let said = onward(&listener, &request, &traced(&listener, &request), Some(envoy));
+        assert_eq!(said.as_deref(), expected, "{header:?} {envoy}");
     }
 }
 

@@ -5,7 +5,7 @@ use ursa_model::percent::Percent;
 use ursa_propagation::Format;
 
 use super::carried::{Carried, carried};
-use super::context::{Brought, brought};
+use super::context::{Brought, Extent, brought};
 use super::{Request, Verdict, matches};
 use crate::proxy::{HttpListener, Sampling};
 
@@ -118,12 +118,14 @@ pub fn traced(listener: &HttpListener, request: &Request) -> Traced {
             steps: vec![step],
         };
     }
+    let came = request;
     let (brought, seen) = brought(listener, request);
-    let context = carried(listener, request, &brought);
+    let context = |is_recorded| carried(listener, came, &brought, is_recorded);
     let request = &seen;
     let mut routes = listener.routes.routes.iter();
     let Some(at) = routes.position(|route| matches(&route.requests, request)) else {
         let step = Step::fixed(By::NoRoute, false, "no route takes it");
+        let context = context(false);
         return Traced { verdict: Verdict::No, route: None, context, steps: vec![step] };
     };
     let shares = listener.routes.routes.get(at).map(|route| route.tracing.sampling);
@@ -133,7 +135,7 @@ pub fn traced(listener: &HttpListener, request: &Request) -> Traced {
         steps.clear(); // whatever the shares say
     }
     let share = followed(brought, share, &mut steps);
-    Traced { verdict: Verdict::of(share), route: Some(at), context, steps }
+    Traced { verdict: Verdict::of(share), route: Some(at), context: context(share > 0.0), steps }
 }
 
 /// The chance that Envoy itself decides to trace.
@@ -202,43 +204,54 @@ fn client(share: Percent, request: &Request) -> (f64, Option<Step>) {
 
 /// What the tracer makes of the decision and of the caller's span.
 fn followed(brought: Brought, share: f64, steps: &mut Vec<Step>) -> f64 {
-    let (format, sampled, was_open) = match brought {
-        Brought::Nothing => return share,
-        Brought::Broken(header) => {
-            let words = format!("`{header}` cannot be read: the tracer makes no span");
-            steps.push(Step::fixed(By::Parent, false, words));
-            return 0.0;
-        }
-        Brought::Parent { format, sampled, was_open } => (format, sampled, was_open),
+    let Brought::Parent { format, extent, sampled, was_open } = brought else {
+        let Brought::Broken(header) = brought else { return share };
+        let words = format!("`{header}` cannot be read: the tracer makes no span");
+        steps.push(Step::fixed(By::Parent, false, words));
+        return 0.0;
     };
     let caller = match format {
         Format::W3cTracecontext => "the caller".to_owned(),
         format => format!("the caller, by `{}`,", format.name()),
     };
+    let is_all = share >= 1.0;
     let words = match (was_open, sampled) {
-        (false, true) if share >= 1.0 => {
-            format!("{caller} has a span that is recorded, and so has this proxy")
-        }
-        (false, true) => {
-            format!("{caller} has a span that is recorded; this one is if the above says so too")
-        }
-        (true, true) if share >= 1.0 => {
-            format!("{caller} left the decision open: this span is recorded")
-        }
-        (false, false) => {
-            format!("{caller} has a span that is not recorded, and neither is this one")
-        }
+        (true, true) if is_all => "left the decision open: this span is recorded".to_owned(),
         (true, true) => {
-            format!("{caller} left the decision open; this span is recorded if the above says so")
+            "left the decision open; this span is recorded if the above says so".to_owned()
         }
         (true, false) => {
-            format!(
-                "{caller} left the decision open, and the share of `sampling.parent` does not take its trace"
-            )
+            "left the decision open, and the share of `sampling.parent` does not take its trace"
+                .to_owned()
         }
+        (false, sampled) => kept_to(extent, sampled, is_all),
     };
     let share = if sampled { share } else { 0.0 };
     let passes = if share > 0.0 && share < 1.0 { None } else { Some(share >= 1.0) };
+    let words = format!("{caller} {words}");
     steps.push(Step { passes, ..Step::fixed(By::Parent, false, words) });
     share
+}
+
+/// What comes of a decision that the caller took, where `is_all` would be recorded without it.
+fn kept_to(extent: Extent, sampled: bool, is_all: bool) -> String {
+    let not = if sampled { "" } else { "not " };
+    let (has, this) = match extent {
+        Extent::Span => (format!("has a span that is {not}recorded"), "this one"),
+        Extent::Trace => (
+            format!("names a trace that is {not}to be recorded, and no span of it"),
+            "the span that begins here",
+        ),
+        Extent::Decision => (
+            format!("says that a trace is {not}to be recorded, and names none"),
+            "the one that begins here",
+        ),
+    };
+    match (sampled, is_all, extent) {
+        (true, true, Extent::Span) => format!("{has}, and so has this proxy"),
+        (true, true, _) => format!("{has}: {this} is"),
+        (true, false, _) => format!("{has}; {this} is if the above says so too"),
+        (false, _, Extent::Span) => format!("{has}, and neither is {this}"),
+        (false, ..) => format!("{has}: {this} is not"),
+    }
 }

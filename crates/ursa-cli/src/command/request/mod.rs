@@ -2,11 +2,12 @@
 
 mod permitted;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use ursa_model::duration::{Duration, DurationError};
 
 use super::proxy::{ProxyArgs, origin};
@@ -39,7 +40,7 @@ pub(super) struct Arguments {
     /// The path, with its query.
     #[arg(long, default_value = "/")]
     path: String,
-    /// A header, `name: value`. May be repeated. With x-request-id, what Envoy draws is known.
+    /// A header, `name: value`. May be repeated, also with one name. With x-request-id, what Envoy draws is known.
     #[arg(short = 'H', long, value_name = "HEADER", value_parser = header)]
     header: Vec<(String, String)>,
     /// It goes out to this service, rather than coming in.
@@ -84,8 +85,10 @@ impl Arguments {
             };
             return Ok(json!({ "trace": id }));
         }
-        let headers: Map<_, _> =
-            self.header.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let mut headers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, value) in &self.header {
+            headers.entry(name).or_default().push(value);
+        }
         let flags = Some(&self.flag).filter(|flags| !flags.is_empty());
         Ok(json!({
             "method": self.method, "host": self.host, "path": self.path, "headers": headers,
@@ -202,6 +205,16 @@ fn of_listener(listener: &Value, text: &mut String) {
     for carried in context {
         line(text, 4, string(&carried["words"]));
     }
+    let baggage = listener["baggage"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !baggage.is_empty() {
+        line(text, 2, "baggage:");
+    }
+    for handled in baggage {
+        line(text, 4, string(&handled["words"]));
+        if let Some(field) = handled["field"].as_str() {
+            line(text, 6, &format!("{field}: {}", origin(&handled["origin"], &[])));
+        }
+    }
     if listener["route"].is_object() {
         of_route(&listener["route"], text);
     }
@@ -221,6 +234,9 @@ fn of_listener(listener: &Value, text: &mut String) {
             let by = format!("{}: {}", string(&step["field"]), origin(&step["origin"], &[]));
             line(text, 6, &by);
         }
+    }
+    if let Some(words) = traced["onward"].as_str() {
+        line(text, 4, words);
     }
     let logs = listener["logged"].as_array().map(Vec::as_slice).unwrap_or_default();
     if logs.is_empty() {
@@ -296,7 +312,8 @@ mod tests {
             "context": [{"format": "b3", "words": "`b3` is there, but not in the list: it passes as it is"}],
             "route": {"name": "canary", "origin": by, "to": {"clusters": [
                 {"cluster": "catalog", "share": 0.9}, {"cluster": "catalog:version=v2", "share": 0.1}]}},
-            "traced": {"verdict": {"is": "no"}, "decider": null, "steps": [
+            "baggage": [{"words": "`a` may not come in", "field": "baggage.incoming", "origin": by}, {"words": "goes on as `b=c`"}],
+            "traced": {"verdict": {"is": "no"}, "decider": null, "onward": "what goes on says not recorded", "steps": [
                 {"by": "random", "field": "sampling.random", "origin": by,
                  "words": "random is 10 %: the request id draws 1234 of 10000, which is not below 1000"}]},
             "logged": [{"to": "file /tmp/log", "verdict": {"is": "open", "on": ["status"], "of": 0.5},
@@ -308,11 +325,16 @@ mod tests {
           may come in: yes, from anyone; the mesh has no mTLS
           trace context:
             `b3` is there, but not in the list: it passes as it is
+          baggage:
+            `a` may not come in
+              baggage.incoming: set by MeshTrace default/all (p.yaml:9)
+            goes on as `b=c`
           goes to catalog 90 %, catalog:version=v2 10 %
             by MeshHTTPRoute canary; set by MeshTrace default/all (p.yaml:9)
           traced: no
             random is 10 %: the request id draws 1234 of 10000, which is not below 1000
               sampling.random: set by MeshTrace default/all (p.yaml:9)
+            what goes on says not recorded
           logged to file /tmp/log: depends on status, and then 50 % of them
             status from 500 to 999: is not known here
             set by MeshTrace default/all (p.yaml:9)

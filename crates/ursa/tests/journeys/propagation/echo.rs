@@ -50,8 +50,14 @@ pub(super) async fn head(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8
 
 /// What a request with these headers becomes, over a connection of its own.
 pub(super) async fn ask(port: u16, headers: &List) -> io::Result<List> {
+    ask_for("/", port, headers).await
+}
+
+/// The same for a path.
+pub(super) async fn ask_for(path: &str, port: u16, headers: &List) -> io::Result<List> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    let mut request = b"GET / HTTP/1.1\r\nhost: service\r\nconnection: close\r\n".to_vec();
+    let mut request =
+        format!("GET {path} HTTP/1.1\r\nhost: service\r\nconnection: close\r\n").into_bytes();
     for (name, value) in headers {
         request.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
     }

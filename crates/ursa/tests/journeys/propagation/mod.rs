@@ -5,6 +5,7 @@
 mod cases;
 mod echo;
 mod load;
+mod said;
 mod sampling;
 mod table;
 mod without;
