@@ -24,6 +24,7 @@ use ursa_model::ProxyId;
 
 use crate::admin::Admin;
 use crate::binary::{self, VersionError};
+use crate::identity::{self, IdentityStatus};
 use crate::metrics::Gather;
 use crate::module;
 use crate::own_metrics::OwnMetrics;
@@ -225,27 +226,40 @@ impl Agent {
         let mut tasks = JoinSet::new();
         let (control_plane_events, control_plane) = mpsc::channel(EVENTS);
         let (envoy_events, envoy_requests) = mpsc::channel(EVENTS);
+        let (identity, identity_end) = identity::port();
         let ports = Ports {
             node: bootstrap.node.unwrap_or_default(),
             control_plane,
             envoy: envoy_requests,
             telemetry: telemetry.clone(),
+            identity,
             registry: registry.clone(),
         };
         let (relay, relaying) = relay::run(ports, stop.clone());
         tasks.spawn(relaying);
         tasks.spawn(ads::serve(listener, envoy_events, stop.clone()));
         let (connection, connection_status) = watch::channel(ConnectionStatus::default());
+        let (callers, caller) = watch::channel(None);
         let upstream = Upstream {
             target,
             id: config.id.clone(),
             token: config.token,
             events: control_plane_events,
             status: connection,
+            callers,
             registry: registry.clone(),
             answers: Answers { telemetry: telemetry.clone(), admin: admin.clone() },
         };
         tasks.spawn(upstream.run(stop.clone()));
+        let (identity, identity_status) = watch::channel(IdentityStatus::default());
+        let identity = identity::Task {
+            end: identity_end,
+            caller,
+            status: identity,
+            admin: admin.clone(),
+            registry: registry.clone(),
+        };
+        tasks.spawn(identity.run(stop.clone()));
 
         let command = EnvoyCommand {
             shim: config.shim,
@@ -269,7 +283,7 @@ impl Agent {
             admin,
             relay,
             telemetry.clone(),
-            (envoy_status, connection_status),
+            (envoy_status, connection_status, identity_status),
             own,
         );
         tasks.spawn(status::serve(status_listener, status.clone(), stop.clone()));

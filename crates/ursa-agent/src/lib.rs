@@ -11,6 +11,7 @@
 //! - [`binary`]: which Envoy; found or fetched.
 //! - [`upstream`]: the connection to the control plane, and the token that it is made with.
 //! - `relay`: the caching relay between control plane and Envoy, a pure state machine and its task.
+//! - `identity`: the proxy's key and certificate, asked for and kept fresh; given to Envoy by the relay.
 //! - `process`: Envoy's process; `admin`: its admin interface; `ads`: its side of the relay.
 //! - `metrics`: metrics of Envoy, applications and the agent, gathered for Prometheus and as OTLP; `own_metrics`:
 //!   what the agent says of itself there.
@@ -25,6 +26,7 @@ mod agent;
 mod backoff;
 pub mod binary;
 mod causes;
+mod identity;
 mod metrics;
 mod module;
 mod own_metrics;

@@ -18,6 +18,7 @@ use ursa_envoy::abilities::Abilities;
 use ursa_model::ProxyId;
 
 use crate::admin::Admin;
+use crate::identity::IdentityStatus;
 use crate::own_metrics::OwnMetrics;
 use crate::process::EnvoyStatus;
 use crate::relay::Handle;
@@ -40,6 +41,7 @@ struct Asked {
     telemetry: Telemetry,
     envoy: watch::Receiver<EnvoyStatus>,
     connection: watch::Receiver<ConnectionStatus>,
+    identity: watch::Receiver<IdentityStatus>,
     own: Arc<OwnMetrics>,
 }
 
@@ -52,11 +54,25 @@ impl Status {
         admin: Admin,
         relay: Handle,
         telemetry: Telemetry,
-        (envoy, connection): (watch::Receiver<EnvoyStatus>, watch::Receiver<ConnectionStatus>),
+        (envoy, connection, identity): (
+            watch::Receiver<EnvoyStatus>,
+            watch::Receiver<ConnectionStatus>,
+            watch::Receiver<IdentityStatus>,
+        ),
         own: Arc<OwnMetrics>,
     ) -> Self {
-        let asked =
-            Asked { id, control_plane, abilities, admin, relay, telemetry, envoy, connection, own };
+        let asked = Asked {
+            id,
+            control_plane,
+            abilities,
+            admin,
+            relay,
+            telemetry,
+            envoy,
+            connection,
+            identity,
+            own,
+        };
         Self { asked: Arc::new(asked) }
     }
 
@@ -115,6 +131,7 @@ impl Status {
                 "restarts": envoy.restarts,
                 "lastEnd": envoy.last_end,
             },
+            "identity": self.asked.identity.borrow().clone(),
             "resources": relay.types,
             "telemetry": telemetry.status().await,
             "metrics": telemetry.metrics_status().await,

@@ -221,6 +221,7 @@ mod tests {
             control_plane: from_control_plane,
             envoy: from_envoy,
             telemetry: telemetry.clone(),
+            identity: crate::identity::port().0,
             registry,
         };
         let stop = CancellationToken::new();

@@ -34,13 +34,14 @@ pub(crate) fn built_in(otlp_grpc: SocketAddr, hostname: &str) -> OpenTelemetryBa
 /// The backends and the services of one mesh, and the built-in backend.
 #[derive(Debug)]
 pub(crate) struct MeshBackends<'a> {
+    pub(crate) name: &'a str,
     pub(crate) mesh: &'a MeshSnapshot,
     pub(crate) site: &'a Site,
 }
 
 impl Backends for MeshBackends<'_> {
     fn cluster(&self, service: &ServiceRef) -> Cluster {
-        services::cluster(service, self.mesh, self.site).0
+        services::cluster(service, (self.name, self.mesh), self.site).0
     }
 
     fn open_telemetry(

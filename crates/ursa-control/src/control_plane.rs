@@ -23,6 +23,7 @@ use crate::backends;
 use crate::config::{Addresses, Config};
 use crate::files::{self, FileError};
 use crate::generate::Site;
+use crate::identity::{self, Holders, Keeper};
 use crate::measured::Measured;
 use crate::metrics::Metrics;
 use crate::monitoring::Monitoring;
@@ -147,6 +148,14 @@ impl ControlPlane {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let guard = stop.clone().drop_guard();
         tasks.spawn(Arc::clone(&planner).run(known, listing.revision, stop.clone()));
+        let holders = Arc::<Holders>::default();
+        let keeper = Keeper::begin(
+            Arc::clone(&planner),
+            Arc::clone(&store),
+            Arc::clone(&holders),
+            metrics.clone(),
+        );
+        tasks.spawn(keeper.await.run(stop.clone()));
         let resources = Arc::new(Resources::new(Arc::clone(&store), kinds, Arc::clone(&planner)));
 
         let names = names(&config);
@@ -172,7 +181,13 @@ impl ControlPlane {
             http2_only: true,
             grace: GRACE,
         };
-        let ads = asking.router().fallback_service(ads);
+        let identities = identity::service::Service::new(
+            Arc::clone(&planner),
+            Arc::clone(&holders),
+            Arc::clone(&tokens),
+            metrics.clone(),
+        );
+        let ads = asking.router().merge(identities.router()).fallback_service(ads);
         tasks.spawn(serve(xds, ads, serving, stop.clone()));
 
         // What holds for a port by its address: on loopback whoever is there, else TLS and a token.
@@ -204,6 +219,7 @@ impl ControlPlane {
         let api = Api {
             resources: Arc::clone(&resources),
             planner,
+            holders,
             questions,
             tokens: Arc::clone(&tokens),
             metrics,

@@ -23,6 +23,7 @@ mod control_plane;
 mod files;
 mod generate;
 pub mod gui;
+mod identity;
 mod insight;
 mod lacks;
 mod measured;

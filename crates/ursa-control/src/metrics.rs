@@ -13,6 +13,9 @@ use crate::tokens::Refused;
 /// The label `protocol` of everything about ADS.
 const DELTA: &str = "delta";
 
+/// What may become of a wish for a certificate.
+const CERTIFICATE_RESULTS: [&str; 4] = ["issued", "refused", "limited", "failed"];
+
 /// The control plane's own metrics.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -27,6 +30,10 @@ pub(crate) struct Metrics {
     snapshot: Family<Histogram>,
     pub(crate) events_dropped: Counter,
     auth_failures: Family<Counter>,
+    certificates: Family<Counter>,
+    certificate_seconds: Family<Histogram>,
+    authorities: Family<Gauge>,
+    pub(crate) soonest: Family<Gauge>,
     store: Family<Histogram>,
     conflicts: Family<Counter>,
     pub(crate) api_seconds: Family<Histogram>,
@@ -85,6 +92,10 @@ impl Metrics {
             snapshot: registry.histogram(&control::SNAPSHOT_SECONDS),
             events_dropped: registry.counter(&control::EVENTS_DROPPED).with(&[]),
             auth_failures: registry.counter(&control::AUTH_FAILURES),
+            certificates: registry.counter(&control::CERT_GENERATION),
+            certificate_seconds: registry.histogram(&control::CERT_GENERATION_SECONDS),
+            authorities: registry.gauge(&control::CA_EXPIRATION),
+            soonest: registry.gauge(&control::CERT_EXPIRATION),
             store: registry.histogram(&control::STORE_OPERATION_SECONDS),
             conflicts: registry.counter(&control::STORE_CONFLICTS),
             api_seconds: registry.histogram(&control::API_REQUEST_SECONDS),
@@ -169,6 +180,32 @@ impl Metrics {
 
     pub(crate) fn turned_away(&self, kind: &str) {
         self.auth_failures.with(&[kind]).inc();
+    }
+
+    /// A mesh has an authority, until `end`.
+    pub(crate) fn authority_held(&self, mesh: &str, backend: &str, end: i64) {
+        for result in CERTIFICATE_RESULTS {
+            self.certificates.with(&[mesh, result]);
+        }
+        self.authorities.with(&[mesh, backend]).set(end as f64);
+    }
+
+    /// A mesh has no authorities any more.
+    pub(crate) fn mesh_gone(&self, mesh: &str) {
+        self.soonest.remove(&[mesh]);
+    }
+
+    pub(crate) fn authority_gone(&self, mesh: &str, backend: &str) {
+        self.authorities.remove(&[mesh, backend]);
+    }
+
+    /// A certificate was asked for; `result` is one of [`CERTIFICATE_RESULTS`].
+    pub(crate) fn certificate_asked(&self, mesh: &str, result: &str) {
+        self.certificates.with(&[mesh, result]).inc();
+    }
+
+    pub(crate) fn certificate_issued(&self, mesh: &str, took: Duration) {
+        self.certificate_seconds.with(&[mesh]).observe(took.as_secs_f64());
     }
 
     pub(crate) fn store_used(&self, operation: &str, kind: &str, took: Duration) {

@@ -167,6 +167,26 @@ impl Planner {
         self.snapshots.send_replace(after);
     }
 
+    /// Changes what is known of a mesh besides its resources, and makes anew what each proxy is to hold that `touches`
+    /// says so of, given what it holds now.
+    pub(crate) async fn amend(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut MeshSnapshot),
+        touches: impl Fn(Option<&Generated>, &MeshSnapshot) -> bool,
+    ) {
+        let _gate = self.gate.lock().await;
+        let after = Arc::new(self.snapshots().amended(name, change));
+        let mesh = after.mesh(name);
+        for connection in self.proxies.all().iter().filter(|it| it.id.mesh == name) {
+            let current = connection.target();
+            if touches(current.as_deref(), &mesh) {
+                self.aim(&mesh, connection, current.as_ref()).await;
+            }
+        }
+        self.snapshots.send_replace(after);
+    }
+
     async fn plan<'a>(
         &self,
         before: &MeshSnapshot,
@@ -178,15 +198,24 @@ impl Planner {
         for connection in connections {
             let current = connection.target();
             if difference.touches(&self.site.zone, &connection.id.name, current.as_deref()) {
-                let target =
-                    self.make(after, &connection.id, &connection.node.abilities, current.as_ref());
-                // Without its Dataplane a proxy keeps what it has: to take all of it away would
-                // turn a slip into an outage.
-                connection.target.send_replace(target);
-                // So that a change of thousands of proxies lets others have the thread meanwhile.
-                tokio::task::coop::consume_budget().await;
+                self.aim(after, connection, current.as_ref()).await;
             }
         }
+    }
+
+    /// Makes what a proxy is to hold its target.
+    async fn aim(
+        &self,
+        mesh: &MeshSnapshot,
+        connection: &Connection,
+        current: Option<&Arc<Generated>>,
+    ) {
+        let target = self.make(mesh, &connection.id, &connection.node.abilities, current);
+        // Without its Dataplane a proxy keeps what it has: to take all of it away would turn a
+        // slip into an outage.
+        connection.target.send_replace(target);
+        // So that a change of thousands of proxies lets others have the thread meanwhile.
+        tokio::task::coop::consume_budget().await;
     }
 
     /// Makes the configuration of a proxy. What came out as before is the very same as before.

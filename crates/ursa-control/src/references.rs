@@ -31,7 +31,7 @@ pub(crate) fn warnings(
     let Some(name) = document.key.mesh.as_deref() else { return Vec::new() };
     let mut found = Vec::new();
     references(&document.spec, &Path::root().key("spec"), &mut found);
-    let backends = MeshBackends { mesh, site };
+    let backends = MeshBackends { name, mesh, site };
     let is_there = |reference: &BackendRef| match reference.kind.name() {
         "MeshTraceBackend" => backends.trace(name, reference).is_some(),
         _ => backends.open_telemetry(name, reference).is_some(),

@@ -19,6 +19,7 @@ use ursa_store::{
 };
 
 use crate::backends::BUILT_IN;
+use crate::identity::missing;
 use crate::lacks::Lacks;
 use crate::plan::Proposal;
 use crate::planner::Planner;
@@ -227,7 +228,13 @@ impl Resources {
     ) -> Result<(), ChangeError> {
         let gate = self.gate.lock().await;
         self.refuse_mesh_in_use(key, &BTreeSet::new()).await?;
-        self.write(gate, vec![Change::Delete { key: key.clone(), expect }]).await?;
+        let mut changes = vec![Change::Delete { key: key.clone(), expect }];
+        if key.mesh.is_none() && key.kind == "Mesh" {
+            let within = Filter { kind: Some("Secret".to_owned()), mesh: Some(key.name.clone()) };
+            let secrets = self.list(&within).await?.records.into_iter().map(|record| record.key);
+            changes.extend(secrets.filter(is_of_its_authority).map(Change::delete));
+        }
+        self.write(gate, changes).await?;
         Ok(())
     }
 
@@ -241,9 +248,9 @@ impl Resources {
             return Ok(());
         }
         let within = Filter { kind: None, mesh: Some(key.name.clone()) };
-        let records = self.list(&within).await?.records.into_iter();
+        let records = self.list(&within).await?.records.into_iter().map(|record| record.key);
         let mut resources: Vec<_> =
-            records.map(|record| record.key).filter(|key| !going.contains(key)).collect();
+            records.filter(|key| !going.contains(key) && !is_of_its_authority(key)).collect();
         if resources.is_empty() {
             return Ok(());
         }
@@ -300,7 +307,7 @@ impl Resources {
     pub(crate) async fn accepted(&self, read: Read) -> Result<Vec<ReadDocument>, ChangeError> {
         let Read { mut documents, mut violations } = read;
         self.check_together(&documents, &mut violations).await?;
-        self.warn_of_missing_backends(&mut documents);
+        self.warn_of_what_is_missing(&mut documents);
         if !violations.iter().any(Violation::is_refusal) {
             return Ok(documents);
         }
@@ -309,15 +316,17 @@ impl Resources {
         Err(ChangeError::Violations(violations))
     }
 
-    /// Tells the writers of policies which backends are missing.
-    fn warn_of_missing_backends(&self, documents: &mut [ReadDocument]) {
+    /// Tells writers which backends and authorities are missing.
+    fn warn_of_what_is_missing(&self, documents: &mut [ReadDocument]) {
         let snapshots = self.planner.snapshots();
         let all: Vec<_> = documents.iter().map(|read| &read.document).collect();
-        let missing = |document: &Document| {
+        let warnings = |document: &Document| {
             let mesh = references::mesh_of(document, &snapshots);
-            references::warnings(document, &mesh, self.planner.site(), &all)
+            let mut found = references::warnings(document, &mesh, self.planner.site(), &all);
+            found.extend(missing::warnings(document, &snapshots.mesh(&document.key.name), &all));
+            found
         };
-        let found: Vec<_> = all.iter().map(|document| missing(document)).collect();
+        let found: Vec<_> = all.iter().map(|document| warnings(document)).collect();
         for (read, found) in documents.iter_mut().zip(found) {
             let of_source = |warning| Violation { document: read.source, ..warning };
             read.warnings.extend(found.into_iter().map(of_source));
@@ -383,6 +392,13 @@ pub(crate) fn key_of(kind: &Kind, mesh: &str, name: &str) -> ResourceKey {
         Scope::Global => ResourceKey::global(kind.name, name),
         Scope::Mesh => ResourceKey::in_mesh(kind.name, mesh, name),
     }
+}
+
+/// Whether it holds an authority that was made for its mesh, and goes with it.
+fn is_of_its_authority(key: &ResourceKey) -> bool {
+    let mesh = key.mesh.as_deref().unwrap_or_default();
+    let own = |rest: &str| rest.starts_with(".ca-builtin-");
+    key.kind == "Secret" && key.name.strip_prefix(mesh).is_some_and(own)
 }
 
 /// What became of the texts.

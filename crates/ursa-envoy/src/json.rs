@@ -17,7 +17,7 @@ use prost_reflect::{
 use serde_json::{Map, Value as Json, json};
 
 use crate::credentials::{REDACTED, redact};
-use crate::resources::{PIPELINE, SECRET};
+use crate::resources::{IDENTITY, PIPELINE, SECRET};
 
 /// How deep `Any`s may be nested before the rest is shown as base64.
 const MAX_DEPTH: usize = 32;
@@ -50,6 +50,7 @@ pub enum FromJsonError {
 pub fn to_json(type_url: &str, value: &[u8]) -> Json {
     match type_url {
         PIPELINE => pipeline(value),
+        IDENTITY => serde_json::from_slice(value).unwrap_or_else(|_| opaque(type_url, value)),
         SECRET => json!({ "@type": type_url, "value": REDACTED }),
         _ => decoded(type_url, value, 0).map_or_else(|| opaque(type_url, value), Json::Object),
     }

@@ -13,6 +13,7 @@
 //! - [`mod@check`]: a second look at the result.
 //! - [`request`]: what becomes of one request at a listener.
 //! - [`questions`]: what the control plane asks an agent.
+//! - [`identity`]: how an agent gets a certificate.
 //!
 //! Pure: nothing here opens a file, a socket or a clock, and the same input gives the same bytes.
 //! What is *not* here: policies, stores, and how resources travel.
@@ -23,6 +24,7 @@ pub mod bootstrap;
 pub mod cel;
 pub mod check;
 pub mod format;
+pub mod identity;
 pub mod json;
 pub mod module;
 pub mod offline;

@@ -21,13 +21,19 @@ pub const PIPELINE: &str = "type.googleapis.com/ursa.agent.v1.Pipeline";
 /// Type URL of secrets: named as the secret, the value is its bytes. For the agent; made by the
 /// control plane, not by [`resources`].
 pub const SECRET: &str = "type.googleapis.com/ursa.agent.v1.Secret";
+/// Type URL of what certificate the agent is to get: one resource named `identity`, whose value is a
+/// [`ursa_model::identity::Identity`] as JSON. Not there: mTLS is off. For the agent; made by the control plane, not
+/// by [`resources`].
+pub const IDENTITY: &str = "type.googleapis.com/ursa.agent.v1.Identity";
 
+/// The one resource of type [`IDENTITY`].
+pub const IDENTITY_NAME: &str = "identity";
 /// The one resource of type [`PIPELINE`].
 pub const PIPELINE_NAME: &str = "pipeline";
 
 /// All types in the order in which additions are sent, so that what is referred to comes first.
 /// Removals go the other way.
-pub const TYPES: [&str; 6] = [CDS, EDS, LDS, RDS, SECRET, PIPELINE];
+pub const TYPES: [&str; 7] = [CDS, EDS, LDS, RDS, SECRET, IDENTITY, PIPELINE];
 
 /// Everything one proxy is sent: type URL → name → resource.
 pub type Resources = BTreeMap<&'static str, BTreeMap<String, Resource>>;
@@ -48,7 +54,7 @@ impl Resource {
     }
 }
 
-/// Everything `proxy` is sent, except secrets. Pure: the same picture gives the same bytes and
+/// Everything `proxy` is sent, except secrets and its identity. Pure: the same picture gives the same bytes and
 /// versions, in whatever order endpoints were learned.
 #[expect(clippy::missing_panics_doc, reason = "a pipeline is made of what JSON is made of")]
 pub fn resources(proxy: &ProxyConfig) -> Resources {

@@ -66,6 +66,25 @@ pub const CONFIGURATIONS: Metric = Metric::counter(
     &["type_url", "confirmation"],
     "Configurations that were acknowledged or refused.",
 );
+/// The end of a certificate. `kind` is `identity` (the proxy's own) or `ca` (the authority that signed it). Absent
+/// while mTLS is off.
+pub const CERT_EXPIRATION: Metric = Metric::gauge(
+    "ursa_dp_cert_expiration_timestamp_seconds",
+    &["kind"],
+    "When the certificate expires, in seconds since 1970.",
+);
+/// How long a certificate is valid in all; labels as above.
+pub const CERT_LIFETIME: Metric = Metric::gauge(
+    "ursa_dp_cert_lifetime_seconds",
+    &["kind"],
+    "How long the certificate is valid in all.",
+);
+/// Certificates that were asked for. `result` is `issued`, `refused` or `unavailable`.
+pub const CERT_REQUESTS: Metric = Metric::counter(
+    "ursa_dp_cert_requests_total",
+    &["result"],
+    "Certificates that the agent asked for, by what became of it.",
+);
 
 /// All of this module.
 pub const METRICS: &[&Metric] = &[
@@ -80,4 +99,8 @@ pub const METRICS: &[&Metric] = &[
     &CONTROL_PLANE_CONNECTED,
     &CONTROL_PLANE_CONNECTS,
     &CONFIGURATIONS,
+    &CERT_REQUESTS,
 ];
+
+/// Of proxies with a certificate of their mesh.
+pub const CERTIFICATES: &[&Metric] = &[&CERT_EXPIRATION, &CERT_LIFETIME];

@@ -118,6 +118,29 @@ pub const AUTH_FAILURES: Metric = Metric::counter(
     "Callers refused for their credentials.",
 );
 
+/// Certificates that proxies asked for. `result` is `issued`, `refused` (no Dataplane, mTLS off, not a request that is
+/// taken), `limited` (too many at once) or `failed` (the authority cannot sign).
+pub const CERT_GENERATION: Metric = Metric::counter(
+    "cert_generation_total",
+    &["mesh", "result"],
+    "Certificates that proxies asked for, by what became of it.",
+);
+/// Signing one certificate.
+pub const CERT_GENERATION_SECONDS: Metric =
+    Metric::seconds("cert_generation_seconds", &["mesh"], "Time to issue a proxy's certificate.");
+/// The end of an authority.
+pub const CA_EXPIRATION: Metric = Metric::gauge(
+    "ursa_cp_ca_expiration_timestamp_seconds",
+    &["mesh", "backend"],
+    "When the authority's certificate expires, in seconds since 1970.",
+);
+/// The soonest end of a certificate that a proxy of the mesh holds. Absent where none holds one.
+pub const CERT_EXPIRATION: Metric = Metric::gauge(
+    "xds_cert_expiration_timestamp_seconds",
+    &["mesh"],
+    "When the first of the certificates expires that proxies hold, in seconds since 1970.",
+);
+
 /// Spans taken into the window of recent telemetry.
 pub const TELEMETRY_SPANS: Metric = Metric::counter(
     "ursa_cp_telemetry_spans_total",
@@ -184,3 +207,7 @@ pub const METRICS: &[&Metric] = &[
     &PROCESS_RESIDENT_MEMORY_BYTES,
     &PROCESS_OPEN_FDS,
 ];
+
+/// Of meshes with mTLS.
+pub const CERTIFICATES: &[&Metric] =
+    &[&CERT_GENERATION, &CERT_GENERATION_SECONDS, &CA_EXPIRATION, &CERT_EXPIRATION];

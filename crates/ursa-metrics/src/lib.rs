@@ -39,7 +39,9 @@ pub use usage::Usage;
 /// Every metric.
 pub const CATALOGUE: &[&[&Metric]] = &[
     control::METRICS,
+    control::CERTIFICATES,
     agent::METRICS,
+    agent::CERTIFICATES,
     gateway::METRICS,
     pipeline::RECEIVERS,
     pipeline::BACKENDS,
@@ -47,10 +49,11 @@ pub const CATALOGUE: &[&[&Metric]] = &[
     pipeline::COLLECTION,
 ];
 
-/// What a control plane shows.
+/// What a control plane shows; [`control::CERTIFICATES`], too, of meshes with mTLS.
 pub const CONTROL_PLANE: &[&[&Metric]] = &[control::METRICS, pipeline::RECEIVERS];
 
-/// What an agent shows; [`pipeline::RULES`] and [`pipeline::COLLECTION`], too, once there is something of them.
+/// What an agent shows; [`pipeline::RULES`], [`pipeline::COLLECTION`] and [`agent::CERTIFICATES`], too, once there is
+/// something of them.
 pub const AGENT: &[&[&Metric]] = &[agent::METRICS, pipeline::RECEIVERS, pipeline::BACKENDS];
 
 /// What a gateway shows; [`pipeline::RULES`], too, once there is something of them.

@@ -14,6 +14,7 @@ pub mod document;
 pub mod duration;
 mod envelope;
 pub mod gateway;
+pub mod identity;
 pub mod key;
 pub mod kind;
 pub mod mesh;

@@ -222,7 +222,7 @@ impl Control {
                             continue;
                         }
                         PrometheusTls::ActiveMtlsBackend => {
-                            self.warn(endpoint.port, "the mesh has no certificates for it");
+                            self.warn(endpoint.port, "not served with the mesh's certificates yet");
                             continue;
                         }
                     };

@@ -13,13 +13,14 @@
 //!   that what is referred to is there first.
 //! - Endpoints of a cluster that has changed are sent again. Envoy makes a new cluster of it, which
 //!   waits for them, and does not ask, since it is subscribed already.
-//! - The agent's own types (pipeline, secrets) never go to Envoy. Secret discovery is never relayed:
-//!   keys that Envoy asks for are made beside it, by the agent, which holds none so far and says so.
+//! - The agent's own types (pipeline, secrets, identity) never go to Envoy. Secret discovery is never relayed: keys
+//!   that Envoy asks for are made beside it, by the agent, which answers from what it holds ([`secrets`]).
 //!
 //! Not here: sockets, time, and what the resources mean.
 
 mod cache;
 mod own;
+mod secrets;
 mod subscription;
 mod task;
 #[cfg(test)]
@@ -32,12 +33,16 @@ use envoy_types::pb::envoy::service::discovery::v3::{
 };
 use envoy_types::pb::google::rpc::Status;
 use serde::Serialize;
-use ursa_envoy::resources::{CDS, EDS, LDS, PIPELINE, RDS, SECRET, TYPES};
+use ursa_envoy::identity::SDS;
+use ursa_envoy::resources::{CDS, EDS, IDENTITY, LDS, PIPELINE, RDS, SECRET, TYPES};
 
+use crate::identity::Secrets;
 pub(crate) use task::{AdsStream, EVENTS, FromControlPlane, FromEnvoy, Handle, Ports, WRITES, run};
 
+pub(crate) use cache::Item;
 use cache::{Change, Shelf};
 pub(crate) use own::{Own, Verdicts};
+use secrets::EnvoySecrets;
 use subscription::Subscription;
 
 /// Envoy's types, in the order in which they are sent; each with the type whose resources make
@@ -46,7 +51,16 @@ const RELAYED: [(&str, Option<usize>); 4] =
     [(CDS, None), (EDS, Some(0)), (LDS, None), (RDS, Some(2))];
 
 /// The agent's own types.
-const OWN: [&str; 2] = [PIPELINE, SECRET];
+const OWN: [&str; 3] = [PIPELINE, SECRET, IDENTITY];
+/// Where clusters are among [`RELAYED`].
+const CLUSTERS: usize = 0;
+/// Where their endpoints are. A cluster that is changed is a new one to Envoy, which waits for its endpoints, and does
+/// not ask for them where the old one has them: they are sent again.
+const ENDPOINTS: usize = 1;
+/// Where listeners are among [`RELAYED`].
+const LISTENERS: usize = 2;
+/// Stands in each listener that asks for secrets.
+const LISTENS_BY_TLS: &[u8] = b"envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
 
 /// gRPC code of a refused update: INVALID_ARGUMENT.
 const REFUSED: i32 = 3;
@@ -81,6 +95,7 @@ pub(crate) struct Relay {
     shelves: [Shelf; TYPES.len()],
     /// Envoy's stream, if one is open; in the order of [`RELAYED`].
     envoy: Option<[Subscription; RELAYED.len()]>,
+    secrets: EnvoySecrets,
     serial: u64,
     nonce: u64,
     actions: Vec<Action>,
@@ -169,11 +184,37 @@ impl Relay {
     /// Envoy has opened a stream; an earlier one is over.
     pub(crate) fn envoy_opened(&mut self) {
         self.envoy = Some(<[Subscription; RELAYED.len()]>::default());
+        self.secrets.envoy_opened();
     }
 
     /// Envoy's stream has ended.
     pub(crate) fn envoy_closed(&mut self) {
         self.envoy = None;
+        self.secrets.envoy_closed();
+    }
+
+    /// What Envoy is to be given by SDS from now on.
+    pub(crate) fn secrets(&mut self, secrets: Secrets) {
+        match secrets {
+            Secrets::Hold(items) => self.secrets.hold(items),
+            Secrets::Retire => self.secrets.retire(),
+        }
+        self.pump();
+    }
+
+    /// Whether Envoy has taken the secrets, and all listeners, of which one at least is by TLS.
+    pub(crate) fn is_secured(&self) -> bool {
+        let (Some(envoy), Some(listeners)) = (&self.envoy, self.shelves.get(LISTENERS)) else {
+            return false;
+        };
+        let by_tls = |name: &String| {
+            listeners.offered(name).item.is_some_and(|item| {
+                item.body.value.windows(LISTENS_BY_TLS.len()).any(|part| part == LISTENS_BY_TLS)
+            })
+        };
+        self.secrets.is_taken()
+            && envoy.get(LISTENERS).is_some_and(Subscription::is_settled)
+            && listeners.names().any(by_tls)
     }
 
     /// Envoy sent a request: a subscription, an answer, or both.
@@ -195,35 +236,47 @@ impl Relay {
         self.pump();
     }
 
-    /// A type that the agent answers itself: none of what is asked for exists.
+    /// A type that the agent answers itself: of what is asked for, only secrets of its own exist.
     fn not_relayed(&mut self, request: DeltaDiscoveryRequest) {
-        let mut names = request.resource_names_subscribe;
-        names.retain(|name| name != "*");
+        let type_url = request.type_url.clone();
+        let names = if type_url == SDS {
+            self.secrets.request(request)
+        } else {
+            let mut names = request.resource_names_subscribe;
+            names.retain(|name| name != "*");
+            names
+        };
         if !names.is_empty() && self.envoy.is_some() {
             self.nonce += 1;
             self.actions.push(Action::Respond(DeltaDiscoveryResponse {
-                type_url: request.type_url,
+                type_url,
                 removed_resources: names,
                 nonce: self.nonce.to_string(),
                 ..DeltaDiscoveryResponse::default()
             }));
         }
+        self.pump();
     }
 
     /// Sends what can be sent and answers what can be answered.
     fn pump(&mut self) {
-        let Self { shelves, envoy, nonce, actions, .. } = self;
+        let Self { shelves, envoy, secrets, nonce, actions, .. } = self;
+        let secrets = secrets.next(|| {
+            *nonce += 1;
+            nonce.to_string()
+        });
+        actions.extend(secrets.map(Action::Respond));
         if let Some(envoy) = envoy {
             for (wants, shelf) in envoy.iter_mut().zip(shelves.iter_mut()) {
                 wants.settle(shelf);
             }
             let backlogs: Vec<Option<u64>> =
                 envoy.iter().zip(&*shelves).map(|(wants, shelf)| wants.backlog(shelf)).collect();
-            let mut changed_clusters: Vec<String> = Vec::new();
+            let mut warming: Vec<String> = Vec::new();
             for (at, (wants, shelf)) in envoy.iter_mut().zip(&*shelves).enumerate() {
-                if RELAYED.get(at).is_some_and(|(type_url, _)| *type_url == EDS) {
-                    for name in &changed_clusters {
-                        wants.renew(name);
+                if at == ENDPOINTS {
+                    for cluster in &warming {
+                        wants.send_again(cluster);
                     }
                 }
                 let others = backlogs.iter().enumerate().filter(|(other, _)| *other != at);
@@ -233,12 +286,11 @@ impl Relay {
                     nonce.to_string()
                 });
                 if let Some((nonce, changes)) = next {
+                    if at == CLUSTERS {
+                        warming.extend(changes.iter().map(|change| change.name.clone()));
+                    }
                     let type_url = RELAYED.get(at).map_or("", |(type_url, _)| type_url);
                     actions.push(Action::Respond(response(type_url, nonce, changes)));
-                    if type_url == CDS {
-                        changed_clusters =
-                            changes.iter().map(|change| change.name.clone()).collect();
-                    }
                 }
             }
         }
@@ -284,7 +336,7 @@ impl Relay {
             };
             (*type_url, status)
         });
-        status.collect()
+        status.chain([(SDS, self.secrets.status())]).collect()
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Subscription {
     refused: BTreeMap<String, String>,
     /// Names whose offer may differ from what Envoy holds and from what is on its way.
     dirty: BTreeSet<String>,
+    /// Names that are sent once more though Envoy has them: it waits for them.
+    again: BTreeSet<String>,
     /// Names of a refused response, to be sent one by one, those of the oldest update first.
     suspects: BTreeSet<String>,
     flight: Option<Flight>,
@@ -74,6 +76,7 @@ impl Subscription {
                 self.wildcard = false;
             } else {
                 self.names.remove(name);
+                self.again.remove(name);
                 self.forget(name);
             }
         }
@@ -108,17 +111,6 @@ impl Subscription {
         }
     }
 
-    /// Envoy waits for a name that it has asked for before, while it still uses what it has of it.
-    pub(crate) fn renew(&mut self, name: &str) {
-        if self.names.contains(name) {
-            if let Some(held) = self.held.get_mut(name) {
-                held.unsure = true;
-            }
-            self.forget(name);
-            self.dirty.insert(name.to_owned());
-        }
-    }
-
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(name)
     }
@@ -141,12 +133,25 @@ impl Subscription {
         }
     }
 
+    /// Envoy is about to wait for a name, whether it has it or not.
+    pub(crate) fn send_again(&mut self, name: &str) {
+        if self.seen && self.wants(name) {
+            self.again.insert(name.to_owned());
+            self.dirty.insert(name.to_owned());
+        }
+    }
+
     /// Drops names that need nothing; what Envoy holds already counts as taken.
     pub(crate) fn settle(&mut self, shelf: &mut Shelf) {
-        let Self { wildcard, names, held, refused, dirty, flight, .. } = self;
+        let Self { wildcard, names, held, refused, again, dirty, flight, .. } = self;
+        again.retain(|name| shelf.offered(name).item.is_some());
+        dirty.extend(again.iter().cloned());
         dirty.retain(|name| {
             if !*wildcard && !names.contains(name) {
                 return false;
+            }
+            if again.contains(name) {
+                return true;
             }
             if flight.as_ref().is_some_and(|flight| flight.has(name)) {
                 return true;
@@ -182,8 +187,10 @@ impl Subscription {
         if !self.seen || self.flight.is_some() {
             return None;
         }
+        let again = &self.again;
         let before = |change: &Change| match (change.serial, barrier) {
-            (Some(serial), Some(barrier)) => serial < barrier,
+            // What Envoy waits for waits for nothing.
+            (Some(serial), Some(barrier)) => serial < barrier || again.contains(&change.name),
             _ => true,
         };
         self.suspects.retain(|name| self.dirty.contains(name));
@@ -205,6 +212,7 @@ impl Subscription {
         self.greeted = true;
         for change in &changes {
             self.dirty.remove(&change.name);
+            self.again.remove(&change.name);
         }
         let flight = Flight { nonce: nonce(), sent: changes.len(), changes };
         let flight = self.flight.insert(flight);

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use ursa_metrics::{Counter, Family, Registry, agent};
 
 use super::{Action, Relay, TypeStatus};
+use crate::identity;
 use crate::telemetry::Telemetry;
 
 /// Messages from either side that may wait for the relay.
@@ -85,6 +86,7 @@ pub(crate) struct Ports {
     pub(crate) control_plane: mpsc::Receiver<FromControlPlane>,
     pub(crate) envoy: mpsc::Receiver<FromEnvoy>,
     pub(crate) telemetry: Telemetry,
+    pub(crate) identity: identity::Port,
     pub(crate) registry: Registry,
 }
 
@@ -127,12 +129,15 @@ impl Task {
                     self.heard_control_plane(event, &ports.node);
                 }
                 Some(event) = ports.envoy.recv() => self.heard_envoy(event),
+                Some(secrets) = ports.identity.secrets.recv() => self.relay.secrets(secrets),
                 Some(question) = questions.recv() => {
                     // Whoever asked may have gone.
                     drop(question.send(self.status()));
                 }
             }
-            self.act(&ports.telemetry).await;
+            self.act(&ports.telemetry, &ports.identity).await;
+            let now = self.relay.is_secured();
+            ports.identity.taken.send_if_modified(|was| std::mem::replace(was, now) != now);
             let now = self.relay.is_configured();
             configured.send_if_modified(|was| std::mem::replace(was, now) != now);
         }
@@ -185,7 +190,7 @@ impl Task {
     }
 
     /// Does what the relay wants done, which may make it want more.
-    async fn act(&mut self, telemetry: &Telemetry) {
+    async fn act(&mut self, telemetry: &Telemetry, identity: &identity::Port) {
         loop {
             let actions = self.relay.take_actions();
             if actions.is_empty() {
@@ -196,7 +201,9 @@ impl Task {
                     Action::Answer(request) => self.send_upstream(*request),
                     Action::Respond(response) => self.send_envoy(response),
                     Action::Configure => {
-                        let verdicts = telemetry.configure(&self.relay.own()).await;
+                        let own = self.relay.own();
+                        let mut verdicts = telemetry.configure(&own).await;
+                        identity.configure(&own, &mut verdicts);
                         for (type_url, name, reason) in verdicts.refused() {
                             tracing::warn!(type_url, name, reason, "refused a resource");
                         }

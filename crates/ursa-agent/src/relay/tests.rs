@@ -560,3 +560,47 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_cluster_that_changes_is_followed_by_its_endpoints() {
+    let mut relay = Relay::default();
+    relay.envoy_opened();
+    relay.update(update(CDS, "1", &[("a", "1"), ("b", "1")], &[]));
+    relay.update(update(EDS, "2", &[("a", "1"), ("b", "1")], &[]));
+    relay.request(subscribe(CDS, &["*"]));
+    let take = |relay: &mut Relay| {
+        let (words, responses) = said(relay);
+        for response in &responses {
+            relay.request(answer(response, None));
+        }
+        words
+    };
+    take(&mut relay);
+    relay.request(subscribe(EDS, &["a", "b"]));
+    while !take(&mut relay).is_empty() {}
+    // Envoy acknowledges the cluster only when it has its endpoints.
+    relay.update(update(CDS, "3", &[("a", "2")], &[]));
+    let (words, responses) = said(&mut relay);
+    assert_eq!(words, ["> cds a=2", "> eds a=1"]);
+    // Nor do later changes of both hold each other up.
+    relay.request(answer(&responses[1], None));
+    relay.request(answer(&responses[0], None));
+    assert_eq!(said(&mut relay).0, ["ack cds 3"]);
+    relay.update(update(CDS, "4", &[("a", "3")], &[]));
+    relay.update(update(CDS, "5", &[("a", "4")], &[]));
+    relay.update(update(EDS, "6", &[("a", "2")], &[]));
+    let (words, responses) = said(&mut relay);
+    assert_eq!(words, ["> cds a=3", "> eds a=1"]);
+    relay.request(answer(&responses[1], None));
+    relay.request(answer(&responses[0], None));
+    let (words, responses) = said(&mut relay);
+    assert!(
+        words.contains(&"> cds a=4".to_owned()) && words.contains(&"> eds a=2".to_owned()),
+        "{words:?}"
+    );
+    for response in &responses {
+        relay.request(answer(response, None));
+    }
+    let left = take(&mut relay);
+    assert!(!left.iter().any(|words| words.starts_with('>')), "{left:?}");
+}

@@ -34,6 +34,7 @@ use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 
 use crate::backoff::Backoff;
 use crate::causes::Causes;
+use crate::identity::Caller;
 use crate::relay::{FromControlPlane, WRITES};
 pub(crate) use answers::Answers;
 use token::Token;
@@ -176,6 +177,8 @@ pub(crate) struct Upstream {
     pub(crate) token: TokenSource,
     pub(crate) events: mpsc::Sender<FromControlPlane>,
     pub(crate) status: watch::Sender<ConnectionStatus>,
+    /// Who else may call the control plane; the connection, while there is one.
+    pub(crate) callers: watch::Sender<Option<Caller>>,
     pub(crate) registry: Registry,
     pub(crate) answers: Answers,
 }
@@ -206,6 +209,7 @@ impl Upstream {
                     said = None;
                     let opened = Instant::now();
                     let error = self.stay(responses, &token, channel).await;
+                    self.callers.send_replace(None);
                     connected.set(0.0);
                     backoff.lasted(opened.elapsed());
                     error
@@ -308,6 +312,9 @@ impl Upstream {
             Ok(bearer) => bearer,
             Err(error) => return error.into(),
         };
+        let (channel_of, origin) = (channel.clone(), self.target.origin.clone());
+        let caller = Caller { channel: channel_of, origin, bearer: bearer.clone() };
+        self.callers.send_replace(Some(caller));
         let answering = self.answers.serve(channel, self.target.origin.clone(), bearer);
         let reading = self.read(responses, token);
         tokio::pin!(answering, reading);

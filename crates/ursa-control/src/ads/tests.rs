@@ -6,7 +6,9 @@ use envoy_types::pb::google::protobuf::Any;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use tokio::time::Instant;
-use ursa_envoy::resources::{CDS, EDS, LDS, PIPELINE, RDS, Resource, Resources, SECRET, TYPES};
+use ursa_envoy::resources::{
+    CDS, EDS, IDENTITY, LDS, PIPELINE, RDS, Resource, Resources, SECRET, TYPES,
+};
 
 use super::state::{Answer, Response, State};
 
@@ -52,9 +54,10 @@ async fn additions_go_in_order_and_removals_in_reverse_after_they_are_acknowledg
     let mut state = subscribed(&TYPES);
     let old = of(&[(CDS, "a", "1"), (LDS, "in", "1"), (RDS, "in", "1"), (PIPELINE, "p", "1")]);
     let sent = advance(&mut state, &old);
-    let wanted = ["Secret", "Pipeline +p=1", "Cluster +a=1", "ClusterLoadAssignment"];
-    assert_eq!(words(&sent)[..4], wanted);
-    assert_eq!(words(&sent)[4..], ["Listener +in=1", "RouteConfiguration +in=1"]);
+    assert_eq!(words(&sent)[..3], ["Secret", "Identity", "Pipeline +p=1"]);
+    let wanted =
+        ["Cluster +a=1", "ClusterLoadAssignment", "Listener +in=1", "RouteConfiguration +in=1"];
+    assert_eq!(words(&sent)[3..], wanted);
     for response in &sent {
         assert!(matches!(answer(&mut state, response, None), Answer::Acknowledged(_)));
     }
@@ -283,5 +286,5 @@ proptest! {
 
 #[test]
 fn every_type_is_of_one_group() {
-    assert_eq!(TYPES, [CDS, EDS, LDS, RDS, SECRET, PIPELINE]);
+    assert_eq!(TYPES, [CDS, EDS, LDS, RDS, SECRET, IDENTITY, PIPELINE]);
 }

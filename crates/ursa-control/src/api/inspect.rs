@@ -9,7 +9,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use ursa_envoy::json::to_json;
 use ursa_envoy::questions::About;
-use ursa_envoy::resources::{CDS, EDS, LDS, PIPELINE, RDS, Resource, Resources, SECRET, TYPES};
+use ursa_envoy::resources::{
+    CDS, EDS, IDENTITY, LDS, PIPELINE, RDS, Resource, Resources, SECRET, TYPES,
+};
 use ursa_model::ProxyId;
 use ursa_policies::effective::Effective;
 
@@ -63,6 +65,9 @@ pub(crate) async fn overview(
     }
     let mut overview = overview_of(&api, &snapshots, &id);
     overview["dataplaneInsight"] = insight_of(&api, &snapshots, &id).await;
+    if !overview["certificate"].is_null() {
+        overview["dataplaneInsight"]["mTLS"] = overview["certificate"].clone();
+    }
     Ok(Json(overview))
 }
 
@@ -334,6 +339,7 @@ fn overview_of(api: &Api, snapshots: &Snapshots, id: &ProxyId) -> Value {
         "moduleProblem": node.and_then(|node| node.abilities.module.problem()),
         "agentVersion": node.and_then(|node| node.agent.as_ref()),
         "types": types,
+        "certificate": api.holders.show(id),
         "metrics": target.as_ref().map_or(&[][..], |target| &target.metrics),
         "traceContext": target.as_ref().and_then(|target| target.applied.context.as_ref()).map(|context| {
             let mut shown = json!(context);
@@ -379,6 +385,7 @@ fn short(type_url: &str) -> &'static str {
         LDS => "lds",
         RDS => "rds",
         PIPELINE => "pipeline",
+        IDENTITY => "identity",
         _ => "secret",
     }
 }

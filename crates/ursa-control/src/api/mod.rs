@@ -27,6 +27,7 @@ use axum::{Router, middleware};
 pub(crate) use self::access::{Access, admit};
 pub(crate) use self::index::About;
 pub(crate) use self::problem::Problem;
+use crate::identity::Holders;
 use crate::metrics::Metrics;
 use crate::monitoring::http_sd;
 use crate::planner::Planner;
@@ -43,6 +44,7 @@ const MAX_BODY: usize = 8 << 20;
 pub(crate) struct Api {
     pub(crate) resources: Arc<Resources>,
     pub(crate) planner: Arc<Planner>,
+    pub(crate) holders: Arc<Holders>,
     pub(crate) questions: Arc<Questions>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) metrics: Metrics,

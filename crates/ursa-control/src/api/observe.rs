@@ -66,6 +66,14 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse,
         api.metrics.envoy_resources.with(&[type_url]).set(count as f64);
     }
 
+    let soonest = api.holders.soonest();
+    for (mesh, _) in api.planner.snapshots().iter() {
+        match soonest.get(mesh) {
+            Some(end) => api.metrics.soonest.with(&[mesh]).set(*end as f64),
+            None => api.metrics.soonest.remove(&[mesh]),
+        }
+    }
+
     let mut stored: BTreeMap<String, usize> =
         api.resources.kinds().iter().map(|kind| (kind.name.to_owned(), 0)).collect();
     for record in api.resources.list(&Filter::default()).await?.records {

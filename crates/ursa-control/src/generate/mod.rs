@@ -13,6 +13,7 @@
 pub(crate) mod services;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,7 +25,7 @@ use ursa_envoy::proxy::{
     Cluster, ClusterKind, Direction, HttpListener, Inbound, Listener, ListenerKind, ListenerTls,
     ProxyConfig, Route, RouteConfig, TcpRoute,
 };
-use ursa_envoy::resources::{Resources, SECRET, resources};
+use ursa_envoy::resources::{IDENTITY, Resources, SECRET, resources};
 use ursa_model::backend::OpenTelemetryBackend;
 use ursa_model::dataplane::{Outbound, Protocol, SERVICE_TAG};
 use ursa_model::pipeline::PipelineConfig;
@@ -137,7 +138,7 @@ pub(crate) fn compose(
 ) -> (ProxyConfig, Generated) {
     let Picture { mut config, mut destinations, mut warnings } = picture(mesh, proxy, site);
     config.abilities.clone_from(abilities);
-    let applied = apply(policies, &MeshBackends { mesh, site }, &mut config);
+    let applied = apply(policies, &MeshBackends { name: &proxy.id.mesh, mesh, site }, &mut config);
     for destination in applied.destinations.difference(&destinations) {
         if mesh.instances(destination).is_empty() {
             warnings.push(format!("nobody serves `{destination}`, which a route leads to"));
@@ -151,6 +152,10 @@ pub(crate) fn compose(
     let findings = check(&resources).iter().map(ToString::to_string).collect();
     let (found, missing) = secrets::resources(mesh, &secrets);
     resources.insert(SECRET, found);
+    if let Some((identity, problem)) = tls::identity(mesh, proxy) {
+        resources.insert(IDENTITY, identity);
+        warnings.extend(problem);
+    }
     warnings.extend(missing.iter().map(|name| {
         format!("there is no Secret `{name}`, which a backend refers to; nothing is sent there")
     }));
@@ -181,7 +186,7 @@ fn picture(mesh: &MeshSnapshot, proxy: &Proxy, site: &Site) -> Picture {
         id: proxy.id.clone(),
         service: proxy.dataplane.service(&proxy.labels, &proxy.id.name).to_owned(),
         address: proxy.dataplane.networking.address.clone(),
-        mesh_tls: None,
+        mesh_tls: tls::of_mesh(mesh, proxy),
         abilities: Abilities::default(),
         listeners: Vec::new(),
         clusters: Vec::new(),
@@ -189,7 +194,7 @@ fn picture(mesh: &MeshSnapshot, proxy: &Proxy, site: &Site) -> Picture {
     };
     let mut destinations = BTreeSet::new();
     let mut warnings = Vec::new();
-    inbounds(proxy, &mut config);
+    inbounds(mesh, proxy, &mut config);
     for outbound in &proxy.dataplane.networking.outbound {
         destinations.extend(outbound.service().map(str::to_owned));
         self::outbound(outbound, mesh, site, &mut config);
@@ -235,7 +240,7 @@ fn pipeline(proxy: &Proxy, site: &Site) -> PipelineConfig {
     PipelineConfig { facts, resource, ..PipelineConfig::default() }
 }
 
-fn inbounds(proxy: &Proxy, config: &mut ProxyConfig) {
+fn inbounds(mesh: &MeshSnapshot, proxy: &Proxy, config: &mut ProxyConfig) {
     for inbound in &proxy.dataplane.networking.inbound {
         let port = inbound.port;
         let place = match &inbound.address {
@@ -258,13 +263,17 @@ fn inbounds(proxy: &Proxy, config: &mut ProxyConfig) {
             cluster,
         };
         let inbound = Inbound { name: inbound.name.clone(), tags: inbound.tags.clone() };
-        config.listeners.push(Listener { inbound: Some(inbound), ..way.listener() });
+        config.listeners.push(Listener {
+            inbound: Some(inbound),
+            tls: tls::of_inbounds(mesh),
+            ..way.listener()
+        });
     }
 }
 
 fn outbound(outbound: &Outbound, mesh: &MeshSnapshot, site: &Site, config: &mut ProxyConfig) {
     let Some(service) = services::of_outbound(outbound) else { return };
-    let (cluster, protocol) = services::cluster(&service, mesh, site);
+    let (cluster, protocol) = services::cluster(&service, (&config.id.mesh, mesh), site);
     let name_of_cluster = cluster.name.clone();
     if !config.clusters.iter().any(|known| known.name == cluster.name) {
         config.clusters.push(cluster);

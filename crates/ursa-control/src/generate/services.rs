@@ -4,7 +4,7 @@ use ursa_envoy::proxy::{Cluster, ClusterKind, Endpoint};
 use ursa_model::dataplane::{Outbound, Protocol, SERVICE_TAG};
 use ursa_policies::backends::ServiceRef;
 
-use super::Site;
+use super::{Site, tls};
 use crate::snapshot::{Instance, MeshSnapshot};
 
 /// The service that an outbound leads to; `None` if it names none.
@@ -20,10 +20,10 @@ pub(super) fn of_outbound(outbound: &Outbound) -> Option<ServiceRef> {
     })
 }
 
-/// The cluster of a service, and what all of its endpoints speak.
+/// The cluster of a service in the mesh of this name, and what all of its endpoints speak.
 pub(crate) fn cluster(
     service: &ServiceRef,
-    mesh: &MeshSnapshot,
+    (mesh_name, mesh): (&str, &MeshSnapshot),
     site: &Site,
 ) -> (Cluster, Protocol) {
     let is_meant = |instance: &&Instance| {
@@ -39,7 +39,10 @@ pub(crate) fn cluster(
         tags: instance.tags.clone(),
     });
     let kind = ClusterKind::Eds { endpoints: endpoints.collect() };
-    let cluster = Cluster::new(name(service), &service.name, kind, protocol);
+    let cluster = Cluster {
+        tls: tls::to_instances(mesh_name, mesh, service, &instances),
+        ..Cluster::new(name(service), &service.name, kind, protocol)
+    };
     (cluster, protocol)
 }
 

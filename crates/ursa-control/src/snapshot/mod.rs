@@ -16,12 +16,15 @@ use ursa_model::dataplane::{Dataplane, Inbound, Protocol};
 use ursa_model::document::{self, Document};
 use ursa_model::key::{ProxyId, ResourceKey};
 use ursa_model::kind::Kinds;
+use ursa_model::mesh::{AuthorityBackend, Mesh, Mtls, MtlsMode};
 use ursa_model::mesh_open_telemetry_backend::MeshOpenTelemetryBackend;
 use ursa_model::mesh_trace_backend::MeshTraceBackend;
 use ursa_model::secret::Secret;
 use ursa_policies::policy::PolicyResource;
 use ursa_policies::subject::Subject;
 use ursa_store::Record;
+
+use crate::identity::{Secured, Trust};
 
 /// A Dataplane with what belongs to its resource.
 #[derive(Debug, PartialEq)]
@@ -38,7 +41,7 @@ impl Proxy {
     }
 
     /// The services that its inbounds serve.
-    fn services(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn services(&self) -> impl Iterator<Item = &str> {
         let inbounds = self.dataplane.networking.inbound.iter();
         inbounds.filter_map(Inbound::service)
     }
@@ -75,6 +78,12 @@ type Section<T> = Arc<BTreeMap<String, Arc<T>>>;
 pub(crate) struct MeshSnapshot {
     /// Whether there is a Mesh resource.
     pub(crate) exists: bool,
+    /// Mutual TLS, as the Mesh says.
+    pub(crate) mtls: Option<Arc<Mtls>>,
+    /// Authorities that can be used; kept up to date by [`crate::identity::keeper`].
+    pub(crate) trust: Arc<Trust>,
+    /// Who takes connections with a certificate, as agents say.
+    pub(crate) secured: Arc<Secured>,
     pub(crate) proxies: Section<Proxy>,
     /// Sorted by key.
     pub(crate) policies: Arc<Vec<Arc<PolicyResource>>>,
@@ -118,6 +127,15 @@ impl Snapshots {
         self.meshes.iter().map(|(name, mesh)| (name.as_str(), mesh))
     }
 
+    /// The same but for what is known of a mesh besides its resources.
+    pub(crate) fn amended(&self, name: &str, change: impl FnOnce(&mut MeshSnapshot)) -> Self {
+        let mut next = self.clone();
+        if let Some(mesh) = next.meshes.get_mut(name) {
+            change(Arc::make_mut(mesh));
+        }
+        next
+    }
+
     /// The next snapshots, of the store's `revision`, with what changed in each mesh.
     pub(crate) fn next(
         &self,
@@ -156,6 +174,17 @@ impl MeshSnapshot {
             && self.unreadable.is_empty()
     }
 
+    /// The backend that signs, and what inbounds ask of their clients; none: mTLS is off.
+    pub(crate) fn enabled(&self) -> Option<(&AuthorityBackend, MtlsMode)> {
+        let backend = self.mtls.as_ref()?.enabled()?;
+        Some((backend, backend.mode()))
+    }
+
+    /// Whether clients may come with a certificate or without.
+    pub(crate) fn is_permissive(&self) -> bool {
+        self.enabled().is_some_and(|(_, mode)| mode == MtlsMode::Permissive)
+    }
+
     /// One proxy.
     pub(crate) fn proxy(&self, name: &str) -> Option<&Arc<Proxy>> {
         self.proxies.get(name)
@@ -188,7 +217,10 @@ impl MeshSnapshot {
     fn put(&mut self, key: &ResourceKey, resource: Option<Resource>) {
         let name = &key.name;
         match resource {
-            Some(Resource::Mesh) => self.exists = true,
+            Some(Resource::Mesh(mtls)) => {
+                self.exists = true;
+                self.mtls = mtls;
+            }
             Some(Resource::Proxy(proxy)) => set(&mut self.proxies, name, Some(proxy)),
             Some(Resource::Policy(policy)) => self.put_policy(key, Some(Arc::new(policy))),
             Some(Resource::OpenTelemetryBackend(it)) => {
@@ -197,7 +229,10 @@ impl MeshSnapshot {
             Some(Resource::TraceBackend(it)) => set(&mut self.trace_backends, name, Some(*it)),
             Some(Resource::Secret(it)) => set(&mut self.secrets, name, Some(it)),
             None => match key.kind.as_str() {
-                "Mesh" => self.exists = false,
+                "Mesh" => {
+                    self.exists = false;
+                    self.mtls = None;
+                }
                 "Dataplane" => set(&mut self.proxies, name, None),
                 "MeshOpenTelemetryBackend" => {
                     set(&mut self.open_telemetry_backends, name, None);
@@ -282,7 +317,7 @@ fn set<T>(section: &mut Section<T>, name: &str, value: Option<T>) {
 
 /// A document, typed.
 enum Resource {
-    Mesh,
+    Mesh(Option<Arc<Mtls>>),
     Proxy(Proxy),
     Policy(PolicyResource),
     OpenTelemetryBackend(Stored<MeshOpenTelemetryBackend>),
@@ -297,7 +332,7 @@ fn read(record: &Record, kinds: &Kinds) -> Result<Resource, String> {
         return Err(format!("it is a {}", document.key));
     }
     Ok(match key.kind.as_str() {
-        "Mesh" => Resource::Mesh,
+        "Mesh" => Resource::Mesh(typed::<Mesh>(&document)?.mtls.map(Arc::new)),
         "Dataplane" => Resource::Proxy(Proxy {
             id: ProxyId::new(key.mesh.clone().unwrap_or_default(), &key.name),
             dataplane: typed(&document)?,

@@ -7,6 +7,7 @@ mod changes;
 mod credentials;
 #[path = "../../../ursa-metrics/tests/exposition/mod.rs"]
 mod exposition;
+mod identities;
 mod metrics;
 mod monitoring;
 mod propagation;

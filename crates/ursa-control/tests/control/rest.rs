@@ -197,7 +197,7 @@ async fn a_proxy_can_be_looked_at() {
         }
     };
     assert_eq!((&after["connected"], &after["service"]), (&json!(true), &json!("cart")));
-    assert_eq!(after["types"].as_object().unwrap().len(), 6);
+    assert_eq!(after["types"].as_object().unwrap().len(), 7);
     let lists = ["dataplanes+insights", "dataplanes/_overview"];
     for path in lists.into_iter().flat_map(|it| [format!("/{it}"), format!("/meshes/default/{it}")])
     {

@@ -1,7 +1,7 @@
 //! Streams of agents: what they are sent, refuse, miss and come back with.
 
 use tonic::Code;
-use ursa_envoy::resources::{CDS, EDS, LDS, PIPELINE, RDS, SECRET, TYPES};
+use ursa_envoy::resources::{CDS, EDS, IDENTITY, LDS, PIPELINE, RDS, SECRET, TYPES};
 
 use crate::agent::{Agent, Held, overall};
 use crate::shop::{apply, dataplane, get, id, metric, open, start, tracing};
@@ -111,6 +111,7 @@ async fn an_agent_that_comes_back_is_sent_what_changed_meanwhile() {
     let mut again = Agent::connect(&running, &frontend, held.clone()).await;
     // Only what holds nothing is greeted; no resource comes twice.
     assert_eq!(again.accept(SECRET).await.len(), 0);
+    assert_eq!(again.accept(IDENTITY).await.len(), 0);
     apply(&running, &[dataplane("cart", "127.0.0.2", 10003, &["payments"])]).await;
     let changed = again.accept(EDS).await;
     assert_eq!(changed.keys().collect::<Vec<_>>(), ["cart"]);

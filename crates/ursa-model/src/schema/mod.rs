@@ -1,7 +1,7 @@
 //! Checking a tree against the JSON Schema of its type, with every violation at its place.
 //!
 //! It knows what schemars makes of our types, not all of JSON Schema. Objects are closed unless they say otherwise: an unknown field is an error. A
-//! `null` field is an unset one. The formats `percent`, `duration` and `byte-size` are ours.
+//! `null` field is an unset one. The formats `percent`, `duration`, `lifetime` and `byte-size` are ours.
 
 pub mod published;
 mod stand_ins;
@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 
 pub(crate) use self::stand_ins::fill_in;
 use crate::duration::{Duration, DurationError};
+use crate::mesh::{Lifetime, LifetimeError};
 use crate::percent::{Percent, PercentError};
 use crate::report::{Cursor, Report};
 use crate::size::{ByteSize, ByteSizeError};
@@ -336,6 +337,7 @@ fn format(name: &str) -> Option<Format> {
     match name {
         "percent" => Some(percent),
         "duration" => Some(duration),
+        "lifetime" => Some(lifetime),
         "byte-size" => Some(byte_size),
         _ => None,
     }
@@ -359,6 +361,11 @@ fn percent(node: &Node) -> Result<(), String> {
 fn duration(node: &Node) -> Result<(), String> {
     let duration = node.as_str().ok_or(DurationError::Malformed).and_then(str::parse::<Duration>);
     duration.map(drop).map_err(|error| error.to_string())
+}
+
+fn lifetime(node: &Node) -> Result<(), String> {
+    let lifetime = node.as_str().ok_or(LifetimeError::Malformed).and_then(str::parse::<Lifetime>);
+    lifetime.map(drop).map_err(|error| error.to_string())
 }
 
 fn byte_size(node: &Node) -> Result<(), String> {

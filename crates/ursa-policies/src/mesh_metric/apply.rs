@@ -116,7 +116,7 @@ impl Ways<'_> {
         }
         if endpoint.tls == PrometheusTls::ActiveMtlsBackend {
             self.applied.warn(format!(
-                "Prometheus is not answered on port {port}: the mesh has no certificates for it"
+                "Prometheus is not answered on port {port}: not with the mesh's certificates yet"
             ));
             return false;
         }

@@ -109,7 +109,7 @@ fn validate_prometheus(prometheus: &Prometheus, cursor: &Cursor<'_>) {
     }
     if prometheus.tls() == PrometheusTls::ActiveMtlsBackend {
         cursor.at("tls.mode").warn(
-            "has no effect yet: the mesh has no certificates, and nothing is served without them",
+            "has no effect yet: nothing is served with the mesh's certificates, nor without them",
         );
     }
 }

@@ -52,7 +52,7 @@ fn what_examples_do() {
     insta::with_settings!({snapshot_path => "examples", prepend_module_to_snapshot => false, omit_expression => true}, {
         for file in policies {
             let text = std::fs::read_to_string(folder().join(&file)).expect("a text");
-            let has_mtls = file.starts_with("permissions/");
+            let has_mtls = ["permissions/", "mutual-tls/"].iter().any(|it| file.starts_with(it));
             let proxy = TestProxy { has_mtls, ..TestProxy::named("example") };
             let outcome = outcome_for(&proxy, &text);
             insta::assert_snapshot!(file.replace('/', "__"), outcome);

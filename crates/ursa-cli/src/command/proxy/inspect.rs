@@ -181,6 +181,9 @@ fn overview_text(overview: &Value, agent: &Value, policies: &Value, shadows: &[V
     if let Some(context) = overview["traceContext"]["words"].as_str() {
         line("Context:", context.to_owned());
     }
+    for (index, row) in certificate(&overview["certificate"]).into_iter().enumerate() {
+        line(if index == 0 { "Certificate:" } else { "" }, row);
+    }
     for (index, way) in overview["metrics"].as_array().into_iter().flatten().enumerate() {
         line(if index == 0 { "Metrics:" } else { "" }, metrics(way));
     }
@@ -223,6 +226,21 @@ fn overview_text(overview: &Value, agent: &Value, policies: &Value, shadows: &[V
         .expect("writing to a string does not fail");
     }
     text
+}
+
+/// What a proxy's certificate says, a row each.
+fn certificate(certificate: &Value) -> Vec<String> {
+    let text = |field: &str| certificate[field].as_str().unwrap_or("-");
+    if certificate.is_null() {
+        return Vec::new();
+    }
+    let serving = if certificate["serving"] == true { "" } else { ", not in use yet" };
+    let (backend, issuer) = (text("issuedBackend"), text("issuer"));
+    let end = text("certificateExpirationTime");
+    let mut rows = vec![format!("until {end}, by {backend} ({issuer}){serving}")];
+    let names = certificate["names"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    rows.extend(names.map(str::to_owned));
+    rows
 }
 
 /// `traces ready; logs blocked: x-key: ${KEY} is not set`.
@@ -278,6 +296,19 @@ mod tests {
         let shown =
             [(0, 0), (0, 1), (2, 1)].map(|(warnings, of_agent)| row(warnings, of_agent)[4].clone());
         assert_eq!(shown, ["-", "-, 1 warning", "-, 3 warnings"]);
+    }
+
+    #[test]
+    fn a_certificate_says_until_when_by_whom_and_for_which_names() {
+        let mut shown = json!({
+            "issuedBackend": "ca-1", "issuer": "CN=root", "serving": true, "names": ["spiffe://default/web"],
+            "certificateExpirationTime": "2026-11-23T06:00:00Z",
+        });
+        let first = "until 2026-11-23T06:00:00Z, by ca-1 (CN=root)";
+        assert_eq!(certificate(&shown), [first, "spiffe://default/web"]);
+        shown["serving"] = false.into();
+        assert_eq!(certificate(&shown)[0], format!("{first}, not in use yet"));
+        assert!(certificate(&Value::Null).is_empty());
     }
 
     #[test]

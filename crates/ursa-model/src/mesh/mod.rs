@@ -1,42 +1,42 @@
 //! Mesh: a set of proxies and what is shared among them.
 
+mod lifetime;
+mod mtls;
+
 use schemars::{JsonSchema, schema_for};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::kind::{Kind, Scope, no_rewrite};
 use crate::report::Cursor;
 
-/// A mesh. Kuma's settings are accepted, so that its files apply; none of them has an effect yet.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub use lifetime::{Lifetime, LifetimeError};
+pub use mtls::{
+    AuthorityBackend, AuthorityConf, AuthorityKind, CaCert, DataSource, DpCert, Mtls, MtlsMode,
+    Rotation, builtin_secrets,
+};
+
+/// A mesh. Kuma's settings are accepted, so that its files apply; but for `mtls`, none of them has an effect yet.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Mesh {
-    /// Certificates of the proxies.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mtls: Option<Value>,
+    /// Mutual TLS between the proxies.
+    pub mtls: Option<Mtls>,
     /// Tracing backends of Kuma 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tracing: Option<Value>,
     /// Logging backends of Kuma 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub logging: Option<Value>,
     /// Metrics backends of Kuma 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Value>,
     /// Outbound networking.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub networking: Option<Value>,
     /// Locality and egress.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub routing: Option<Value>,
     /// Who may join.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub constraints: Option<Value>,
     /// Whether MeshServices are made.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mesh_services: Option<Value>,
     /// Policies not to make with the mesh.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub skip_creating_initial_policies: Option<Value>,
 }
 
@@ -51,6 +51,9 @@ pub static KIND: Kind = Kind {
     schema: || schema_for!(Mesh),
     rewrite: no_rewrite,
     validate: |node, _, cursor| {
+        if let Some(Mesh { mtls: Some(mtls), .. }) = cursor.decode(node) {
+            mtls.validate(&cursor.at("mtls"));
+        }
         for entry in node.as_map().into_iter().flatten() {
             warn_without_effect(&entry.key, cursor);
         }
@@ -63,6 +66,7 @@ fn warn_without_effect(field: &str, cursor: &Cursor<'_>) {
             "has no effect: policies took its place",
             "write a MeshTrace, a MeshAccessLog or a MeshMetric",
         ),
+        "mtls" => {}
         _ => cursor.key(field).warn_if_without_effect(),
     }
 }
