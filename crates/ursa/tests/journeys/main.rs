@@ -30,6 +30,8 @@ mod mesh;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod mtls;
+#[cfg(test)]
 mod neighbours;
 #[cfg(test)]
 mod plan;
