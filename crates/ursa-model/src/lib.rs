@@ -33,6 +33,7 @@ pub mod substitution;
 pub mod suggest;
 pub mod target_ref;
 pub mod template;
+pub mod tracing_file;
 pub mod tree;
 pub mod yaml;
 

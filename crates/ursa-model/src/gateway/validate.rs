@@ -37,6 +37,13 @@ impl GatewayFile {
         for (index, exporter) in self.exporters.iter().enumerate() {
             let cursor = cursor.at("exporters").index(index);
             exporter.validate(&cursor);
+            if exporter.open_telemetry.as_ref().is_some_and(|it| !it.resource_attributes.is_empty())
+            {
+                cursor.at("openTelemetry").at("resourceAttributes").refuse_with_hint(
+                    "an exporter of a gateway puts on no resource attributes",
+                    "use the processor `resourceAttributes`",
+                );
+            }
             names.add(exporter.name(), exporter.name.is_some(), &cursor);
         }
         self.validate_routes(&cursor.at("routes"));
@@ -255,7 +262,8 @@ impl ListenOptions {
 }
 
 impl Exporter {
-    fn validate(&self, cursor: &Cursor<'_>) {
+    /// Reports what is wrong with one exporter.
+    pub(crate) fn validate(&self, cursor: &Cursor<'_>) {
         if let Some(name) = &self.name {
             names::validate_resource_name(name, &cursor.at("name"));
         }
@@ -264,14 +272,7 @@ impl Exporter {
             cursor.refuse(format!("needs exactly one of {kinds}"));
         }
         if let Some(backend) = &self.open_telemetry {
-            let cursor = cursor.at("openTelemetry");
-            backend.validate(&cursor);
-            if !backend.resource_attributes.is_empty() {
-                cursor.at("resourceAttributes").refuse_with_hint(
-                    "an exporter of a gateway puts on no resource attributes",
-                    "use the processor `resourceAttributes`",
-                );
-            }
+            backend.validate(&cursor.at("openTelemetry"));
         }
         if let Some(zipkin) = &self.zipkin {
             let cursor = cursor.at("zipkin");
@@ -333,7 +334,7 @@ fn refuse_secret(value: &Substitution, cursor: &Cursor<'_>) {
     let secret = parts.into_iter().find(|part| matches!(part, Part::Secret(_)));
     if let Some(secret) = secret {
         cursor.refuse_with_hint(
-            format!("{secret} names a Secret resource; a gateway has no store of them"),
+            format!("{secret} names a Secret resource; there is no store of them here"),
             "use `${NAME}` from the environment or `${file:/path}`",
         );
     }
