@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, Args, Command};
-use reqwest::header::AUTHORIZATION;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde_json::Value;
 use ursa_model::SecretText;
 
+use crate::environment;
 use crate::failure::{Doing as _, Failure, Outcome};
 
 /// Which control plane, and who asks.
@@ -62,6 +63,16 @@ fn with(command: Command, path: &[&str], arguments: &[Arg]) -> Command {
         [] => command.args(arguments),
         [name, rest @ ..] => command.mut_subcommand(name, |command| with(command, rest, arguments)),
     }
+}
+
+/// The trace that this command is part of, as whoever started it says by the variables that stand for the headers
+/// (OpenTelemetry, "Environment Variables as Context Propagation Carriers").
+fn trace_context() -> HeaderMap {
+    let said = ["traceparent", "tracestate", "baggage"].into_iter().filter_map(|name| {
+        let value = environment::get(&name.to_ascii_uppercase())?.into_string().ok()?;
+        Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?))
+    });
+    said.collect()
 }
 
 /// `http://…` or `https://…`.
@@ -118,7 +129,7 @@ impl Client {
                 builder = builder.tls_backend_preconfigured(tls);
             }
         }
-        let http = builder.build().doing("prepare the client")?;
+        let http = builder.default_headers(trace_context()).build().doing("prepare the client")?;
         Ok(Self { http, server: arguments.server.clone(), token, absent: NO_CONTROL_PLANE })
     }
 

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::spans::OwnTraces;
+
 /// Everything that can be chosen about a control plane. It reads no environment of its own.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -30,6 +32,10 @@ pub struct Config {
     pub hostname: String,
     /// The zone that this control plane serves. Default `default`.
     pub zone: String,
+    /// Whether `/metrics` also shows what Kuma names differently under Kuma's names. Default no.
+    pub kuma_names: bool,
+    /// Where traces of the control plane's own work go. Default: none are made.
+    pub traces: Option<OwnTraces>,
 }
 
 impl Default for Config {
@@ -45,6 +51,8 @@ impl Default for Config {
             telemetry_memory: 64 << 20,
             hostname: "localhost".to_owned(),
             zone: "default".to_owned(),
+            kuma_names: false,
+            traces: None,
         }
     }
 }

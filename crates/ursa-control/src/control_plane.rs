@@ -1,16 +1,19 @@
 //! Starting a control plane, and ending it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
 use jiff::Timestamp;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use ursa_metrics::kuma::ALIASES;
 use ursa_model::{ProxyId, ResourceKey, SecretText};
 use ursa_pipeline::Sink;
 use ursa_pipeline::receive::{Bind, BindError, Protocol, Receiver, Settings};
@@ -31,8 +34,9 @@ use crate::planner::Planner;
 use crate::questions::{Questions, Service};
 use crate::resources::{Applied, ChangeError, Resources, Source};
 use crate::serve::{ListenError, Serving, listen, serve};
+use crate::spans::{Sending, Tracer};
 use crate::tokens::{Identity, TokenError, Tokens};
-use crate::{gui, telemetry};
+use crate::{grpc, gui, telemetry};
 
 /// Agents at once, each with one connection.
 const MAX_AGENTS: usize = 8192;
@@ -46,6 +50,8 @@ const GRACE: Duration = Duration::from_secs(2);
 const END: Duration = Duration::from_secs(5);
 /// The resources, in the data directory.
 const DATABASE: &str = "ursa.db";
+/// The queues of own traces, in the data directory.
+const OWN_TRACES: &str = "own-traces";
 /// The mesh that exists from the first start.
 const DEFAULT_MESH: &str = "type: Mesh\nname: default\n";
 
@@ -90,6 +96,7 @@ pub struct Running {
     resources: Arc<Resources>,
     window: Arc<telemetry::Window>,
     receivers: Vec<Receiver>,
+    sending: Option<Sending>,
     tasks: TaskTracker,
     stop: DropGuard,
 }
@@ -115,18 +122,29 @@ impl ControlPlane {
         aws_lc_rs::rand::fill(&mut instance).map_err(|_| StartError::Randomness)?;
         let instance = hex(&instance);
         let kinds = Arc::new(ursa_policies::kinds());
-        let metrics = Metrics::new(&instance, &config.zone, &kinds);
+        let aliases = if config.kuma_names { ALIASES } else { &[] };
+        let metrics = Metrics::new(&instance, &config.zone, &kinds, aliases);
+        let (tracer, sending) = match config.traces.clone() {
+            None => (Tracer::default(), None),
+            Some(traces) => {
+                let storage = dir.map(|dir| dir.join(OWN_TRACES));
+                let resource = resource(&instance, &config.zone);
+                let (tracer, sending) =
+                    Sending::start(traces, resource, storage, &metrics.registry).await;
+                (tracer, Some(sending))
+            }
+        };
 
         let listener = listen(config.api, "the REST API and live view", "--api-port").await?;
         let xds = listen(config.xds, "agents' connections", "--xds-port").await?;
         let mads = listen(config.mads, "monitoring assignments", "--mads-port").await?;
         let window = Arc::new(telemetry::Window::new(config.telemetry_memory));
         let sink: Arc<dyn Sink> = Arc::clone(&window) as _;
-        let grpc = Settings::new(Protocol::OtlpGrpc, Bind::Tcp(config.otlp_grpc))
+        let otlp_grpc = Settings::new(Protocol::OtlpGrpc, Bind::Tcp(config.otlp_grpc))
             .start(Arc::clone(&sink), &metrics.registry)
             .await
             .map_err(cannot_listen(config.otlp_grpc, "OTLP over gRPC", "--otlp-grpc-port"))?;
-        let http = Settings::new(Protocol::OtlpHttp, Bind::Tcp(config.otlp_http))
+        let otlp_http = Settings::new(Protocol::OtlpHttp, Bind::Tcp(config.otlp_http))
             .start(sink, &metrics.registry)
             .await
             .map_err(cannot_listen(config.otlp_http, "OTLP over HTTP", "--otlp-http-port"))?;
@@ -134,16 +152,22 @@ impl ControlPlane {
             api: listener.local_addr().unwrap_or(config.api),
             xds: xds.local_addr().unwrap_or(config.xds),
             mads: mads.local_addr().unwrap_or(config.mads),
-            otlp_grpc: grpc.address().unwrap_or(config.otlp_grpc),
-            otlp_http: http.address().unwrap_or(config.otlp_http),
+            otlp_grpc: otlp_grpc.address().unwrap_or(config.otlp_grpc),
+            otlp_http: otlp_http.address().unwrap_or(config.otlp_http),
         };
 
-        let store = open_store(dir, metrics.clone()).await?;
+        let store = open_store(dir, metrics.clone(), tracer.clone()).await?;
         let listing = store.list(&Filter::default()).await?;
         let built_in = backends::built_in(addresses.otlp_grpc, &config.hostname);
         let site = Site { zone: config.zone.clone(), built_in };
-        let planner =
-            Arc::new(Planner::new(Arc::clone(&store), Arc::clone(&kinds), site, metrics.clone()));
+        let planner = Planner::new(
+            Arc::clone(&store),
+            Arc::clone(&kinds),
+            site,
+            metrics.clone(),
+            tracer.clone(),
+        );
+        let planner = Arc::new(planner);
         let known = planner.begin(&listing).await;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let guard = stop.clone().drop_guard();
@@ -163,6 +187,7 @@ impl ControlPlane {
             planner: Arc::clone(&planner),
             tokens: Arc::clone(&tokens),
             metrics: metrics.clone(),
+            tracer: tracer.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
@@ -187,7 +212,9 @@ impl ControlPlane {
             Arc::clone(&tokens),
             metrics.clone(),
         );
-        let ads = asking.router().merge(identities.router()).fallback_service(ads);
+        let counted = || middleware::from_fn_with_state(metrics.calls.clone(), grpc::measure);
+        let calls = asking.router().merge(identities.router());
+        let ads = calls.fallback_service(ads).layer(counted());
         tasks.spawn(serve(xds, ads, serving, stop.clone()));
 
         // What holds for a port by its address: on loopback whoever is there, else TLS and a token.
@@ -211,7 +238,7 @@ impl ControlPlane {
         };
         let monitoring =
             Monitoring { planner: Arc::clone(&planner), tasks: tasks.clone(), stop: stop.clone() };
-        let monitoring = monitoring.router(access_on(addresses.mads));
+        let monitoring = monitoring.router(access_on(addresses.mads)).layer(counted());
         let serving = serving_on(addresses.mads, MAX_PROMETHEIS)?;
         tasks.spawn(serve(mads, monitoring, serving, stop.clone()));
 
@@ -222,7 +249,8 @@ impl ControlPlane {
             holders,
             questions,
             tokens: Arc::clone(&tokens),
-            metrics,
+            metrics: metrics.clone(),
+            tracer,
             about: Arc::new(About::new(&config.hostname, &instance)),
             window: Arc::clone(&window),
         };
@@ -241,7 +269,8 @@ impl ControlPlane {
             tokens,
             resources,
             window,
-            receivers: vec![grpc, http],
+            receivers: vec![otlp_grpc, otlp_http],
+            sending,
             tasks,
             stop: guard,
         })
@@ -304,7 +333,21 @@ impl Running {
         if timeout(END, self.tasks.wait()).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "not everything ended in time");
         }
+        if let Some(sending) = self.sending {
+            sending.shutdown(GRACE).await;
+        }
     }
+}
+
+/// What the control plane's own spans say of where they come from.
+fn resource(instance: &str, zone: &str) -> BTreeMap<String, String> {
+    let said = [
+        ("service.name", "ursa-control-plane"),
+        ("service.version", env!("CARGO_PKG_VERSION")),
+        ("service.instance.id", instance),
+        ("kuma.zone", zone),
+    ];
+    said.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 fn cannot_listen(
@@ -316,12 +359,16 @@ fn cannot_listen(
 }
 
 /// The store, with the mesh `default` if this is its first use.
-async fn open_store(dir: Option<&Path>, metrics: Metrics) -> Result<Arc<dyn Store>, StartError> {
+async fn open_store(
+    dir: Option<&Path>,
+    metrics: Metrics,
+    tracer: Tracer,
+) -> Result<Arc<dyn Store>, StartError> {
     let store: Arc<dyn Store> = match dir {
         None => Arc::new(MemoryStore::new()),
         Some(dir) => Arc::new(SqliteStore::open(dir.join(DATABASE)).await?),
     };
-    let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics));
+    let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics, tracer));
     if store.list(&Filter::default()).await?.revision == 0 {
         let mesh = Change::put(ResourceKey::global("Mesh", "default"), DEFAULT_MESH);
         store.write(vec![mesh]).await?;

@@ -180,6 +180,7 @@ mod tests {
     use super::*;
     use crate::metrics::Metrics;
     use crate::proxies::Node;
+    use crate::spans::Tracer;
     use crate::testing::{changes, site};
 
     const ALL: &str = "type: MeshTrace\nmesh: default\nname: all\nspec:\n  default:\n    \
@@ -198,8 +199,9 @@ mod tests {
         let text = format!("type: Mesh\nname: default\n---\n{ALL}{dataplanes}");
         let records = changes(&text).into_iter().filter_map(|change| change.record).collect();
         let kinds = Arc::new(ursa_policies::kinds());
-        let metrics = Metrics::new("test", "default", &kinds);
-        let planner = Planner::new(Arc::new(MemoryStore::new()), kinds, site(), metrics);
+        let metrics = Metrics::new("test", "default", &kinds, &[]);
+        let (store, tracer) = (Arc::new(MemoryStore::new()), Tracer::default());
+        let planner = Planner::new(store, kinds, site(), metrics, tracer);
         let planner = Arc::new(planner);
         planner.begin(&Listing { records, revision: 1 }).await;
         let mut sessions = Vec::new();

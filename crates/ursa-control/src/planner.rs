@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use crate::generate::{Generated, Site, generate};
 use crate::metrics::{Generation, Metrics};
 use crate::proxies::{Connection, Node, Proxies};
 use crate::snapshot::{Change, MeshSnapshot, Snapshots};
+use crate::spans::{Span, Tracer};
 
 /// Writes that are taken in at once when they come faster than they are dealt with.
 const MAX_WRITES_AT_ONCE: usize = 256;
@@ -33,7 +35,8 @@ pub(crate) struct Planner {
     store: Arc<dyn Store>,
     kinds: Arc<Kinds>,
     site: Site,
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
+    tracer: Tracer,
     /// Held while snapshots or targets change, so that a proxy that connects misses nothing.
     gate: Mutex<()>,
     snapshots: watch::Sender<Arc<Snapshots>>,
@@ -51,10 +54,11 @@ impl Planner {
         kinds: Arc<Kinds>,
         site: Site,
         metrics: Metrics,
+        tracer: Tracer,
     ) -> Self {
         let snapshots = watch::Sender::new(Arc::default());
         let (gate, proxies) = (Mutex::default(), Proxies::default());
-        Self { store, kinds, site, metrics, gate, snapshots, proxies }
+        Self { store, kinds, site, metrics, tracer, gate, snapshots, proxies }
     }
 
     /// The newest snapshots.
@@ -146,11 +150,14 @@ impl Planner {
 
     async fn take_in(&self, known: &mut Known, changes: &[Change], revision: u64) {
         for change in changes {
-            match &change.record {
-                Some(record) => drop(known.insert(change.key.clone(), stamp(record))),
-                None => drop(known.remove(&change.key)),
-            }
+            let before = match &change.record {
+                Some(record) => known.insert(change.key.clone(), stamp(record)),
+                None => known.remove(&change.key),
+            };
+            self.metrics.stored(&change.key.kind, before.is_some(), change.record.is_some());
         }
+        let mut span = self.tracer.caused_by("plan", changes.iter().map(|change| &change.key));
+        span.set("ursa.changes", changes.len());
         let _gate = self.gate.lock().await;
         let started = Instant::now();
         let before = self.snapshots();
@@ -158,13 +165,15 @@ impl Planner {
         for mesh in touched.keys() {
             self.metrics.snapshot_made(mesh, started.elapsed());
         }
+        self.metrics.snapshots_kept(after.len().saturating_sub(touched.len()));
         let after = Arc::new(after);
         let connections = self.proxies.all();
         for (name, keys) in &touched {
             let connections = connections.iter().filter(|connection| connection.id.mesh == *name);
-            self.plan(&before.mesh(name), &after.mesh(name), keys, connections).await;
+            self.plan(&before.mesh(name), &after.mesh(name), keys, connections, &span).await;
         }
         self.snapshots.send_replace(after);
+        self.metrics.component_ran("planner", started.elapsed());
     }
 
     /// Changes what is known of a mesh besides its resources, and makes anew what each proxy is to hold that `touches`
@@ -175,13 +184,14 @@ impl Planner {
         change: impl FnOnce(&mut MeshSnapshot),
         touches: impl Fn(Option<&Generated>, &MeshSnapshot) -> bool,
     ) {
+        let span = self.tracer.root("amend");
         let _gate = self.gate.lock().await;
         let after = Arc::new(self.snapshots().amended(name, change));
         let mesh = after.mesh(name);
         for connection in self.proxies.all().iter().filter(|it| it.id.mesh == name) {
             let current = connection.target();
             if touches(current.as_deref(), &mesh) {
-                self.aim(&mesh, connection, current.as_ref()).await;
+                self.aim(&mesh, connection, current.as_ref(), &span).await;
             }
         }
         self.snapshots.send_replace(after);
@@ -193,12 +203,16 @@ impl Planner {
         after: &MeshSnapshot,
         keys: &BTreeSet<ResourceKey>,
         connections: impl Iterator<Item = &'a Arc<Connection>>,
+        span: &Span,
     ) {
         let difference = Difference::new(before, after, keys);
         for connection in connections {
             let current = connection.target();
-            if difference.touches(&self.site.zone, &connection.id.name, current.as_deref()) {
-                self.aim(after, connection, current.as_ref()).await;
+            let touched =
+                difference.touches(&self.site.zone, &connection.id.name, current.as_deref());
+            self.metrics.matched(touched);
+            if touched {
+                self.aim(after, connection, current.as_ref(), span).await;
             }
         }
     }
@@ -209,8 +223,12 @@ impl Planner {
         mesh: &MeshSnapshot,
         connection: &Connection,
         current: Option<&Arc<Generated>>,
+        cause: &Span,
     ) {
-        let target = self.make(mesh, &connection.id, &connection.node.abilities, current);
+        let generation =
+            self.tracer.child("generate", SpanKind::Internal, cause.context().as_ref());
+        let abilities = &connection.node.abilities;
+        let target = self.make(mesh, &connection.id, abilities, current, generation);
         // Without its Dataplane a proxy keeps what it has: to take all of it away would turn a
         // slip into an outage.
         connection.target.send_replace(target);
@@ -225,7 +243,10 @@ impl Planner {
         id: &ProxyId,
         abilities: &Abilities,
         current: Option<&Arc<Generated>>,
+        mut span: Span,
     ) -> Option<Arc<Generated>> {
+        span.set("ursa.mesh", id.mesh.as_str());
+        span.set("ursa.proxy", id.name.as_str());
         let proxy = mesh.proxy(&id.name)?;
         let started = Instant::now();
         let mut made = generate(mesh, proxy, abilities, &self.site);
@@ -241,6 +262,11 @@ impl Planner {
             self.metrics.generation_failed();
             tracing::error!(proxy = %id, finding, "the configuration that was made is not sound");
         }
+        span.set("ursa.result", if what == Generation::Changed { "changed" } else { "generated" });
+        if !made.findings.is_empty() {
+            span.fail("the configuration that was made is not sound");
+        }
+        made.cause = span.context();
         Some(Arc::new(made))
     }
 
@@ -253,7 +279,8 @@ impl Planner {
     ) -> Session {
         let _gate = self.gate.lock().await;
         let mesh = self.snapshots().mesh(&id.mesh);
-        let target = self.make(&mesh, &id, &node.abilities, None);
+        let span = self.tracer.root("generate");
+        let target = self.make(&mesh, &id, &node.abilities, None, span);
         self.metrics.stream_opened(node.abilities.envoy.as_deref().unwrap_or("unknown"));
         let connection = self.proxies.enter(id, node, target, now);
         Session { planner: Arc::clone(self), connection }
@@ -328,8 +355,9 @@ mod tests {
     #[tokio::test]
     async fn a_change_of_many_proxies_lets_others_have_the_thread() {
         let kinds = Arc::new(ursa_policies::kinds());
-        let metrics = Metrics::new("test", "default", &kinds);
-        let planner = Planner::new(Arc::new(MemoryStore::new()), kinds, site(), metrics);
+        let metrics = Metrics::new("test", "default", &kinds, &[]);
+        let planner =
+            Planner::new(Arc::new(MemoryStore::new()), kinds, site(), metrics, Tracer::default());
         let planner = Arc::new(planner);
         let dataplane = |n: u16| {
             format!(

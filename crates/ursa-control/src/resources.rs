@@ -421,6 +421,7 @@ pub(crate) struct ReadDocument {
 mod tests {
     use super::*;
     use crate::metrics::Metrics;
+    use crate::spans::Tracer;
     use crate::testing::site;
     use tokio::time::Instant;
     use ursa_store::MemoryStore;
@@ -428,9 +429,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn changes_do_not_wait_for_what_follows_from_others() {
         let (store, kinds) = (Arc::new(MemoryStore::new()), Arc::new(ursa_policies::kinds()));
-        let metrics = Metrics::new("test", "default", &kinds);
+        let metrics = Metrics::new("test", "default", &kinds, &[]);
         // It does not run: nothing follows.
-        let planner = Planner::new(Arc::clone(&store) as _, Arc::clone(&kinds), site(), metrics);
+        let planner = Planner::new(
+            Arc::clone(&store) as _,
+            Arc::clone(&kinds),
+            site(),
+            metrics,
+            Tracer::default(),
+        );
         let resources = Resources::new(store, kinds, Arc::new(planner));
         let put = async |name: &str| {
             let text = format!("type: Mesh\nname: {name}\n");

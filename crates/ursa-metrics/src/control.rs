@@ -98,6 +98,76 @@ pub const EVENTS_DROPPED: Metric = Metric::counter(
 pub const RESOURCES_COUNT: Metric =
     Metric::gauge("resources_count", &["resource_type"], "Resources in the store.");
 
+/// Snapshots of meshes, at each change that was taken in. `result` is `hit` (kept, since the change is of another
+/// mesh) or `miss` (made anew).
+pub const MESH_CACHE: Metric = Metric::counter(
+    "mesh_cache_total",
+    &["result"],
+    "Snapshots of meshes that a change left as they were, or made anew.",
+);
+/// What the policies say of connected proxies, at each change of their mesh. `result` is `hit` (kept, since the change
+/// does not touch the proxy) or `miss` (matched and generated anew).
+pub const POLICY_MATCHING_CACHE: Metric = Metric::counter(
+    "policy_matching_cache_total",
+    &["result"],
+    "Connected proxies that a change of their mesh did not touch, or whose policies were matched anew.",
+);
+/// Runs of what the control plane does besides answering. `component` is `planner` (a batch of changes taken in),
+/// `monitoring` (assignments made for a Prometheus) or `metrics` (states gathered for `/metrics`).
+pub const COMPONENT_RUN_SECONDS: Metric = Metric::seconds(
+    "component_run_seconds",
+    &["component"],
+    "Time that one run of a component took.",
+);
+
+/// Calls of gRPC that began. `grpc_type` is `unary` or `bidi_stream`; all three are `unknown` of what is not served.
+pub const GRPC_STARTED: Metric = Metric::counter(
+    "grpc_server_started_total",
+    &["grpc_type", "grpc_service", "grpc_method"],
+    "Calls of gRPC that began.",
+);
+/// Calls of gRPC that ended. `grpc_code` is the name of its status, `Canceled` also where the caller went away.
+pub const GRPC_HANDLED: Metric = Metric::counter(
+    "grpc_server_handled_total",
+    &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
+    "Calls of gRPC that ended, by their status.",
+);
+/// Messages of calls received.
+pub const GRPC_RECEIVED: Metric = Metric::counter(
+    "grpc_server_msg_received_total",
+    &["grpc_type", "grpc_service", "grpc_method"],
+    "Messages received in calls of gRPC.",
+);
+/// Messages of calls sent.
+pub const GRPC_SENT: Metric = Metric::counter(
+    "grpc_server_msg_sent_total",
+    &["grpc_type", "grpc_service", "grpc_method"],
+    "Messages sent in calls of gRPC.",
+);
+/// How long calls lasted; an agent's stream lasts as long as the agent.
+pub const GRPC_HANDLING_SECONDS: Metric = Metric::seconds(
+    "grpc_server_handling_seconds",
+    &["grpc_type", "grpc_service", "grpc_method"],
+    "Time from a call's begin to its end.",
+);
+
+/// Services that a connected proxy serves. `mtls` is what the weakest of its inbounds demands: `strict`, `permissive`
+/// or `disabled`.
+pub const SERVICES: Metric = Metric::gauge(
+    "ursa_cp_services",
+    &["mesh", "mtls"],
+    "Services with a connected proxy, by the mTLS that their inbounds demand.",
+);
+/// Connected proxies by what should hold for each. `check` is `mtls_strict` (every inbound demands mTLS),
+/// `permission_present` (a MeshTrafficPermission decides about every inbound), `config_acked` (its newest configuration is
+/// acknowledged), `telemetry_on` (some of its telemetry goes to a backend, or is served to Prometheus) or `cert_valid` (it
+/// holds a certificate that has not ended); `state` is `ok` or `violating`.
+pub const COMPLIANCE_PROXIES: Metric = Metric::gauge(
+    "ursa_cp_compliance_proxies",
+    &["mesh", "check", "state"],
+    "Connected proxies by what should hold for each.",
+);
+
 /// REST requests. `handler` is the route's pattern, never the path, or `none`; `method` is one of
 /// HTTP's, or `other`.
 pub const API_REQUEST_SECONDS: Metric = Metric::seconds(
@@ -176,7 +246,30 @@ pub const PROCESS_RESIDENT_MEMORY_BYTES: Metric =
 pub const PROCESS_OPEN_FDS: Metric =
     Metric::gauge("process_open_fds", &[], "Open file descriptors of this process.");
 
-/// All of this module.
+/// Most file descriptors of this process.
+pub const PROCESS_MAX_FDS: Metric =
+    Metric::gauge("process_max_fds", &[], "Most file descriptors that this process may open.");
+/// Virtual memory of this process.
+pub const PROCESS_VIRTUAL_MEMORY_BYTES: Metric =
+    Metric::gauge("process_virtual_memory_bytes", &[], "Virtual memory of this process.");
+/// Threads of this process.
+pub const PROCESS_THREADS: Metric =
+    Metric::gauge("process_threads", &[], "Threads of this process.");
+/// When this process started.
+pub const PROCESS_START_TIME_SECONDS: Metric = Metric::gauge(
+    "process_start_time_seconds",
+    &[],
+    "When this process started, in seconds since 1970.",
+);
+
+/// Spans of the control plane itself. `result` is `recorded` (given to its pipeline) or `dropped` (too many at once).
+pub const OWN_SPANS: Metric =
+    Metric::counter("ursa_cp_own_spans_total", &["result"], "Spans of the control plane itself.");
+
+/// Of a control plane that traces itself; with [`pipeline::BACKENDS`](crate::pipeline::BACKENDS).
+pub const TRACING: &[&Metric] = &[&OWN_SPANS];
+
+/// All of this module that every control plane emits.
 pub const METRICS: &[&Metric] = &[
     &INFO,
     &LEADER,
@@ -195,6 +288,16 @@ pub const METRICS: &[&Metric] = &[
     &STORE_CONFLICTS,
     &EVENTS_DROPPED,
     &RESOURCES_COUNT,
+    &MESH_CACHE,
+    &POLICY_MATCHING_CACHE,
+    &COMPONENT_RUN_SECONDS,
+    &GRPC_STARTED,
+    &GRPC_HANDLED,
+    &GRPC_RECEIVED,
+    &GRPC_SENT,
+    &GRPC_HANDLING_SECONDS,
+    &SERVICES,
+    &COMPLIANCE_PROXIES,
     &API_REQUEST_SECONDS,
     &API_RESPONSE_BYTES,
     &AUTH_FAILURES,
@@ -206,6 +309,10 @@ pub const METRICS: &[&Metric] = &[
     &PROCESS_CPU_SECONDS,
     &PROCESS_RESIDENT_MEMORY_BYTES,
     &PROCESS_OPEN_FDS,
+    &PROCESS_MAX_FDS,
+    &PROCESS_VIRTUAL_MEMORY_BYTES,
+    &PROCESS_THREADS,
+    &PROCESS_START_TIME_SECONDS,
 ];
 
 /// Of meshes with mTLS.

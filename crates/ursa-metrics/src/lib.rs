@@ -22,6 +22,7 @@
 pub mod agent;
 pub mod control;
 pub mod gateway;
+pub mod kuma;
 mod limits;
 mod metric;
 pub mod pipeline;
@@ -40,6 +41,7 @@ pub use usage::Usage;
 pub const CATALOGUE: &[&[&Metric]] = &[
     control::METRICS,
     control::CERTIFICATES,
+    control::TRACING,
     agent::METRICS,
     agent::CERTIFICATES,
     gateway::METRICS,
@@ -49,7 +51,8 @@ pub const CATALOGUE: &[&[&Metric]] = &[
     pipeline::COLLECTION,
 ];
 
-/// What a control plane shows; [`control::CERTIFICATES`], too, of meshes with mTLS.
+/// What a control plane shows; of meshes with mTLS also [`control::CERTIFICATES`], and one that traces itself
+/// [`control::TRACING`] and [`pipeline::BACKENDS`].
 pub const CONTROL_PLANE: &[&[&Metric]] = &[control::METRICS, pipeline::RECEIVERS];
 
 /// What an agent shows; [`pipeline::RULES`], [`pipeline::COLLECTION`] and [`agent::CERTIFICATES`], too, once there is

@@ -5,9 +5,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::{Atomic, AtomicF64, AtomicU64, Collector, GenericCounter, GenericGauge};
+use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, Opts, TextEncoder};
 
-use crate::Metric;
+use crate::kuma::Alias;
+use crate::{Kind, Metric};
 
 /// The media type of [`Registry::encode`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -84,8 +86,22 @@ impl Registry {
 
     /// All series in Prometheus text format 0.0.4, sorted by name and labels.
     pub fn encode(&self) -> String {
+        self.encode_with(&[])
+    }
+
+    /// The same with other names of some metrics beside them.
+    pub fn encode_with(&self, aliases: &[Alias]) -> String {
+        let mut families = self.inner.prometheus.gather();
+        for alias in aliases {
+            let at = families.iter().position(|family| family.name() == alias.of.name);
+            let named = at.and_then(|at| families.get(at)).map(|family| renamed(family, alias));
+            families.extend(named);
+        }
+        if !aliases.is_empty() {
+            families.sort_by(|a, b| a.name().cmp(b.name()));
+        }
         TextEncoder::new()
-            .encode_to_string(&self.inner.prometheus.gather())
+            .encode_to_string(&families)
             .unwrap_or_else(|error| format!("# {error}\n"))
     }
 
@@ -102,6 +118,25 @@ impl Registry {
         }
         family.clone()
     }
+}
+
+/// A family under another name, in another unit.
+fn renamed(family: &MetricFamily, alias: &Alias) -> MetricFamily {
+    let mut renamed = family.clone();
+    renamed.set_name(alias.name.to_owned());
+    if alias.of.kind == Kind::Histogram {
+        for metric in renamed.mut_metric() {
+            let mut histogram = metric.get_histogram().clone();
+            histogram.set_sample_sum(histogram.get_sample_sum() * alias.scale);
+            let mut buckets = histogram.get_bucket().to_vec();
+            for bucket in &mut buckets {
+                bucket.set_upper_bound(bucket.upper_bound() * alias.scale);
+            }
+            histogram.set_bucket(buckets);
+            metric.set_histogram(histogram);
+        }
+    }
+    renamed
 }
 
 impl fmt::Debug for Registry {

@@ -9,8 +9,14 @@ pub struct Usage {
     pub cpu: f64,
     /// Resident memory in bytes.
     pub resident: f64,
+    /// Virtual memory in bytes.
+    pub virtual_memory: f64,
+    /// Threads.
+    pub threads: f64,
     /// Open file descriptors.
     pub open_fds: f64,
+    /// How many may be open; infinite where nothing says so.
+    pub max_fds: f64,
 }
 
 impl Usage {
@@ -19,10 +25,14 @@ impl Usage {
     pub fn of(pid: u32) -> Option<Self> {
         let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
         let open_fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
+        let status = file("status")?;
         Some(Self {
             cpu: cpu(&file("stat")?, rustix::param::clock_ticks_per_second())?,
-            resident: resident(&file("status")?)?,
+            resident: kilobytes(&status, "VmRSS:")? * 1024.0,
+            virtual_memory: kilobytes(&status, "VmSize:")? * 1024.0,
+            threads: number(&status, "Threads:")?,
             open_fds: open_fds as f64,
+            max_fds: max_fds(&file("limits")?)?,
         })
     }
 
@@ -39,11 +49,24 @@ impl Usage {
     }
 }
 
-/// `VmRSS` of `/proc/<pid>/status`, which is in kilobytes.
-fn resident(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024.0)
+/// A field of `/proc/<pid>/status` that is a number.
+fn number(status: &str, field: &str) -> Option<f64> {
+    status.lines().find_map(|line| line.strip_prefix(field))?.trim().parse().ok()
+}
+
+/// A field of `/proc/<pid>/status` that is in kilobytes.
+fn kilobytes(status: &str, field: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// The soft limit of `/proc/<pid>/limits`.
+fn max_fds(limits: &str) -> Option<f64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_whitespace().next()? {
+        "unlimited" => Some(f64::INFINITY),
+        soft => soft.parse().ok(),
+    }
 }
 
 /// Fields 14 and 15 of `/proc/<pid>/stat`. Field 2, the name, may hold anything but ends with the
@@ -69,11 +92,20 @@ mod tests {
 
     #[test]
     fn the_files_of_proc() {
-        assert_eq!(resident("Name:\tx\nVmRSS:\t    1024 kB\nThreads: 1"), Some(1_048_576.0));
+        let status = "Name:\tx\nVmRSS:\t    1024 kB\nThreads:\t7";
+        assert_eq!(kilobytes(status, "VmRSS:"), Some(1024.0));
+        assert_eq!(number(status, "Threads:"), Some(7.0));
+        let limits = "Limit  Soft Limit  Hard Limit  Units\nMax open files   1024   4096   files\n";
+        assert_eq!(max_fds(limits), Some(1024.0));
+        assert_eq!(max_fds("Max open files unlimited unlimited files"), Some(f64::INFINITY));
         let stat = "12 (a) b) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0";
         assert_eq!(cpu(stat, 100), Some(2.0));
         let own = Usage::own().unwrap();
-        assert!(own.resident > 1e6 && own.open_fds >= 3.0, "{own:?}");
+        assert!(
+            own.resident > 1e6 && own.virtual_memory >= own.resident && own.threads >= 1.0,
+            "{own:?}"
+        );
+        assert!(own.open_fds >= 3.0 && own.max_fds > own.open_fds, "{own:?}");
         assert_eq!(Usage::of(u32::MAX), None);
         let stat = "12 (a) b) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0 1 0 250 0";
         assert_eq!(started(stat, "cpu 1\nbtime 1000\n", 100), Some(1002.5));

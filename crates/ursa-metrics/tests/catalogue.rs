@@ -4,6 +4,7 @@ mod exposition;
 
 use std::collections::BTreeSet;
 
+use ursa_metrics::kuma::ALIASES;
 use ursa_metrics::{
     AGENT, CATALOGUE, CONTROL_PLANE, FOLDED, GATEWAY, Kind, MAX_SERIES, Metric, Registry, agent,
     control, pipeline,
@@ -50,8 +51,13 @@ fn every_metric_is_of_the_control_plane_of_agents_or_of_gateways() {
         rooms.iter().copied().flatten().map(|metric| metric.name).collect()
     };
     let all = &(&names(CONTROL_PLANE) | &names(AGENT)) | &names(GATEWAY);
-    let sometimes =
-        [pipeline::RULES, pipeline::COLLECTION, control::CERTIFICATES, agent::CERTIFICATES];
+    let sometimes = [
+        control::TRACING,
+        pipeline::RULES,
+        pipeline::COLLECTION,
+        control::CERTIFICATES,
+        agent::CERTIFICATES,
+    ];
     let all = &all | &names(&sometimes);
     assert_eq!(all, names(CATALOGUE));
 }
@@ -93,4 +99,28 @@ fn series_are_bounded() {
     let text = registry.encode();
     assert!(text.contains(&format!("resources_count{{resource_type=\"{FOLDED}\"}} 10\n")));
     assert_eq!(text.lines().filter(|l| l.starts_with("resources_count{")).count(), MAX_SERIES + 1);
+}
+
+#[test]
+fn other_names_stand_beside_ours_in_their_unit() {
+    let registry = Registry::new(&[("zone", "east")]);
+    registry.histogram(&control::XDS_DELIVERY_SECONDS).with(&["delta"]).observe(0.2);
+    registry.counter(&control::STORE_CONFLICTS).with(&["Mesh"]).inc_by(3);
+    let text = registry.encode_with(ALIASES);
+    let labels = "protocol=\"delta\",zone=\"east\"";
+    for line in [
+        format!("xds_delivery_seconds_sum{{{labels}}} 0.2"),
+        format!("xds_delivery_sum{{{labels}}} 200"),
+        format!("xds_delivery_bucket{{{labels},le=\"100\"}} 0"),
+        format!("xds_delivery_bucket{{{labels},le=\"250\"}} 1"),
+        "store_conflicts{resource_type=\"Mesh\",zone=\"east\"} 3".to_owned(),
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line} in\n{text}");
+    }
+    assert!(text.lines().filter(|line| line.starts_with("# TYPE ")).is_sorted());
+    let names: BTreeSet<_> = all().map(|metric| metric.name).collect();
+    let mut others = BTreeSet::new();
+    for alias in ALIASES {
+        assert!(!names.contains(alias.name) && others.insert(alias.name), "{alias:?}");
+    }
 }

@@ -17,7 +17,9 @@ Examples:
   ursa apply -f policy.yaml
   ursa apply -f examples/demo -f my-policies/
   kubectl get meshtrace all -n kuma-system -o yaml | ursa apply -f -
-  ursa apply -f policy.yaml --dry-run")]
+  ursa apply -f policy.yaml --dry-run
+
+With $TRACEPARENT set (and $TRACESTATE, $BAGGAGE), what the control plane does of it is part of that trace, if it traces itself.")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     files: Files,

@@ -1,16 +1,17 @@
 //! `ursa cp`: the control plane.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
-use ursa_control::{ChangeError, Config, ControlPlane, Source};
+use clap::{Args, ValueEnum};
+use ursa_control::{ChangeError, Config, ControlPlane, OwnTraces, Source};
 use ursa_model::size::ByteSize;
+use ursa_model::tracing_file;
 
 use crate::failure::{Doing as _, Failure, Outcome};
 use crate::output::Output;
-use crate::{directories, documents, logging};
+use crate::{directories, documents, environment, logging};
 
 /// Run the control plane: REST API, proxies' configuration, recent telemetry, live view.
 #[derive(Debug, Args)]
@@ -18,7 +19,12 @@ use crate::{directories, documents, logging};
 Examples:
   ursa cp
   ursa cp --data-dir /var/lib/ursa -f resources/
-  ursa cp --bind 0.0.0.0          API and telemetry for other machines (TLS and an admin token)")]
+  ursa cp --bind 0.0.0.0          API and telemetry for other machines (TLS and an admin token)
+  ursa cp --tracing tracing.yaml  traces of its own work
+
+A tracing file:
+  backends:
+    - openTelemetry: {endpoint: \"collector:4317\"}")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) ports: Ports,
@@ -43,9 +49,41 @@ pub(crate) struct Arguments {
     /// The zone that this control plane serves.
     #[arg(long, default_value = "default", value_name = "NAME")]
     zone: String,
+    #[command(flatten)]
+    own: OwnTelemetry,
     /// How much is logged; $RUST_LOG says it part by part.
     #[arg(long, default_value = "info", value_name = "LEVEL", value_parser = logging::LEVELS)]
     log_level: String,
+}
+
+/// What the control plane tells of itself.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OwnTelemetry {
+    /// A file that says where traces of the control plane's own work go, and which are made [default: none are]
+    #[arg(long, value_name = "FILE")]
+    tracing: Option<PathBuf>,
+    /// Show the control plane's metrics under another mesh's names too, beside ours.
+    #[arg(long, value_enum, value_name = "MESH")]
+    compat: Option<Compatible>,
+}
+
+impl OwnTelemetry {
+    /// The same as it is typed.
+    pub(crate) fn typed(&self) -> Vec<String> {
+        let tracing = self
+            .tracing
+            .iter()
+            .flat_map(|file| ["--tracing".to_owned(), file.to_string_lossy().into_owned()]);
+        let compat = self.compat.iter().map(|Compatible::Kuma| "--compat=kuma".to_owned());
+        tracing.chain(compat).collect()
+    }
+}
+
+/// Whose names of metrics are shown beside ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Compatible {
+    /// Those of Kuma's control plane.
+    Kuma,
 }
 
 /// The control plane's ports.
@@ -76,6 +114,10 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
         (false, None) => Some(directories::data("control-plane")?),
     };
     let sources = documents::read(&arguments.filename)?;
+    let traces = match &arguments.own.tracing {
+        Some(path) => Some(traces(path, output)?),
+        None => None,
+    };
     let at = |port| SocketAddr::new(arguments.bind, port);
     let mut signals = Signals::new()?;
     let running = ControlPlane::start(Config {
@@ -88,6 +130,8 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
         telemetry_memory: arguments.telemetry_memory.bytes(),
         hostname: arguments.hostname,
         zone: arguments.zone,
+        kuma_names: arguments.own.compat == Some(Compatible::Kuma),
+        traces,
     })
     .await
     .doing("start the control plane")?;
@@ -113,6 +157,27 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Outcome {
     tracing::info!("stopping");
     running.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the tracing file says.
+fn traces(path: &Path, output: Output) -> Outcome<OwnTraces> {
+    let mut sources = documents::read(&[path.to_owned()])?;
+    let (Some(source), true) = (sources.pop(), sources.is_empty()) else {
+        return Err(Failure::unreadable(format!("{} is a folder", path.display()))
+            .help("--tracing takes one file"));
+    };
+    let parsed = tracing_file::parse(&source.text);
+    let (refused, warned): (Vec<_>, Vec<_>) =
+        parsed.violations.iter().partition(|violation| violation.is_refusal());
+    let source = std::slice::from_ref(&source);
+    let Some(file) = parsed.tracing else {
+        let refused: Vec<_> = refused.into_iter().map(documents::value).collect();
+        return Err(Failure::new(documents::show(&refused, source, output)?));
+    };
+    for warning in warned {
+        tracing::warn!("{}", documents::one_line(&documents::value(warning), source));
+    }
+    Ok(OwnTraces { file, environment: environment::all() })
 }
 
 /// SIGINT and SIGTERM, from the moment it is made.

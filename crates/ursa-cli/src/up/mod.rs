@@ -30,6 +30,7 @@ use self::ports::{PortArgs, Ports};
 use self::resources::{Proxy, Resources};
 use crate::client::Client;
 use crate::command::apply::{Applied, apply};
+use crate::command::cp::OwnTelemetry;
 use crate::command::proxy::{State, state};
 use crate::failure::{Doing as _, Failure, Outcome};
 use crate::output::{Form, Output, counted, terminal_size};
@@ -86,6 +87,8 @@ pub(crate) struct Arguments {
     /// How much recent telemetry is held.
     #[arg(long, default_value = "64Mi", value_name = "SIZE")]
     telemetry_memory: ByteSize,
+    #[command(flatten)]
+    own: OwnTelemetry,
     #[command(flatten)]
     ports: PortArgs,
 }
@@ -237,6 +240,7 @@ impl Up {
             &self.data_dir.to_string_lossy(),
         ]
         .map(str::to_owned);
+        let arguments = [arguments.to_vec(), self.arguments.own.typed()].concat();
         self.children.start("control-plane", &arguments)?;
         let client = Client::local(ports.api)?;
         let deadline = Instant::now() + CONTROL_PLANE_START;

@@ -7,6 +7,7 @@
 //! A stream is one task: it tells the [`state`] what arrived and sends what the state answers. An
 //! agent that reads slowly holds back its own stream only, and sees the newest configuration next.
 
+mod delivery;
 mod node;
 pub(crate) mod state;
 #[cfg(test)]
@@ -32,11 +33,13 @@ use tonic::{Request, Status, Streaming};
 use ursa_envoy::resources::TYPES;
 use ursa_model::ProxyId;
 
+use self::delivery::Delivery;
 use self::node::{describe, proxy_id};
 use self::state::{Answer, Response, cut};
 use crate::metrics::Metrics;
 use crate::planner::{Planner, Session};
 use crate::proxies::Connection;
+use crate::spans::Tracer;
 use crate::tokens::{Refused, Tokens, bearer, same_proxy};
 
 /// An agent that opens a stream says who it is within this.
@@ -52,6 +55,7 @@ pub(crate) struct Ads {
     pub(crate) planner: Arc<Planner>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) metrics: Metrics,
+    pub(crate) tracer: Tracer,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -146,14 +150,17 @@ impl Ads {
     ) -> Result<(), Status> {
         let connection = &session.connection;
         let mut targets = connection.target.subscribe();
-        self.received(connection, first);
+        let mut delivery = Delivery::new(&self.tracer);
+        self.received(connection, first, &mut delivery);
         loop {
             let target = targets.borrow_and_update().clone();
             let responses = target.map_or_else(Vec::new, |target| {
+                delivery.towards(connection, &target);
                 connection.state().advance(&target.resources, Instant::now())
             });
             for response in responses {
                 let response = message(response);
+                delivery.sent(&response.type_url);
                 self.metrics.response_sent(&response.type_url, response.encoded_len());
                 // Waits for a slow agent; meanwhile only the newest target is kept.
                 let sent = tokio::select! {
@@ -165,12 +172,13 @@ impl Ads {
                     return Ok(());
                 }
             }
+            delivery.settle(&connection.state());
             tokio::select! {
                 () = self.stop.cancelled() => return Err(stopping()),
                 () = connection.replaced.cancelled() => return Err(replaced()),
                 () = outgoing.closed() => return Ok(()),
                 request = requests.message() => match request? {
-                    Some(request) => self.received(connection, request),
+                    Some(request) => self.received(connection, request, &mut delivery),
                     None => return Ok(()),
                 },
                 changed = targets.changed() => {
@@ -182,7 +190,12 @@ impl Ads {
         }
     }
 
-    fn received(&self, connection: &Connection, request: DeltaDiscoveryRequest) {
+    fn received(
+        &self,
+        connection: &Connection,
+        request: DeltaDiscoveryRequest,
+        delivery: &mut Delivery<'_>,
+    ) {
         let Some(type_url) = TYPES.iter().copied().find(|known| *known == request.type_url) else {
             tracing::debug!(proxy = %connection.id, type_url = request.type_url, "a type that is not served");
             return;
@@ -197,8 +210,12 @@ impl Ads {
             let error = request.error_detail.as_ref().map(|status| status.message.as_str());
             let now = (Instant::now(), Timestamp::now());
             match state.answer(type_url, &request.response_nonce, error, now) {
-                Answer::Acknowledged(after) => self.metrics.acknowledged(type_url, after),
+                Answer::Acknowledged(after) => {
+                    self.metrics.acknowledged(type_url, after);
+                    delivery.answered(type_url, true);
+                }
                 Answer::Refused => {
+                    delivery.answered(type_url, false);
                     self.metrics.refused(type_url);
                     tracing::warn!(
                         proxy = %connection.id,

@@ -281,6 +281,24 @@ impl State {
         answered.map(|(url, this)| (*url, this.acked.clone())).collect()
     }
 
+    /// Whether the agent has accepted all of `target`, and nothing besides.
+    pub(crate) fn holds(&self, target: &Resources) -> bool {
+        target.iter().all(|(type_url, wanted)| {
+            let this = self.types.get(type_url).filter(|this| this.answered);
+            this.is_some_and(|this| {
+                let is_held =
+                    |(name, it): (&String, &Resource)| this.acked.get(name) == Some(&it.version);
+                this.acked.len() == wanted.len() && wanted.iter().all(is_held)
+            })
+        })
+    }
+
+    /// Whether something is refused, and no answer is awaited that could change that.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.types.values().any(|this| !this.refused.is_empty())
+            && self.types.values().all(|this| this.waiting.is_none() && this.retries.is_empty())
+    }
+
     /// What the agent refuses, by type and name.
     pub(crate) fn refused(&self) -> BTreeMap<&'static str, BTreeMap<String, Refused>> {
         let refusing = self.types.iter().filter(|(_, this)| !this.refused.is_empty());

@@ -33,6 +33,7 @@ use crate::monitoring::http_sd;
 use crate::planner::Planner;
 use crate::questions::Questions;
 use crate::resources::Resources;
+use crate::spans::{self, Tracer};
 use crate::telemetry::Window;
 use crate::tokens::Tokens;
 
@@ -48,6 +49,7 @@ pub(crate) struct Api {
     pub(crate) questions: Arc<Questions>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) metrics: Metrics,
+    pub(crate) tracer: Tracer,
     pub(crate) about: Arc<About>,
     pub(crate) window: Arc<Window>,
 }
@@ -55,7 +57,7 @@ pub(crate) struct Api {
 /// All routes: these and `others`, which keep their own state. The same rules of access hold for
 /// all.
 pub(crate) fn router(api: Api, access: Access, others: Router) -> Router {
-    let metrics = api.metrics.clone();
+    let (metrics, tracer) = (api.metrics.clone(), api.tracer.clone());
     Router::new()
         .route("/", get(index::index))
         .route("/healthy", get(|| async { "healthy\n" }))
@@ -98,6 +100,8 @@ pub(crate) fn router(api: Api, access: Access, others: Router) -> Router {
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        // Within, so that strangers make no spans.
+        .layer(middleware::from_fn_with_state(tracer, spans::serve))
         .layer(middleware::from_fn_with_state(access, access::admit))
         .layer(middleware::from_fn_with_state(metrics, observe::measure))
 }

@@ -35,8 +35,10 @@ use ursa_policies::effective::{Effective, apply, effective, effective_with_shado
 use ursa_policies::policy::PolicyResource;
 
 use crate::backends::MeshBackends;
+use crate::posture::Posture;
 use crate::secrets;
 use crate::snapshot::{MeshSnapshot, Proxy};
+use crate::spans::Context;
 
 /// Of the semantic conventions; a tag or label of that name says it.
 const ENVIRONMENT: &str = "deployment.environment.name";
@@ -68,6 +70,10 @@ pub(crate) struct Generated {
     pub(crate) secrets: BTreeSet<String>,
     /// Where its metrics leave.
     pub(crate) metrics: Vec<MetricOutput>,
+    /// What it was made for, where the control plane traces itself.
+    pub(crate) cause: Option<Context>,
+    /// How it stands towards what should hold for every proxy.
+    pub(crate) posture: Posture,
     /// What the second look found: mistakes of ours, not of the user's.
     pub(crate) findings: Vec<String>,
 }
@@ -163,6 +169,8 @@ pub(crate) fn compose(
     let generated = Generated {
         service: config.service.clone(),
         metrics: outputs.collect(),
+        cause: None,
+        posture: Posture::of(&config),
         resources: Arc::new(resources),
         warnings,
         applied,

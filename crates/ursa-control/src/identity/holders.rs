@@ -84,6 +84,14 @@ impl Holders {
         soonest
     }
 
+    /// Whether a proxy holds a certificate that is valid at that time.
+    pub(crate) fn holds_valid(&self, id: &ProxyId, now: Timestamp) -> bool {
+        let held = self.lock();
+        held.get(id).and_then(|it| it.certificate.as_ref()).is_some_and(|certificate| {
+            (certificate.not_before..certificate.not_after).contains(&now.as_second())
+        })
+    }
+
     /// For people: what a proxy holds. Kuma's names where it has one.
     pub(crate) fn show(&self, id: &ProxyId) -> Value {
         let held = self.lock();

@@ -17,10 +17,10 @@ use tower::service_fn;
 use super::{MAX_REQUEST, Monitoring};
 
 /// The method that tells of every change.
-pub(super) const STREAM: &str =
+pub(crate) const STREAM: &str =
     "/kuma.observability.v1.MonitoringAssignmentDiscoveryService/StreamMonitoringAssignments";
 /// The method that tells once.
-pub(super) const FETCH: &str =
+pub(crate) const FETCH: &str =
     "/kuma.observability.v1.MonitoringAssignmentDiscoveryService/FetchMonitoringAssignments";
 /// How often a stream that nothing changes for looks again; it is told of changes at once.
 const LOOK: Duration = Duration::from_hours(1);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
 use axum::{Router, middleware};
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use ursa_model::dataplane::SERVICE_TAG;
@@ -26,6 +26,7 @@ use ursa_model::{Authority, ProxyId};
 use ursa_policies::mesh_metric::endpoints;
 
 use self::assignment::Assignments;
+pub(crate) use self::grpc::{FETCH, STREAM};
 use crate::api::{Access, admit};
 use crate::planner::Planner;
 use crate::snapshot::{Proxy, Snapshots};
@@ -139,8 +140,10 @@ impl Monitoring {
             loop {
                 let snapshots = Arc::clone(&changes.borrow_and_update());
                 let zone = &self.planner.site().zone;
+                let started = Instant::now();
                 let targets = targets(&snapshots, zone, Client::Named(client));
                 let assignments = Assignments::of(&targets);
+                self.planner.metrics.component_ran("monitoring", started.elapsed());
                 if assignments.version != version {
                     return Some(assignments);
                 }

@@ -122,6 +122,11 @@ impl Snapshots {
         self.meshes.get(name).cloned().unwrap_or_default()
     }
 
+    /// How many meshes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.meshes.len()
+    }
+
     /// All meshes that something was said about.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<MeshSnapshot>)> {
         self.meshes.iter().map(|(name, mesh)| (name.as_str(), mesh))

@@ -10,6 +10,7 @@ mod exposition;
 mod identities;
 mod metrics;
 mod monitoring;
+mod own_traces;
 mod propagation;
 mod questions;
 mod requests;

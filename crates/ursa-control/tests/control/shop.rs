@@ -58,8 +58,13 @@ pub(crate) fn dataplane(name: &str, address: &str, inbound: u16, calls: &[&str])
 
 /// A control plane on free ports.
 pub(crate) async fn start(data_dir: Option<&Path>) -> Running {
+    ControlPlane::start(config(data_dir)).await.expect("it starts")
+}
+
+/// What starts it.
+pub(crate) fn config(data_dir: Option<&Path>) -> Config {
     let free = || SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = Config {
+    Config {
         data_dir: data_dir.map(Path::to_owned),
         api: free(),
         xds: free(),
@@ -67,8 +72,7 @@ pub(crate) async fn start(data_dir: Option<&Path>) -> Running {
         otlp_grpc: free(),
         otlp_http: free(),
         ..Config::default()
-    };
-    ControlPlane::start(config).await.expect("it starts")
+    }
 }
 
 /// The same with the shop in it.
