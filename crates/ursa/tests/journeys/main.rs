@@ -20,7 +20,12 @@ mod compatibility;
 #[cfg(test)]
 mod datadog;
 #[cfg(test)]
+#[path = "../../../ursa-metrics/tests/exposition/mod.rs"]
+mod exposition;
+#[cfg(test)]
 mod gateway;
+#[cfg(test)]
+mod itself;
 #[cfg(test)]
 mod live_policy;
 #[cfg(test)]

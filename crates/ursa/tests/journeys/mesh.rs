@@ -62,6 +62,15 @@ impl Mesh {
         ursa().args(arguments).env("URSA_SERVER", &self.server).output().expect("run ursa")
     }
 
+    /// As `run`, as part of a trace.
+    pub(crate) fn traced(&self, traceparent: &str, arguments: &[&str]) {
+        let mut command = ursa();
+        command.args(arguments).env("URSA_SERVER", &self.server).env("TRACEPARENT", traceparent);
+        let output = command.output().expect("run ursa");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "ursa {arguments:?} failed: {error}");
+    }
+
     /// As `run`, for a command that must succeed; returns what it printed.
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use ursa_metrics::kuma::ALIASES;
+use ursa_metrics::{BYTES_BUCKETS, Metric, SECONDS_BUCKETS, control, pipeline};
 use ursa_model::kind::Kind;
 
 #[test]
@@ -22,6 +24,8 @@ fn the_reference_pages_are_up_to_date() {
         }
     }
     pages.insert("gateway.md".to_owned(), gateway());
+    pages.insert("tracing-file.md".to_owned(), tracing_file());
+    pages.insert("control-plane-metrics.md".to_owned(), control_plane_metrics());
     let mut stale = Vec::new();
     for (name, text) in pages {
         let path = folder.join(&name);
@@ -62,6 +66,69 @@ fn gateway() -> String {
          JSON document without an envelope.\n\n| field | type | meaning |\n|---|---|---|\n"
     );
     rows(root, root, "", &mut Vec::new(), &mut text);
+    text
+}
+
+fn tracing_file() -> String {
+    let schema = ursa_model::tracing_file::schema();
+    let root = schema.as_value();
+    let meaning = root["description"].as_str().unwrap_or_default();
+    let mut text = format!(
+        "# The tracing file\n\n{meaning}\n\nIt is read by `ursa cp --tracing FILE`, once at the start; [the guide](../operating.md) shows how. \
+         It is one YAML or JSON document without an envelope.\n\n| field | type | meaning |\n|---|---|---|\n"
+    );
+    rows(root, root, "", &mut Vec::new(), &mut text);
+    text
+}
+
+fn control_plane_metrics() -> String {
+    let mut text = "# Metrics of the control plane\n\nWhat `/metrics` of `ursa cp` shows, as Prometheus reads it. Every series has `zone` and \
+                    `instance_id` too. Histograms of durations are in seconds, with the bounds "
+        .to_owned();
+    let bounds =
+        |bounds: &[f64]| bounds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let aliases = |metric: &Metric| {
+        let found = ALIASES.iter().find(|alias| alias.of.name == metric.name);
+        found.map_or_else(String::new, |alias| {
+            let unit = if alias.scale < 1.5 { "" } else { " (ms)" };
+            format!("`{}`{unit}", alias.name)
+        })
+    };
+    let table = |title: &str, meaning: &str, groups: &[&[&Metric]], text: &mut String| {
+        write!(text, "\n## {title}\n\n{meaning}\n\n| name | kind | labels | meaning | with `--compat kuma` also |\n|---|---|---|---|---|\n").unwrap();
+        for metric in groups.iter().copied().flatten() {
+            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let kind = format!("{:?}", metric.kind).to_lowercase();
+            let (name, help) = (metric.name, metric.help);
+            writeln!(
+                text,
+                "| `{name}` | {kind} | {} | {help} | {} |",
+                labels.join(", "),
+                aliases(metric)
+            )
+            .unwrap();
+        }
+    };
+    writeln!(text, "{}; sizes have {} bytes.", bounds(SECONDS_BUCKETS), bounds(BYTES_BUCKETS))
+        .unwrap();
+    table(
+        "Always there",
+        "Those without labels, or with labels whose values are known, from the start, at 0.",
+        &[control::METRICS],
+        &mut text,
+    );
+    table(
+        "Of its receivers",
+        "Of the OTLP ports by which it takes recent telemetry.",
+        &[pipeline::RECEIVERS],
+        &mut text,
+    );
+    table(
+        "Of its own traces",
+        "With `--tracing` only: of their making, and of the pipeline that sends them.",
+        &[control::TRACING, pipeline::BACKENDS],
+        &mut text,
+    );
     text
 }
 
