@@ -10,7 +10,7 @@ use ursa_model::schema::published;
 use crate::corpus;
 
 /// What only the control plane sees: what several values mean together, by the end of a path and of what is done there.
-const MEANINGS: [&str; 18] = [
+const MEANINGS: &[&str] = &[
     // Two would listen in the same place.
     "Dataplane.networking.inbound[].servicePort null",
     "Dataplane.networking.inbound[].servicePort without",
@@ -31,6 +31,18 @@ const MEANINGS: [&str; 18] = [
     // What a gateway's routes may say is no other's.
     "MeshHTTPRoute.spec.targetRef null",
     "MeshHTTPRoute.spec.targetRef without",
+    // The backend that is enabled is one of them.
+    "mtls.backends null",
+    "mtls.backends without",
+    "mtls.backends[] without",
+    // One that is provided has to be.
+    "mtls.backends[].conf empty",
+    "mtls.backends[].conf null",
+    "mtls.backends[].conf without",
+    "mtls.backends[].conf.cert null",
+    "mtls.backends[].conf.cert without",
+    "mtls.backends[].conf.key null",
+    "mtls.backends[].conf.key without",
     // A share that is nothing is none.
     "sampling.rules[].overall.value null",
     // Another spelling of Kuma's, which has to say something.
